@@ -1,0 +1,62 @@
+# `make demo` and `make test` do all their set-up: they create .venv and install into it on first use.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --no-input
+STAMP := $(VENV)/.installed
+WORKERS ?= 2
+DEMO ?= demo
+
+# One thread a test worker: two workers with as many threads as cores each only get in each other's way.
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=Agg
+
+.PHONY: help venv demo test lint format bench clean distclean
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E "s/:.*## /\t/" | expand -t 12
+
+venv: $(STAMP)  ## create .venv and install the project into it
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit("lambda-rl needs Python >= 3.10; %s is %s (set PYTHON=...)" % (sys.executable, sys.version.split()[0]) if sys.version_info < (3, 10) else 0)'
+	@echo "Creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml constraints.txt | $(PY)
+	@echo "Installing lambda-rl into $(VENV) (the first time takes a few minutes)"
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[train,dev]'
+	@touch $@
+
+demo: $(STAMP)  ## train a small agent on synthetic images, compare it with other schedules, write a report
+	$(PY) scripts/train_agent.py --preset quick --name $(DEMO) --wandb offline
+	$(PY) scripts/compare.py --policy runs/$(DEMO)/policy.safetensors --suite quick-held-out --seeds 5 --out runs/$(DEMO)/compare
+
+test: $(STAMP)  ## run the tests
+	$(TEST_ENV) $(PY) -m pytest -q --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+
+# mypy cannot see through the name mapping of an editable install, so the project is installed once more,
+# as a wheel would be, into build/typed. Messages are shown with the paths of the checkout.
+lint: $(STAMP)  ## ruff and mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	@rm -rf build/lib build/typed
+	@$(PIP) install --quiet --no-deps --no-build-isolation --no-compile --target build/typed .
+	MYPYPATH=build/typed $(PY) -m mypy --package lambda_rl | sed -E 's,^build/typed/lambda_rl/(envs|agents)/,\1/,; s,^build/typed/,,'
+
+format: $(STAMP)  ## let ruff rewrite the sources
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+bench: $(STAMP)  ## time the inner trainer
+	$(PY) scripts/benchmark.py $(ARGS)
+
+clean:  ## remove caches and build outputs
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean  ## remove .venv too
+	rm -rf $(VENV)

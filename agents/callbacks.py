@@ -1,0 +1,206 @@
+"""What happens beside learning: validation, the learning curve, checkpoints, the progress bar."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+from stable_baselines3.common.callbacks import BaseCallback
+
+from lambda_rl.agents.checkpoint import CHECKPOINT_NAME, Learner, Origin, Progress, save_checkpoint
+from lambda_rl.agents.export import POLICY_NAME, actor_arrays, best_policy, make_card, make_policy
+from lambda_rl.agents.tracking import Tracker
+from lambda_rl.agents.validation import Validator
+from lambda_rl.envs.suites import Suite
+from lambda_rl.policy import save_policy
+
+
+class StopTraining(Exception):  # noqa: N818 - no error, a way out of SB3's loop
+    """Ends a session early, after a checkpoint; the run can be resumed."""
+
+
+class BetweenRollouts(BaseCallback):
+    """Validates, writes the row of the learning curve and saves a checkpoint after each rollout and its update.
+
+    SB3 has no hook after an update; the start of the next rollout (or the end of training) is that moment: the
+    rollout buffer is done with, and nothing random has been drawn yet.
+
+    Args:
+        learner: what is saved.
+        progress: what has been reached; kept up to date here.
+        origin: of the run.
+        suite: training suite, for the policy's card.
+        validator: None: no validation, the last policy is exported.
+        folder: run folder.
+        tracker: for λ trajectories.
+        stop_after: raise :class:`StopTraining` after this many rollouts of this session; None: go to the end.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        progress: Progress,
+        origin: Origin,
+        suite: Suite,
+        validator: Validator | None,
+        folder: Path,
+        tracker: Tracker,
+        stop_after: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.learner, self.progress, self.origin = learner, progress, origin
+        self.suite, self.validator, self.folder, self.tracker = suite, validator, folder, tracker
+        self.stop_after = stop_after
+        self._rollouts = 0
+        self._last = 0
+        self._clock = time.monotonic()
+
+    def save(self) -> None:
+        """Writes the checkpoint."""
+        save_checkpoint(self.folder / "checkpoints" / CHECKPOINT_NAME, self.learner, self.progress, self.origin)
+
+    def _on_training_start(self) -> None:
+        self._last = self.model.num_timesteps
+        self._clock = time.monotonic()
+        if self._last == 0:
+            self.save()  # from now on, a run that is killed can be resumed
+
+    def _on_rollout_start(self) -> None:
+        if self.model.num_timesteps > self._last:
+            self._after_update()
+
+    def _on_training_end(self) -> None:
+        if self.model.num_timesteps > self._last:
+            self._after_update()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _after_update(self) -> None:
+        decisions = self.model.num_timesteps
+        config = self.origin.config
+        number = decisions // config.ppo.rollout_size
+        final = number >= config.num_rollouts
+        self._rollouts += 1
+        self._record_rollout(decisions - self._last)
+        self._last = decisions
+        if final or (config.eval_every and number % config.eval_every == 0):
+            self._validate(decisions)
+        self.logger.dump(decisions)
+        stop = self.stop_after is not None and self._rollouts >= self.stop_after and not final
+        if final or stop or number % config.checkpoint_every == 0:
+            self.save()
+        if stop:
+            raise StopTraining
+
+    def _record_rollout(self, decisions: int) -> None:
+        now = time.monotonic()
+        self.logger.record("time/decisions_per_second", decisions / max(now - self._clock, 1e-9))
+        self.progress.elapsed += now - self._clock
+        self._clock = now
+        self.logger.record("time/elapsed", self.progress.elapsed)
+        episodes = self.model.ep_info_buffer
+        if episodes:
+            self.logger.record("rollout/return_mean", float(np.mean([float(e["r"]) for e in episodes])))
+            self.logger.record("rollout/length_mean", float(np.mean([int(e["l"]) for e in episodes])))
+
+    def _validate(self, decisions: int) -> None:
+        progress, config = self.progress, self.origin.config
+        arrays = actor_arrays(self.learner.model, self.learner.normalize)
+        if self.validator is None:
+            card = make_card(self.origin, self.suite, {"after_decisions": decisions})
+            save_policy(self.folder / POLICY_NAME, make_policy(arrays, config.ppo.clip_obs, card))
+            return
+        policy = make_policy(arrays, config.ppo.clip_obs, make_card(self.origin, self.suite))
+        validation = self.validator(policy)
+        progress.last_score = validation.score
+        if progress.best_score is None or validation.score > progress.best_score:
+            progress.best_score, progress.best_decisions = validation.score, decisions
+            progress.best_actor, progress.best_results = arrays, validation.results
+            best = best_policy(self.origin, progress, self.suite)
+            assert best is not None
+            save_policy(self.folder / POLICY_NAME, best)
+        self.logger.record("validation/score", validation.score)
+        self.logger.record("validation/best_score", progress.best_score)
+        for key, value in validation.results.items():
+            self.logger.record(f"validation/{key}", value)
+        self.tracker.log_lambda_trajectories(validation.trajectories, name="validation", step=decisions)
+
+
+class ProgressBar(BaseCallback):
+    """A bar with time left and the current score; on anything but a terminal, a line for each new score.
+
+    Args:
+        total: decisions of the whole run.
+        progress: where the scores come from.
+        console: None: standard output.
+    """
+
+    def __init__(self, total: int, progress: Progress, console: Console | None = None) -> None:
+        super().__init__()
+        self.total, self.progress = total, progress
+        self.console = console or Console(highlight=False)
+        self._shown: float | None = progress.last_score
+        self._start = (0, 0.0)
+        self._bar = RichProgress(
+            TextColumn("training"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("decisions"),
+            TimeElapsedColumn(),
+            TextColumn("· left"),
+            TimeRemainingColumn(),
+            TextColumn("· {task.fields[score]}"),
+            console=self.console,
+            speed_estimate_period=300.0,
+            disable=not self.console.is_terminal,
+        )
+        self._task = self._bar.add_task("training", total=total, score="")
+
+    def _on_training_start(self) -> None:
+        self._start = (self.model.num_timesteps, time.monotonic())
+        self._bar.start()
+        self._bar.update(self._task, completed=self.model.num_timesteps, score=self._text())
+
+    def _on_step(self) -> bool:
+        self._bar.update(self._task, completed=min(self.model.num_timesteps, self.total))
+        return True
+
+    def _on_rollout_start(self) -> None:
+        self._tell()
+
+    def _on_training_end(self) -> None:
+        self._tell()
+        self.stop()
+
+    def stop(self) -> None:
+        """Takes the bar off the screen."""
+        self._bar.stop()
+
+    def _tell(self) -> None:
+        self._bar.update(self._task, score=self._text())
+        if self.console.is_terminal or self.progress.last_score == self._shown:
+            return
+        self._shown = self.progress.last_score
+        decisions, (first, since) = self.model.num_timesteps, self._start
+        left = (time.monotonic() - since) / max(decisions - first, 1) * max(self.total - decisions, 0)
+        minutes, seconds = divmod(round(left), 60)
+        self.console.print(
+            f"{decisions:>9,} of {self.total:,} decisions, {minutes}:{seconds:02d} left, {self._text()}",
+            soft_wrap=True,
+        )
+
+    def _text(self) -> str:
+        progress = self.progress
+        episodes: Any = self.model.ep_info_buffer
+        parts = []
+        if episodes:
+            parts.append(f"return {np.mean([float(e['r']) for e in episodes]):+.3f}")
+        if progress.last_score is not None and progress.best_score is not None:
+            parts.append(f"validation score {progress.last_score:+.4f} (best {progress.best_score:+.4f})")
+        return ", ".join(parts)

@@ -1,0 +1,100 @@
+"""Images that live on the device as uint8, and minibatches gathered from them."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lambda_rl.envs.data import ImageData
+
+
+class ResidentImages:
+    """One set of images on the device, at each resolution that was asked for.
+
+    Args:
+        data: images and labels.
+        device: where they live.
+        statistics: per-channel mean and standard deviation ``[3]`` each to normalise with, in pixel values 0…255;
+            those of ``data`` itself if none are given (test images take the training images').
+    """
+
+    def __init__(
+        self, data: ImageData, device: torch.device, statistics: tuple[Tensor, Tensor] | None = None
+    ) -> None:
+        self.device = device
+        self.num_classes = data.num_classes
+        self.labels = data.labels.to(device)
+        self._images = {data.images.shape[-1]: data.images.to(device)}
+        self.statistics = statistics or self._measure(data.images)
+        self._affine: dict[tuple[int, torch.dtype], tuple[Tensor, Tensor]] = {}
+
+    @staticmethod
+    def _measure(images: Tensor) -> tuple[Tensor, Tensor]:
+        """Exact mean and deviation from counts of the 256 pixel values."""
+        values = torch.arange(256, dtype=torch.float64)
+        means, deviations = [], []
+        for channel in range(images.shape[1]):
+            count = torch.bincount(images[:, channel].flatten().int(), minlength=256).double()
+            mean = (count * values).sum() / count.sum()
+            means.append(mean)
+            deviations.append(((count * (values - mean) ** 2).sum() / count.sum()).sqrt().clamp_min(1.0))
+        return torch.stack(means), torch.stack(deviations)
+
+    def __len__(self) -> int:
+        """How many images."""
+        return self.labels.shape[0]
+
+    def prepare(self, resolution: int) -> None:
+        """Makes the images at that resolution (by averaging blocks of pixels), if they are not there yet."""
+        if resolution in self._images:
+            return
+        full = self._images[max(self._images)]
+        factor, rest = divmod(full.shape[-1], resolution)
+        if rest or factor < 1:
+            raise ValueError(f"resolution {resolution} must divide the images' side, {full.shape[-1]} pixels")
+        small = [F.avg_pool2d(part.float(), factor).round().to(torch.uint8) for part in full.split(4096)]
+        self._images[resolution] = torch.cat(small)
+
+    def images(self, resolution: int) -> Tensor:
+        """uint8 ``[n, 3, resolution, resolution]``; :meth:`prepare` must have made them."""
+        return self._images[resolution]
+
+    def normalise(self, raw: Tensor, dtype: torch.dtype) -> Tensor:
+        """uint8 ``[…, 3, H, W]`` to ``dtype`` with mean 0 and deviation 1 per channel."""
+        key = (raw.shape[-1], dtype)
+        if key not in self._affine:
+            mean, deviation = (s.view(3, 1, 1).expand(raw.shape[-3:]).reshape(-1) for s in self.statistics)
+            scale, shift = (v.to(self.device, dtype) for v in (1 / deviation, -mean / deviation))
+            self._affine[key] = scale, shift  # as long as an image: broadcasting over channels is slower
+        scale, shift = self._affine[key]
+        return raw.to(dtype).flatten(-3).mul_(scale).add_(shift).view_as(raw)
+
+    def batch(self, index: Tensor, resolution: int, dtype: torch.dtype) -> Tensor:
+        """Normalised images ``[*index.shape, 3, resolution, resolution]``."""
+        raw = self._images[resolution].index_select(0, index.flatten())
+        return self.normalise(raw, dtype).unflatten(0, index.shape)
+
+
+def crop_and_flip(raw: Tensor, offset: Tensor, flip: Tensor) -> Tensor:
+    """Random crops (after padding with zeros) and horizontal flips.
+
+    Args:
+        raw: uint8 ``[n, 3, H, W]``.
+        offset: int64 ``[n, 2]`` in 0 … H/4, row and column of the crop in the padded image.
+        flip: bool ``[n]``.
+
+    Returns:
+        uint8 ``[n, 3, H, W]``.
+    """
+    count, channels, side, _ = raw.shape
+    pad = side // 8
+    padded = F.pad(raw, (pad, pad, pad, pad))
+    span = torch.arange(side, device=raw.device)
+    rows = offset[:, :1] + span
+    columns = offset[:, 1:] + torch.where(flip[:, None], side - 1 - span, span)
+    image = torch.arange(count, device=raw.device)
+    channel = torch.arange(channels, device=raw.device)
+    return padded[
+        image[:, None, None, None], channel[:, None, None], rows[:, None, :, None], columns[:, None, None, :]
+    ]

@@ -1,0 +1,210 @@
+"""One inner run: its data, its network and how far it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lambda_rl.envs.networks import Network, Params, make_network
+from lambda_rl.envs.optim import state_names
+from lambda_rl.envs.resident import ResidentImages
+from lambda_rl.envs.split import Fold, Split
+from lambda_rl.envs.tasks import Task
+from lambda_rl.features import RunFacts
+
+_FOLD_NUMBER = {"agent": 0, "held-out": 1}
+
+
+@dataclass
+class InnerRun:
+    """The state of one inner run.
+
+    Attributes:
+        task: what is trained.
+        network: its architecture.
+        facts: what is known before it starts.
+        params: of one network, without a leading N.
+        buffers: batch norm's running statistics.
+        optimizer: the optimizer's tensors, by name and parameter.
+        order: int64 ``[steps, batch_size]``, the images of every minibatch.
+        labels: int64 ``[steps, batch_size]``, their labels, noise included.
+        learning_rates: float64 ``[steps + 1]`` on the CPU; the last entry is the rate after the last step.
+        val_index: int64 ``[val_size]``.
+        outer_index: int64, the images of ``outer-val`` that the score is taken on at each decision but the last.
+        augmentation: generator of crops and flips.
+        step: optimizer steps done.
+        decision: intervals done.
+    """
+
+    task: Task
+    network: Network
+    facts: RunFacts
+    params: Params
+    buffers: Params
+    optimizer: dict[str, Params]
+    order: Tensor
+    labels: Tensor
+    learning_rates: Tensor
+    val_index: Tensor
+    outer_index: Tensor
+    augmentation: torch.Generator
+    step: int = 0
+    decision: int = 0
+
+    @property
+    def interval(self) -> int:
+        """Steps in the next interval."""
+        return self.task.boundary(self.decision + 1) - self.step
+
+    @property
+    def finished(self) -> bool:
+        """Whether all decisions are done."""
+        return self.decision >= self.task.decisions
+
+    @property
+    def progress(self) -> float:
+        """Share of the steps that are done."""
+        return self.step / self.task.steps
+
+    @property
+    def lr_ratio(self) -> float:
+        """Learning rate of the next step over the first one's."""
+        return float(self.learning_rates[self.step] / self.learning_rates[0])
+
+    def state_dict(self) -> dict[str, Any]:
+        """What cannot be made again from the task: plain values and tensors."""
+        copy = {name: value.detach().cpu().clone() for name, value in self.params.items()}
+        return {
+            "task": dataclasses.asdict(self.task),
+            "step": self.step,
+            "decision": self.decision,
+            "params": copy,
+            "buffers": {name: value.detach().cpu().clone() for name, value in self.buffers.items()},
+            "optimizer": {
+                kind: {name: value.detach().cpu().clone() for name, value in tensors.items()}
+                for kind, tensors in self.optimizer.items()
+            },
+            "augmentation": self.augmentation.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes back what :meth:`state_dict` gave, into a run made from the same task."""
+        self.step, self.decision = int(state["step"]), int(state["decision"])
+        for name in self.params:
+            self.params[name] = state["params"][name].to(self.params[name])
+        for name in self.buffers:
+            self.buffers[name] = state["buffers"][name].to(self.buffers[name])
+        for kind, tensors in self.optimizer.items():
+            for name in tensors:
+                tensors[name] = state["optimizer"][kind][name].to(tensors[name])
+        self.augmentation.set_state(state["augmentation"])
+
+
+def learning_rates(task: Task) -> Tensor:
+    """Learning rate of each step and of the end, float64 ``[steps + 1]``."""
+    share = torch.arange(task.steps + 1, dtype=torch.float64) / task.steps
+    if task.lr_schedule == "cosine":
+        factor = 0.5 * (1 + torch.cos(math.pi * share))
+    elif task.lr_schedule == "exponential":
+        factor = 0.01**share
+    else:
+        factor = torch.ones_like(share)
+    return task.learning_rate * factor
+
+
+def run_facts(task: Task, network: Network) -> RunFacts:
+    """The static facts that schedules may know."""
+    lr_sum = float(learning_rates(task)[:-1].sum())
+    if task.optimizer == "sgd" and task.decay == "coupled":
+        lr_sum /= 1 - task.momentum
+    return RunFacts(
+        num_train=task.train_size,
+        num_params=network.num_penalised,
+        val_size=task.val_size,
+        num_classes=network.num_classes,
+        epochs=task.steps * task.batch_size / task.train_size,
+        lr_sum=lr_sum,
+    )
+
+
+def check_sizes(task: Task, split: Split) -> None:
+    """Raises ``ValueError`` if the task wants more images than the fold has."""
+    for name, part, have in (
+        ("train_size", "inner-train", len(split.inner_train)),
+        ("val_size", "inner-val", len(split.inner_val)),
+    ):
+        if getattr(task, name) > have:
+            raise ValueError(
+                f"task {task.name}: {name}={getattr(task, name)}, but the {part} part has {have} images"
+            )
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _draw(part: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    return part[torch.randperm(len(part), generator=generator)[:count]]
+
+
+def start_run(
+    task: Task, data: ResidentImages, split: Split, fold: Fold, dtype: torch.dtype, outer_size: int
+) -> InnerRun:
+    """A run at its beginning. All that is random in it comes from ``(task.seed, fold)`` alone.
+
+    Args:
+        task: what to train.
+        data: resident training images.
+        split: the fold's parts.
+        fold: its name; the same seed gives other numbers in another fold.
+        dtype: of parameters and optimizer state.
+        outer_size: images of ``outer-val`` to draw for the score at each decision.
+
+    Raises:
+        ValueError: the task wants more images than there are.
+    """
+    check_sizes(task, split)
+    entropy = np.random.SeedSequence((task.seed, _FOLD_NUMBER[fold])).generate_state(6, np.uint32)
+    subset, noise, weights, minibatches, augmentation, outer = (_generator(int(s)) for s in entropy)
+    train_index = _draw(split.inner_train, task.train_size, subset)
+    val_index = _draw(split.inner_val, task.val_size, subset)
+    clean = data.labels[train_index.to(data.device)].cpu()
+    noisy = torch.randperm(task.train_size, generator=noise)[: round(task.label_noise * task.train_size)]
+    labels = clean.clone()
+    shift = torch.randint(1, data.num_classes, (len(noisy),), generator=noise)
+    labels[noisy] = (clean[noisy] + shift) % data.num_classes
+
+    # Shuffled epochs one after the other; a minibatch may span two of them.
+    wanted = task.steps * task.batch_size
+    epochs = -(-wanted // task.train_size)
+    stream = torch.cat([torch.randperm(task.train_size, generator=minibatches) for _ in range(epochs)])[
+        :wanted
+    ]
+    stream = stream.view(task.steps, task.batch_size)
+
+    network = make_network(task.network, task.width, task.resolution, data.num_classes)
+    params, buffers = network.init(weights, dtype)
+    params = {name: value.to(data.device) for name, value in params.items()}
+    return InnerRun(
+        task=task,
+        network=network,
+        facts=run_facts(task, network),
+        params=params,
+        buffers={name: value.to(data.device) for name, value in buffers.items()},
+        optimizer={
+            kind: {name: torch.zeros_like(value) for name, value in params.items()}
+            for kind in state_names(task.optimizer)
+        },
+        order=train_index[stream].to(data.device),
+        labels=labels[stream].to(data.device),
+        learning_rates=learning_rates(task),
+        val_index=val_index.to(data.device),
+        outer_index=_draw(split.outer_val, outer_size, outer).to(data.device),
+        augmentation=augmentation,
+    )

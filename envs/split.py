@@ -1,0 +1,76 @@
+"""Which training images train the inner network, feed observations and feed the reward.
+
+There are two folds of disjoint images: the agent learns on one, held-out tasks are cut from the other. The
+test images are not part of any split: only the evaluation loads them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+
+Fold = Literal["agent", "held-out"]
+
+SHARES: dict[str, tuple[float, float, float]] = {"agent": (0.40, 0.05, 0.05), "held-out": (0.40, 0.08, 0.02)}
+"""Shares of all training images for inner-train, inner-val and outer-val: of 50,000, the agent's fold has
+20,000, 2,500 and 2,500, the held-out fold 20,000, 4,000 and 1,000."""
+
+FOLDS: tuple[Fold, ...] = get_args(Fold)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices (int64, disjoint) into the training images.
+
+    Attributes:
+        inner_train: the inner networks train on these.
+        inner_val: observations come from these.
+        outer_val: the reward comes from these.
+    """
+
+    inner_train: torch.Tensor
+    inner_val: torch.Tensor
+    outer_val: torch.Tensor
+
+
+def split_data(num_images: int, fold: Fold, seed: int = 0) -> Split:
+    """Cut the training images of a data set into the three parts of a fold.
+
+    All folds come from one seeded permutation, so they are disjoint for the same `num_images` and `seed`.
+
+    Args:
+        num_images: number of training images of the data set.
+        fold: "agent" or "held-out".
+        seed: of the permutation.
+
+    Raises:
+        ValueError: unknown fold, or so few images that a part would be empty.
+    """
+    if fold not in SHARES:
+        raise ValueError(f"unknown fold {fold!r}; allowed: {', '.join(SHARES)}")
+    needed = _fewest()
+    if num_images < needed:
+        raise ValueError(
+            f"{num_images} training images are too few for two folds of three parts: at least {needed} needed"
+        )
+    order = torch.randperm(num_images, generator=torch.Generator().manual_seed(seed))
+    start = 0
+    for name in FOLDS:
+        sizes = _sizes(num_images, name)
+        if name == fold:
+            return Split(*order[start : start + sum(sizes)].split(sizes))
+        start += sum(sizes)
+    raise AssertionError("unreachable")
+
+
+def _sizes(num_images: int, fold: Fold) -> list[int]:
+    return [
+        int(share * num_images + 1e-9) for share in SHARES[fold]
+    ]  # 0.08 * 50,000 may fall just short of 4,000
+
+
+def _fewest() -> int:
+    """The fewest images of which every part of every fold gets at least one."""
+    return round(1 / min(min(shares) for shares in SHARES.values()))

@@ -1,0 +1,328 @@
+"""The inner trainer: N runs in lockstep, trained as one network with N groups.
+
+This is the only training loop of the project. The single environment, the vector environment, the comparison and
+``train_network.py`` all call :meth:`Trainer.advance`; a single run is the case N = 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.device import resolve_device, resolve_precision
+from lambda_rl.envs.networks import Params
+from lambda_rl.envs.optim import update
+from lambda_rl.envs.resident import ResidentImages, crop_and_flip
+from lambda_rl.envs.runs import InnerRun, start_run
+from lambda_rl.envs.split import Fold, split_data
+from lambda_rl.envs.tasks import Task
+from lambda_rl.penalties import penalty_terms
+
+Array = npt.NDArray[np.float64]
+
+EVALUATION_BLOCK = 500
+"""Images per network that an evaluation takes at once: enough for efficient products, small enough for the cache."""
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How inner runs are computed; none of it is part of a task.
+
+    Attributes:
+        device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp64`` (see :func:`resolve_precision`).
+        threads: chunks of networks that are trained at the same time on a CPU. With more than 1, call
+            ``torch.set_num_threads(1)`` first, or the threads of the products get in each other's way.
+        chunk: networks fused at once; 0 chooses: on a GPU all, on a CPU at most 16 MLPs or 1 convolutional network
+            (fused convolutions are slower there).
+    """
+
+    device: str = "cpu"
+    precision: str = "auto"
+    threads: int = 1
+    chunk: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        if self.threads < 1:
+            raise ValueError(f"threads must be at least 1, got {self.threads}")
+        if self.chunk < 0:
+            raise ValueError(f"chunk must be at least 0 (0 chooses), got {self.chunk}")
+
+
+@dataclass
+class Measurements:
+    """What :meth:`Trainer.advance` measured, float64 arrays of n runs.
+
+    Losses are in nats without the penalty, accuracies fractions. ``train_*`` are means over the interval's
+    minibatches, each taken before its own update. ``finite`` is false where a loss or a weight is not.
+    """
+
+    train_loss: Array
+    train_accuracy: Array
+    val_loss: Array
+    val_accuracy: Array
+    outer_loss: Array
+    outer_accuracy: Array
+    weight_norm: Array
+    penalty: Array
+    finite: npt.NDArray[np.bool_]
+
+
+class Trainer:
+    """Trains and measures inner runs.
+
+    Args:
+        data: training images; the trainer never sees the test images, but for what :meth:`test` is handed.
+        fold: ``agent`` or ``held-out``: which images the runs are cut from.
+        config: device, precision, threads, chunk.
+        outer_size: images of ``outer-val`` that each run is scored on at its decisions; the last one takes the
+            whole part. 0 scores at the end only.
+    """
+
+    def __init__(
+        self, data: ImageData, fold: Fold, config: TrainerConfig | None = None, *, outer_size: int = 500
+    ) -> None:
+        self.config = config or TrainerConfig()
+        self.device = resolve_device(self.config.device)
+        resolve_precision(
+            self.config.precision, self.device, convolutional=False
+        )  # refuses an unknown name now
+        self.fold = fold
+        self.split = split_data(len(data.labels), fold)
+        self.data = ResidentImages(data, self.device)
+        self.outer_size = min(outer_size, len(self.split.outer_val))
+        self._outer_all = self.split.outer_val.to(self.device)
+        threads = self.config.threads if self.device.type == "cpu" else 1
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._threads = threads
+
+    def close(self) -> None:
+        """Ends the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def _dtypes(self, run: InnerRun) -> tuple[torch.dtype, torch.dtype]:
+        return resolve_precision(self.config.precision, self.device, run.network.convolutional)
+
+    def start(self, task: Task) -> InnerRun:
+        """A run at its beginning (see :func:`start_run`)."""
+        dtype = torch.float64 if self.config.precision == "fp64" else torch.float32
+        self.data.prepare(task.resolution)
+        return start_run(task, self.data, self.split, self.fold, dtype, self.outer_size)
+
+    @torch.no_grad()
+    def weight_measures(self, run: InnerRun) -> tuple[float, float]:
+        """(Euclidean norm of the penalised weights, R of them)."""
+        measured = _weight_measures(run, {name: value.unsqueeze(0) for name, value in run.params.items()})
+        norm, penalty, _ = (float(value) for value in measured)
+        return norm, penalty
+
+    def advance(self, runs: Sequence[InnerRun], log_lam: npt.ArrayLike) -> Measurements:
+        """Trains every run for its next interval with λ held, then measures it.
+
+        Args:
+            runs: any mixture of tasks; those alike are fused.
+            log_lam: log₁₀ λ of each; -inf is no penalty.
+
+        Returns:
+            Measurements in the order of ``runs``. ``outer_*`` is NaN where the run is not scored.
+        """
+        lam = 10.0 ** np.asarray(log_lam, np.float64)
+        return self._map(runs, lambda chunk: self._advance_chunk([runs[i] for i in chunk], lam[chunk]))
+
+    def test(self, runs: Sequence[InnerRun], test: ResidentImages) -> tuple[Array, Array]:
+        """Loss and accuracy of each run on all test images."""
+        table = np.zeros((len(runs), 2))
+        everything = torch.arange(len(test), device=self.device)
+        for index in self._chunks(runs):
+            chunk = [runs[i] for i in index]
+            test.prepare(chunk[0].task.resolution)
+            params, buffers = _stack([run.params for run in chunk]), _stack([run.buffers for run in chunk])
+            loss, accuracy = self._evaluate(chunk, params, buffers, test, [everything] * len(chunk))
+            table[index] = torch.stack([loss, accuracy], 1).double().cpu().numpy()
+        return table[:, 0], table[:, 1]
+
+    def _chunks(self, runs: Sequence[InnerRun]) -> list[npt.NDArray[np.int64]]:
+        """Indices of the runs that are trained together."""
+        groups: dict[tuple[object, ...], list[int]] = {}
+        for i, run in enumerate(runs):
+            groups.setdefault((*run.task.group_key, run.interval), []).append(i)
+        chunks = []
+        for group in groups.values():
+            size = self.config.chunk or self._chunk_size(runs[group[0]], len(group))
+            chunks += [np.array(group[at : at + size]) for at in range(0, len(group), size)]
+        return chunks
+
+    def _chunk_size(self, run: InnerRun, count: int) -> int:
+        if self.device.type != "cpu":
+            return count
+        if run.network.convolutional:
+            return 1
+        return min(16, -(-count // self._threads))
+
+    def _map(self, runs: Sequence[InnerRun], work: Callable[[npt.NDArray[np.int64]], Tensor]) -> Measurements:
+        chunks = self._chunks(runs)
+        results = (
+            list(self._pool.map(work, chunks))
+            if self._pool is not None
+            else [work(chunk) for chunk in chunks]
+        )
+        table = np.empty((len(runs), 9))
+        if chunks:  # one transfer from the device for all chunks
+            table[np.concatenate(chunks)] = torch.cat(results).cpu().numpy()
+        columns = table.T
+        return Measurements(
+            train_loss=columns[0],
+            train_accuracy=columns[1],
+            val_loss=columns[2],
+            val_accuracy=columns[3],
+            outer_loss=columns[4],
+            outer_accuracy=columns[5],
+            weight_norm=columns[6],
+            penalty=columns[7],
+            finite=columns[8] > 0.5,
+        )
+
+    def _advance_chunk(self, runs: list[InnerRun], lam: Array) -> Tensor:
+        """Trains and measures one chunk; float64 ``[n, 9]`` on the device, in the order of ``Measurements``."""
+        params = _stack([run.params for run in runs])
+        buffers = _stack([run.buffers for run in runs])
+        lam_tensor = torch.from_numpy(lam).to(self.device)
+        train = self._train(runs, params, buffers, lam_tensor)
+        with torch.no_grad():
+            val = self._evaluate(runs, params, buffers, self.data, [run.val_index for run in runs])
+            outer = self._score(runs, params, buffers)
+            norm, penalty, finite = _weight_measures(runs[0], params)
+            columns = [c.double() for c in (*train, *val, *outer, norm, penalty * lam_tensor)]
+            finite &= torch.isfinite(columns[0]) & torch.isfinite(columns[2])
+        for i, run in enumerate(runs):
+            run.params = {name: value[i] for name, value in params.items()}
+            run.buffers = {name: value[i] for name, value in buffers.items()}
+        return torch.stack([*columns, finite.double()], 1)
+
+    def _train(
+        self, runs: list[InnerRun], params: Params, buffers: Params, lam: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One interval of SGD in place; mean loss and accuracy ``[N]`` over its minibatches."""
+        task, network, count = runs[0].task, runs[0].network, len(runs)
+        dtype, compute = self._dtypes(runs[0])
+        steps = runs[0].interval
+        state = {kind: _stack([run.optimizer[kind] for run in runs]) for kind in runs[0].optimizer}
+        order = torch.stack([run.order[run.step : run.step + steps] for run in runs], 1)
+        labels = torch.stack([run.labels[run.step : run.step + steps] for run in runs], 1)
+        rates = torch.stack([run.learning_rates[run.step : run.step + steps] for run in runs], 1)
+        rates = rates.to(self.device, dtype)
+        momentum = torch.tensor([run.task.momentum for run in runs], dtype=dtype, device=self.device)
+        done = torch.tensor([run.step for run in runs], dtype=dtype, device=self.device)
+        crops = self._augmentation(runs, steps) if task.augment else None
+        lam = lam.to(dtype)
+        penalised = frozenset(network.penalised)
+        loss_sum = torch.zeros(count, dtype=dtype, device=self.device)
+        correct = torch.zeros(count, dtype=dtype, device=self.device)
+        names = list(params)
+        images = self.data.images(task.resolution)
+        for t in range(steps):
+            raw = images.index_select(0, order[t].flatten())
+            if crops is not None:
+                raw = crop_and_flip(raw, crops[0][t].flatten(0, 1), crops[1][t].flatten())
+            x = self.data.normalise(raw, compute).unflatten(0, (count, -1))
+            leaves = [params[name].detach().requires_grad_() for name in names]
+            cast = dict(zip(names, [leaf.to(compute) for leaf in leaves], strict=True))
+            logits = network.forward(cast, buffers, x, training=True).to(dtype)
+            losses = F.cross_entropy(logits.flatten(0, 1), labels[t].flatten(), reduction="none")
+            loss = losses.view(count, -1).mean(1)
+            grads = dict(zip(names, torch.autograd.grad(loss.sum(), leaves), strict=True))
+            update(
+                task.optimizer, task.penalty, task.decay, params, grads, state, penalised,
+                lam=lam, learning_rate=rates[t], momentum=momentum, step=done + t,
+            )  # fmt: skip
+            with torch.no_grad():
+                loss_sum += loss
+                correct += (logits.argmax(-1) == labels[t]).to(dtype).mean(1)
+        for i, run in enumerate(runs):
+            run.optimizer = {
+                kind: {name: value[i] for name, value in tensors.items()} for kind, tensors in state.items()
+            }
+            run.step += steps
+            run.decision += 1
+        return loss_sum / steps, correct / steps
+
+    def _augmentation(self, runs: list[InnerRun], steps: int) -> tuple[Tensor, Tensor]:
+        """Crop offsets ``[steps, N, B, 2]`` and flips ``[steps, N, B]`` of an interval, from each run's generator."""
+        size, reach = runs[0].task.batch_size, runs[0].task.resolution // 4 + 1
+        offsets = [torch.randint(reach, (steps, size, 2), generator=run.augmentation) for run in runs]
+        flips = [torch.randint(2, (steps, size), generator=run.augmentation).bool() for run in runs]
+        return torch.stack(offsets, 1).to(self.device), torch.stack(flips, 1).to(self.device)
+
+    def _score(self, runs: list[InnerRun], params: Params, buffers: Params) -> tuple[Tensor, Tensor]:
+        """Loss and accuracy on ``outer-val``: the whole part at a run's end, each run's own sample before."""
+        if not self.outer_size and not any(run.finished for run in runs):
+            nothing = torch.full((len(runs),), torch.nan, device=self.device)
+            return nothing, nothing
+        index = [self._outer_all if run.finished else run.outer_index for run in runs]
+        return self._evaluate(runs, params, buffers, self.data, index)
+
+    @torch.no_grad()
+    def _evaluate(
+        self, runs: list[InnerRun], params: Params, buffers: Params, data: ResidentImages, index: list[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Mean loss and accuracy ``[N]`` of each stacked network on its own images."""
+        network, resolution = runs[0].network, runs[0].task.resolution
+        _, compute = self._dtypes(runs[0])
+        loss = torch.full((len(runs),), torch.nan, device=self.device)
+        accuracy = loss.clone()
+        sizes: dict[int, list[int]] = {}
+        for i, part in enumerate(index):
+            sizes.setdefault(len(part), []).append(i)
+        params = {name: value.to(compute) for name, value in params.items()}
+        for size, members in sizes.items():
+            if size == 0:
+                continue
+            alike = len(members) == len(runs)
+            some = params if alike else {name: value[members] for name, value in params.items()}
+            stats = buffers if alike else {name: value[members] for name, value in buffers.items()}
+            images = torch.stack([index[i] for i in members])
+            total, right = loss.new_zeros(len(members)), loss.new_zeros(len(members))
+            for block in images.split(EVALUATION_BLOCK, dim=1):
+                x = data.batch(block, resolution, compute)
+                logits = network.forward(some, stats, x, training=False).float()
+                labels = data.labels[block]
+                losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+                total += losses.view_as(labels).sum(1)
+                right += (logits.argmax(-1) == labels).sum(1)
+            loss[members], accuracy[members] = total / size, right / size
+        return loss, accuracy
+
+
+def _stack(parts: Sequence[Params]) -> Params:
+    return {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
+
+
+def _weight_measures(run: InnerRun, params: Params) -> tuple[Tensor, Tensor, Tensor]:
+    """Norm and R of the penalised weights, and whether all parameters are finite; ``[N]`` each."""
+    names = run.network.penalised
+    squares = torch.stack([params[name].flatten(1).square().sum(1) for name in names]).sum(0)
+    if run.task.penalty == "l2":
+        penalty = squares / 2
+    else:
+        terms = [penalty_terms(params[name].flatten(1), run.task.penalty).sum(1) for name in names]
+        penalty = torch.stack(terms).sum(0)
+    finite = torch.isfinite(squares)
+    for name, value in params.items():
+        if name not in names:
+            finite = finite & torch.isfinite(value.flatten(1).sum(1))
+    return squares.sqrt(), penalty, finite
+
+
+def to_log(lam: float) -> float:
+    """log₁₀ λ; -inf for λ = 0."""
+    return float(np.log10(lam)) if lam > 0 else -np.inf

@@ -1,0 +1,165 @@
+"""The native vector environment: N inner runs trained as one network with N groups."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from lambda_rl.control import ControlLaw
+from lambda_rl.envs.core import RewardConfig
+from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.env import (
+    CifarLambdaEnv,
+    action_space,
+    draw_slot,
+    make_core,
+    observation_space,
+    step_info,
+)
+from lambda_rl.envs.suites import Suite, load_suite
+from lambda_rl.envs.trainer import TrainerConfig
+
+Observations = npt.NDArray[np.float32]
+
+
+class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]]):
+    """N slots of :class:`CifarLambdaEnv` over one trainer, each with its own task, each reset on its own.
+
+    Slot i of ``reset(seed=s)`` is, decision by decision, ``CifarLambdaEnv.reset(seed=s + i)``. Autoreset is
+    ``SAME_STEP``: the step that ends an episode returns the next one's first observation, and the last observation
+    and info of the old one in ``infos["final_obs"]`` and ``infos["final_info"]``.
+
+    Args:
+        num_envs: N.
+        suite: as for the single environment, and so the others.
+        data: training images.
+        control: range of λ and largest change.
+        reward: what is rewarded.
+        device: where the runs are trained.
+        precision: number format of the inner training.
+        threads: chunks of runs trained at once on a CPU.
+        render_mode: ``rgb_array``: :meth:`render` gives one picture a slot.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 (as in the base class)
+        **CifarLambdaEnv.metadata,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        suite: str | Suite = "quick",
+        data: str | ImageData = "synthetic",
+        control: ControlLaw | None = None,
+        reward: RewardConfig | None = None,
+        device: str = "cpu",
+        precision: str = "auto",
+        threads: int = 1,
+        render_mode: str | None = None,
+    ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise ValueError(f"unknown render_mode {render_mode!r}; allowed are None and rgb_array")
+        self.num_envs = num_envs
+        self.render_mode = render_mode
+        self.suite = suite if isinstance(suite, Suite) else load_suite(suite)
+        self._core = make_core(
+            num_envs, self.suite, data, control, reward, TrainerConfig(device, precision, threads)
+        )
+        self.single_observation_space, self.single_action_space = observation_space(), action_space()
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._rngs = [seeding.np_random()[0] for _ in range(num_envs)]
+        self._observations = np.zeros(self.observation_space.shape or (), np.float32)
+        self.last_final_obs = np.zeros_like(self._observations)
+        """Last observation of each slot's last finished episode, for an adapter that wants no object arrays."""
+
+    @property
+    def control(self) -> ControlLaw:
+        """The control law in force."""
+        return self._core.control
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observations, dict[str, Any]]:
+        """Draws a task for each slot and starts its run.
+
+        Args:
+            seed: slot i gets ``seed + i``; or one seed a slot.
+            options: ``{"tasks": [Task, …]}`` starts those instead of drawn ones.
+        """
+        if seed is None or isinstance(seed, int):
+            seeds: list[int | None] = [None if seed is None else seed + i for i in range(self.num_envs)]
+        else:
+            seeds = list(seed)
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"{len(seeds)} seeds for {self.num_envs} environments")
+        tasks = (options or {}).get("tasks")
+        if tasks is not None and len(tasks) != self.num_envs:
+            raise ValueError(f"{len(tasks)} tasks for {self.num_envs} environments")
+        for slot, one in enumerate(seeds):
+            if one is not None:
+                self._rngs[slot] = seeding.np_random(one)[0]
+            self._begin(slot, None if tasks is None else tasks[slot])
+        return self._observations.copy(), {"log_lam": self._core.log_lam.copy()}
+
+    def _begin(self, slot: int, task: Any = None) -> None:
+        task = task or self.suite.sample(self._rngs[slot])
+        self._observations[slot] = self._core.begin(slot, task)
+
+    def step(
+        self, actions: npt.NDArray[np.float32]
+    ) -> tuple[Observations, npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], dict[str, Any]]:
+        """Moves every λ, trains every run one interval, measures; finished slots begin a new run."""
+        outcome = self._core.step(np.asarray(actions).reshape(self.num_envs))
+        infos: dict[str, Any] = step_info(outcome)
+        self._observations[:] = outcome.observation
+        ended = outcome.terminated
+        if ended.any():
+            final = np.full(self.num_envs, None, dtype=object)
+            for slot in np.flatnonzero(ended):
+                final[slot] = outcome.observation[slot].copy()
+                self.last_final_obs[slot] = outcome.observation[slot]
+                self._begin(int(slot))
+            last = {key: np.where(ended, value, 0) for key, value in infos.items()}
+            masks = {f"_{key}": ended.copy() for key in last}
+            infos |= {"final_obs": final, "_final_obs": ended.copy()}
+            infos |= {"final_info": {**last, **masks}, "_final_info": ended.copy()}
+        never = np.zeros(self.num_envs, np.bool_)
+        return self._observations.copy(), outcome.reward, ended.copy(), never, infos
+
+    def render(self) -> tuple[npt.NDArray[np.uint8], ...] | None:
+        """One picture of the run so far for each slot."""
+        if self.render_mode is None:
+            return None
+        return tuple(draw_slot(self._core, slot) for slot in range(self.num_envs))
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Ends the trainer's threads."""
+        self._core.trainer.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on bit for bit; plain values and tensors, ``torch.load(weights_only=True)``."""
+        return {
+            "core": self._core.state_dict(),
+            "rngs": [json.dumps(rng.bit_generator.state) for rng in self._rngs],
+            "observations": self._observations.tolist(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes back what :meth:`state_dict` gave, into an environment made with the same arguments."""
+        self._core.load_state_dict(state["core"])
+        for slot, text in enumerate(state["rngs"]):
+            self._rngs[slot] = seeding.np_random(0)[0]
+            self._rngs[slot].bit_generator.state = json.loads(text)
+        self._observations[:] = state["observations"]

@@ -1,0 +1,69 @@
+"""Schedules for the regularization strength λ of a network in training, hand-designed and learned."""
+
+from lambda_rl.control import ControlLaw
+from lambda_rl.features import FEATURES, FEATURES_VERSION, Observer, RunFacts, Signals
+from lambda_rl.gap_rule import GapRule
+from lambda_rl.learned import LearnedSchedule
+from lambda_rl.parse import SCHEDULE_FORMS, ScheduleFactory, parse_schedule
+from lambda_rl.penalties import (
+    PENALTIES,
+    lam_per_example,
+    lam_per_parameter,
+    penalised_weights,
+    penalty,
+    penalty_gradient,
+    penalty_terms,
+    split_parameters,
+)
+from lambda_rl.policy import (
+    Policy,
+    PolicyCard,
+    PolicyFileError,
+    describe,
+    load_policy,
+    policy_from_arrays,
+    save_policy,
+)
+from lambda_rl.replay import ReplaySchedule
+from lambda_rl.schedule import Schedule
+from lambda_rl.schedules import Constant, Cosine, OpenLoop, PullDown, PullUp, Steps
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Schedule",
+    "OpenLoop",
+    "Constant",
+    "Steps",
+    "PullDown",
+    "PullUp",
+    "Cosine",
+    "GapRule",
+    "LearnedSchedule",
+    "ReplaySchedule",
+    "parse_schedule",
+    "ScheduleFactory",
+    "SCHEDULE_FORMS",
+    "Policy",
+    "PolicyCard",
+    "PolicyFileError",
+    "load_policy",
+    "save_policy",
+    "policy_from_arrays",
+    "describe",
+    "PENALTIES",
+    "penalty",
+    "penalty_terms",
+    "penalty_gradient",
+    "penalised_weights",
+    "split_parameters",
+    "lam_per_example",
+    "lam_per_parameter",
+    "ControlLaw",
+    "FEATURES",
+    "FEATURES_VERSION",
+    "Observer",
+    "RunFacts",
+    "Signals",
+    "__version__",
+]

@@ -1,0 +1,214 @@
+"""Penalties R(w), their gradients, and what λ means.
+
+The loss is ``data_loss + lam * R(w)`` with, summed over the weights of a network (not over biases or norms):
+
+========  ==============================================  ==============================
+kind      R per weight                                    its derivative
+========  ==============================================  ==============================
+``l2``    ½ w²                                            w
+``l1``    |w|                                             sign(w), 0 at 0
+``l0.5``  (w² + ε²)^¼ - ε^½, with ε = ``SMOOTHING``       ½ w (w² + ε²)^(-¾)
+========  ==============================================  ==============================
+
+L½ (Xu et al., "L1/2 regularization", 2010) has an infinite slope at 0; smoothing makes it 0 at 0 and at most
+0.31/√ε anywhere, and leaves R within ε^½ of |w|^½.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal, overload
+
+import torch
+from torch import Tensor, nn
+
+PENALTIES: tuple[str, ...] = ("l2", "l1", "l0.5")
+"""The kinds of penalty."""
+
+SMOOTHING = 2.0**-10
+"""ε of the L½ penalty, in units of a weight: well below the scale of usual initial weights (0.01 to 0.1).
+
+A power of 2⁻² so that its roots are exact in every floating-point type, and R(0) is exactly 0.
+"""
+
+
+def check_penalty(kind: str) -> None:
+    """Raises a ``ValueError`` that lists the kinds, if ``kind`` is none of them."""
+    if kind not in PENALTIES:
+        raise ValueError(f"unknown penalty {kind!r}; allowed: {', '.join(PENALTIES)}")
+
+
+def penalty_terms(weights: Tensor, kind: str) -> Tensor:
+    """R of each weight.
+
+    Args:
+        weights: any shape, floating point.
+        kind: one of :data:`PENALTIES`.
+
+    Returns:
+        Same shape and dtype, non-negative, 0 where the weight is 0; differentiable by autograd.
+
+    Raises:
+        ValueError: unknown kind.
+    """
+    if kind == "l2":
+        return 0.5 * weights.square()
+    if kind == "l1":
+        return weights.abs()
+    if kind == "l0.5":
+        return (weights.square() + SMOOTHING**2).sqrt().sqrt() - SMOOTHING**0.5
+    check_penalty(kind)
+    raise AssertionError("unreachable")
+
+
+def penalty_gradient(weights: Tensor, kind: str) -> Tensor:
+    """dR/dw of each weight, written out so that a fused optimizer needs no autograd graph for it.
+
+    Args:
+        weights: any shape, floating point.
+        kind: one of :data:`PENALTIES`.
+
+    Returns:
+        Same shape and dtype, finite for finite weights, 0 where the weight is 0 (``l2``: ``weights`` itself).
+
+    Raises:
+        ValueError: unknown kind.
+    """
+    if kind == "l2":
+        return weights
+    if kind == "l1":
+        return weights.sign()
+    if kind == "l0.5":
+        root = (weights.square() + SMOOTHING**2).sqrt()
+        return 0.5 * weights / (root * root.sqrt())
+    check_penalty(kind)
+    raise AssertionError("unreachable")
+
+
+def penalised_weights(model: nn.Module, *, trainable_only: bool = False) -> dict[str, nn.Parameter]:
+    """The parameters that a penalty acts on: at least two dimensions, not a bias, not in a norm layer.
+
+    Args:
+        model: any module; shared parameters come once.
+        trainable_only: leave out parameters with ``requires_grad=False``.
+
+    Returns:
+        By full name, in the order of ``model.named_parameters()``.
+    """
+    norms: set[int] = set()
+    for module in model.modules():
+        if "Norm" in type(module).__name__:  # torch's, and those that others write, carry it in their name
+            norms.update(id(p) for p in module.parameters(recurse=False))
+    return {
+        name: p
+        for name, p in model.named_parameters()
+        if p.ndim >= 2
+        and id(p) not in norms
+        and not name.endswith("bias")
+        and (p.requires_grad or not trainable_only)
+    }
+
+
+@overload
+def penalty(
+    weights: nn.Module | Iterable[Tensor],
+    kind: str = ...,
+    *,
+    normalize: bool = ...,
+    per_layer: Literal[False] = ...,
+) -> Tensor: ...
+@overload
+def penalty(
+    weights: nn.Module | Iterable[Tensor], kind: str = ..., *, normalize: bool = ..., per_layer: Literal[True]
+) -> dict[str, Tensor]: ...
+def penalty(
+    weights: nn.Module | Iterable[Tensor],
+    kind: str = "l2",
+    *,
+    normalize: bool = False,
+    per_layer: bool = False,
+) -> Tensor | dict[str, Tensor]:
+    """Sums R over the weights of a network, to be added to the loss times λ.
+
+    Args:
+        weights: a module (its trainable :func:`penalised_weights` count) or the tensors themselves.
+        kind: one of :data:`PENALTIES`.
+        normalize: divide by the number of weights (per layer: by the layer's), see :func:`lam_per_parameter`.
+        per_layer: one sum for each parameter.
+
+    Returns:
+        A scalar tensor, or scalars by parameter name (for tensors: by position, "0", "1", …).
+
+    Raises:
+        ValueError: unknown kind, or nothing to penalise.
+    """
+    check_penalty(kind)
+    named: dict[str, Tensor]
+    if isinstance(weights, nn.Module):
+        named = dict(penalised_weights(weights, trainable_only=True))
+    else:
+        named = {str(i): w for i, w in enumerate(weights)}
+    if not named:
+        raise ValueError("penalty: no weights to penalise (no trainable parameter of two or more dimensions)")
+    sums = {name: penalty_terms(w, kind).sum() for name, w in named.items()}
+    if per_layer:
+        return {name: s / named[name].numel() if normalize else s for name, s in sums.items()}
+    total = torch.stack(list(sums.values())).sum()
+    return total / sum(w.numel() for w in named.values()) if normalize else total
+
+
+def split_parameters(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Two parameter groups for an optimizer: weights with decay; biases and norms without.
+
+    Args:
+        model: the network. Frozen parameters are included (an optimizer skips what has no gradient), so that
+            unfreezing works later.
+        weight_decay: the first group's start decay; must not be 0 if a schedule is to find the group.
+
+    Returns:
+        The group of weights, then the group of the rest with ``weight_decay`` 0; the second
+        group is there even when it is empty, so that the layout does not depend on the network.
+
+    Raises:
+        ValueError: negative decay.
+    """
+    if not weight_decay >= 0:
+        raise ValueError(f"weight_decay must be 0 or more, got {weight_decay}")
+    with_decay = penalised_weights(model)
+    rest = [p for name, p in model.named_parameters() if name not in with_decay]
+    return [
+        {"params": list(with_decay.values()), "weight_decay": weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+
+
+def lam_per_example(lam: float, num_train: int) -> float:
+    """This project's λ for one given as in ``loss + λ/(2m) ‖w‖²`` with m training examples: λ/m.
+
+    (The L2 penalty here is ½‖w‖², so the 2 is already in it; for L1 and L½ the same λ/m stands before R.)
+
+    Args:
+        lam: λ in that convention, 0 or more.
+        num_train: m, training examples.
+
+    Raises:
+        ValueError: ``num_train`` is not positive.
+    """
+    if num_train <= 0:
+        raise ValueError(f"num_train must be positive, got {num_train}")
+    return lam / num_train
+
+
+def lam_per_parameter(lam: float, num_params: int) -> float:
+    """This project's λ for one that stands before R(w) divided by the number of weights.
+
+    Args:
+        lam: λ before the normalised penalty, 0 or more.
+        num_params: number of penalised weights.
+
+    Raises:
+        ValueError: ``num_params`` is not positive.
+    """
+    if num_params <= 0:
+        raise ValueError(f"num_params must be positive, got {num_params}")
+    return lam / num_params

@@ -1,0 +1,225 @@
+"""What all schedules of λ have in common: attachment to an optimizer, progress, history, state."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lambda_rl.files import atomic_write
+from lambda_rl.groups import DecayGroups
+
+SIGNALS = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
+
+Row = dict[str, float | None]
+
+
+class Schedule:
+    """Gives λ over a run, one value an interval.
+
+    At construction :attr:`value` is the λ of the first interval; each :meth:`step`, called at the end of an
+    interval, gives that of the next one. With an optimizer attached, λ is also written to ``weight_decay`` of
+    its groups that have decay (see :class:`lambda_rl.groups.DecayGroups`); without one, read :attr:`value`
+    and multiply a penalty.
+
+    Args:
+        optimizer: one, several or none.
+        total_steps: optimizer steps of the whole run; needed unless ``progress`` is given at each step.
+        lam_range: smallest and largest λ; what a schedule asks for is clipped to it. None: only ``λ >= 0``.
+
+    Attributes:
+        history: one row for the start and one for each call of :meth:`step`: ``progress``, ``lam`` (the λ of
+            the interval that begins there) and the signals given.
+
+    Raises:
+        ValueError: ``total_steps`` below 1, range reversed or negative, no parameter group with decay.
+    """
+
+    needs_progress: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        optimizer: Optimizer | Sequence[Optimizer] | None = None,
+        *,
+        total_steps: int | None = None,
+        lam_range: tuple[float, float] | None = None,
+    ) -> None:
+        if total_steps is not None and total_steps < 1:
+            raise ValueError(f"total_steps must be 1 or more, got {total_steps}")
+        low, high = (0.0, math.inf) if lam_range is None else lam_range
+        if not 0 <= low <= high:
+            raise ValueError(
+                f"λ range reversed or negative: lam_range={lam_range} must be 0 <= smallest <= largest"
+            )
+        self.total_steps = total_steps
+        self.lam_range = (float(low), float(high))
+        self.history: list[Row] = []
+        self.groups = None if optimizer is None else DecayGroups(optimizer)
+        self._value = math.nan
+        self._steps_done = 0
+        self._config: dict[str, Any] = {}  # what a state must agree on to be loaded; subclasses fill it
+        self._warned: set[str] = set()
+        self._hook = None
+        if self.groups is not None:
+            # Counts optimizer steps, not calls or minibatches, so gradient accumulation and steps that a
+            # GradScaler skips are right.
+            self._hook = self.groups.optimizers[0].register_step_post_hook(self._count)
+
+    def _count(self, *_: Any) -> None:
+        self._steps_done += 1
+
+    @property
+    def value(self) -> float:
+        """The λ in force now."""
+        return self._value
+
+    def get_last_lambda(self) -> float:
+        """The λ in force now, under the name that ``torch.optim.lr_scheduler`` has made usual."""
+        return self._value
+
+    def step(
+        self,
+        *,
+        step: int | None = None,
+        progress: float | None = None,
+        train_loss: Any = None,
+        val_loss: Any = None,
+        train_accuracy: Any = None,
+        val_accuracy: Any = None,
+        **more: Any,
+    ) -> float:
+        """Ends an interval and sets λ for the next one.
+
+        Args:
+            step: optimizer steps done so far; or
+            progress: their share of the whole run, in [0, 1] (beyond 1 counts as 1). With neither, steps are
+                counted by a hook on the (first) optimizer.
+            train_loss: mean data loss over the interval, nats, without the penalty.
+            val_loss: mean data loss on validation examples.
+            train_accuracy: fraction over the interval's minibatches.
+            val_accuracy: fraction on validation examples.
+            **more: other signals; numbers or tensors of one element, as all signals. None is a missing
+                signal.
+
+        Returns:
+            λ of the next interval; finite, within the range.
+
+        Raises:
+            ValueError: progress unknown or not a number, or a signal that is not a number.
+        """
+        share = self._progress(step, progress)
+        signals: dict[str, float] = {}
+        given = {
+            "train_loss": train_loss,
+            "val_loss": val_loss,
+            "train_accuracy": train_accuracy,
+            "val_accuracy": val_accuracy,
+            **more,
+        }
+        for name, signal in given.items():
+            if signal is not None:
+                try:
+                    signals[name] = float(signal.detach() if isinstance(signal, Tensor) else signal)
+                except (TypeError, ValueError, RuntimeError) as error:
+                    raise ValueError(f"signal {name} must be one number, got {signal!r}") from error
+        self._set(self._next(share, signals))
+        self.history.append({**signals, "progress": share, "lam": self._value})
+        return self._value
+
+    def _progress(self, step: int | None, progress: float | None) -> float | None:
+        if progress is not None:
+            share = float(progress)
+        elif step is not None and self.total_steps is not None:
+            share = step / self.total_steps
+        elif step is None and self.groups is not None and self.total_steps is not None:
+            share = self._steps_done / self.total_steps
+        elif not self.needs_progress:
+            return None
+        else:
+            raise ValueError(
+                f"{type(self).__name__}.step: progress is not known; give progress= in [0, 1], or total_steps= at "
+                "construction together with step= or an attached optimizer"
+            )
+        if not (math.isfinite(share) and share >= 0):
+            raise ValueError(f"progress must be a finite number, 0 or more, got {share}")
+        return min(share, 1.0)
+
+    def _next(self, progress: float | None, signals: dict[str, float]) -> float:
+        """λ of the interval that begins at ``progress``; a non-finite answer holds λ."""
+        raise NotImplementedError
+
+    def _start(self, lam: float) -> None:
+        """Sets the first λ; a subclass calls it at the end of its constructor."""
+        if not (math.isfinite(lam) and lam >= 0):
+            raise ValueError(f"the first λ must be finite and 0 or more, got {lam}")
+        self._set(lam)
+        self.history.append({"progress": 0.0, "lam": self._value})
+
+    def _set(self, lam: float) -> None:
+        if math.isfinite(lam):
+            self._value = float(min(max(lam, self.lam_range[0]), self.lam_range[1]))
+        if self.groups is not None:
+            self.groups.write(self._value)
+
+    def _warn_once(self, reason: str, text: str) -> None:
+        if reason not in self._warned:
+            self._warned.add(reason)
+            warnings.warn(f"{type(self).__name__}: {text}", RuntimeWarning, stacklevel=4)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs, as plain values (JSON can hold them)."""
+        return {
+            "schedule": type(self).__name__,
+            "config": dict(self._config),
+            "value": self._value,
+            "steps_done": self._steps_done,
+            "history": [dict(row) for row in self.history],
+            "groups": None if self.groups is None else self.groups.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where the state was taken, and writes its λ to the optimizer.
+
+        Args:
+            state: from :meth:`state_dict` of a schedule made with the same arguments.
+
+        Raises:
+            ValueError: the state is of another schedule, of other arguments or of other parameter groups.
+        """
+        if state.get("schedule") != type(self).__name__:
+            raise ValueError(f"state is of a {state.get('schedule')}, this is a {type(self).__name__}")
+        saved = state["config"]
+        other = sorted(k for k in {*saved, *self._config} if saved.get(k) != self._config.get(k))
+        if other:
+            listing = ", ".join(
+                f"{k}: {saved.get(k)!r} in the state, {self._config.get(k)!r} here" for k in other
+            )
+            raise ValueError(f"state is of a {type(self).__name__} with other arguments ({listing})")
+        if self.groups is not None and state["groups"] is not None:
+            self.groups.load_state_dict(state["groups"])
+        self._steps_done = int(state["steps_done"])
+        self.history = [dict(row) for row in state["history"]]
+        self._value = float(state["value"])
+        if self.groups is not None:
+            self.groups.write(self._value)
+
+    def to_csv(self, path: str | Path) -> None:
+        """Writes :attr:`history` as CSV; :class:`lambda_rl.ReplaySchedule` plays it back exactly."""
+        columns = list(dict.fromkeys(["progress", "lam", *(name for row in self.history for name in row)]))
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        for row in self.history:
+            writer.writerow({k: "" if v is None else repr(v) for k, v in row.items()})
+        atomic_write(path, buffer.getvalue())
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{k}={v!r}" for k, v in self._config.items())
+        return f"{type(self).__name__}({arguments})"

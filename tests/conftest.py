@@ -1,0 +1,70 @@
+"""What all tests share: no network, no writes outside temporary folders, one thread, the archive of real images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Set before anything imports matplotlib, torch or wandb.
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["WANDB_MODE"] = "offline"
+os.environ["WANDB_SILENT"] = "true"
+os.environ["WANDB_ERROR_REPORTING"] = "false"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Two workers on two cores: more threads would only make them wait for each other."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _session_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Caches go to a folder of the session, shared by its tests, so that no test sees or fills the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAMBDA_RL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        for variable in ("WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR", "WANDB_ARTIFACT_DIR"):
+            patch.setenv(variable, str(tmp_path_factory.mktemp(variable.lower())))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _wandb_stays_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test may upload: offline, without the user's key, in the folder of the test."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    for variable in (
+        "WANDB_API_KEY",
+        "WANDB_IDENTITY_TOKEN_FILE",
+        "WANDB_PROJECT",
+        "WANDB_RUN_ID",
+        "WANDB_BASE_URL",
+    ):
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def cifar_archive() -> Path:
+    """An archive of CIFAR-10 as JPEG files in ImageFolder layout; the test is skipped where there is none."""
+    named = os.environ.get("LAMBDA_RL_CIFAR_ARCHIVE")
+    path = Path(named) if named else ROOT.parent / "shared" / "data" / "cifar10-jpeg.tar.gz"
+    if not path.exists():
+        if named:
+            pytest.fail(f"LAMBDA_RL_CIFAR_ARCHIVE names {path}, which does not exist")
+        pytest.skip("no CIFAR-10 archive: set LAMBDA_RL_CIFAR_ARCHIVE to one")
+    return path
