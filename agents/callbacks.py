@@ -62,7 +62,9 @@ class BetweenRollouts(BaseCallback):
 
     def save(self) -> None:
         """Writes the checkpoint."""
-        save_checkpoint(self.folder / "checkpoints" / CHECKPOINT_NAME, self.learner, self.progress, self.origin)
+        save_checkpoint(
+            self.folder / "checkpoints" / CHECKPOINT_NAME, self.learner, self.progress, self.origin
+        )
 
     def _on_training_start(self) -> None:
         self._last = self.model.num_timesteps

@@ -11,7 +11,7 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -104,7 +104,7 @@ def save_checkpoint(path: Path, learner: Learner, progress: Progress, origin: Or
         "progress": {**vars(progress), "best_actor": _tensors(progress.best_actor)},
         "model": _model_state(learner.model),
         "normalize": {
-            "obs": _moments(learner.normalize.obs_rms),
+            "obs": _moments(obs_moments(learner.normalize)),
             "returns_moments": _moments(learner.normalize.ret_rms),
             "returns": torch.from_numpy(learner.normalize.returns.copy()),
         },
@@ -172,11 +172,16 @@ def restore(state: dict[str, Any], learner: Learner) -> None:
     learner.monitor.episode_returns = monitor["returns"].numpy().copy()
     learner.monitor.episode_lengths = monitor["lengths"].numpy().copy()
     learner.monitor.episode_count = monitor["count"]
-    _set_moments(learner.normalize.obs_rms, normalize["obs"])
+    _set_moments(obs_moments(learner.normalize), normalize["obs"])
     _set_moments(learner.normalize.ret_rms, normalize["returns_moments"])
     learner.normalize.returns = normalize["returns"].numpy().copy()
     _restore_model(learner.model, state["model"])
     set_random_state(state["random"])
+
+
+def obs_moments(normalize: VecNormalize) -> RunningMeanStd:
+    """Running mean and variance of the observations."""
+    return cast(RunningMeanStd, normalize.obs_rms)  # typed as a dict of them, for observations that are dicts
 
 
 def random_state() -> dict[str, Any]:

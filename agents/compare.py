@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import platform
 import re
-import shlex
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from lambda_rl.agents.cli import command_line
 from lambda_rl.agents.config import available_cores
 from lambda_rl.agents.export import code_commit
 from lambda_rl.agents.summary import NO_PENALTY, Plan, summarise
@@ -89,7 +88,9 @@ class Comparison:
             if not (folder / name).is_file():
                 raise FileNotFoundError(f"{folder} holds no comparison: {name} is missing")
         return cls(
-            results=pd.read_csv(folder / "results.csv", keep_default_na=False, na_values=[""]).fillna({"spec": ""}),
+            results=pd.read_csv(folder / "results.csv", keep_default_na=False, na_values=[""]).fillna(
+                {"spec": ""}
+            ),
             trajectories=pd.read_csv(folder / "trajectories.csv"),
             summary=json.loads((folder / "summary.json").read_text(encoding="utf-8")),
         )
@@ -181,7 +182,9 @@ def compare(
             that cannot be used, or tasks that want more images than there are.
     """
     if not suite.tasks:
-        raise ValueError(f"suite {suite.name} is a distribution; compare needs a list of tasks, as {suite.name}-held-out")
+        raise ValueError(
+            f"suite {suite.name} is a distribution; compare needs a list of tasks, as {suite.name}-held-out"
+        )
     if seeds < 1:
         raise ValueError(f"seeds must be at least 1, got {seeds}")
     taking_part, plan = entries(policies, constants, tuned)
@@ -191,7 +194,9 @@ def compare(
         for offset in range(seeds)
     ]
     if tuned is not None and set(tuned.seeds) & {task.seed for _, task in runs}:
-        raise ValueError("the suite's seeds are among those that schedules were tuned with; give its tasks others")
+        raise ValueError(
+            "the suite's seeds are among those that schedules were tuned with; give its tasks others"
+        )
     notes = _notes(policies, suite, train, tuned)
     config = config or TrainerConfig()
     started = time.monotonic()
@@ -229,7 +234,11 @@ def compare(
             "settings": {name: len(settings) for name, settings in tuned.families.items()},
             "seconds": tuned.seconds,
         },
-        "data": {"name": train.name, "train_fingerprint": train.fingerprint, "test_fingerprint": test.fingerprint},
+        "data": {
+            "name": train.name,
+            "train_fingerprint": train.fingerprint,
+            "test_fingerprint": test.fingerprint,
+        },
         "test_images": len(test.labels),
         "num_classes": train.num_classes,
         "inner_runs_done": len(done),
@@ -241,15 +250,17 @@ def compare(
     return Comparison(results, pd.DataFrame(decisions), summary)
 
 
-def _notes(
-    policies: Sequence[str | Path], suite: Suite, train: ImageData, tuned: Tuned | None
-) -> list[str]:
+def _notes(policies: Sequence[str | Path], suite: Suite, train: ImageData, tuned: Tuned | None) -> list[str]:
     """What a reader should know before believing the numbers, one line each."""
     notes = []
     if suite.fold != "held-out":
-        notes.append(f"the suite runs on the fold {suite.fold}, images that an agent may have been trained on")
+        notes.append(
+            f"the suite runs on the fold {suite.fold}, images that an agent may have been trained on"
+        )
     if tuned is None:
-        notes.append("hand-designed schedules are untuned, and the best single constant is chosen in hindsight")
+        notes.append(
+            "hand-designed schedules are untuned, and the best single constant is chosen in hindsight"
+        )
     else:
         notes += tuned.warnings(suite, train)
     decays = {task.decay for task in suite.tasks}
@@ -257,7 +268,9 @@ def _notes(
     for name, path in zip(policy_names(policies), policies, strict=True):
         card = load_policy(path).card
         if card.lam_meaning != "any" and decays != {card.lam_meaning}:
-            notes.append(f"{name} was trained with {card.lam_meaning} decay, the suite has {' and '.join(sorted(decays))}")
+            notes.append(
+                f"{name} was trained with {card.lam_meaning} decay, the suite has {' and '.join(sorted(decays))}"
+            )
         if card.penalty != "any" and penalties != {card.penalty}:
             notes.append(
                 f"{name} was trained with the penalty {card.penalty}, the suite has {' and '.join(sorted(penalties))}"
@@ -321,7 +334,7 @@ def provenance(device: str) -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     return {
-        "command": shlex.join(["python", *sys.argv]),
+        "command": command_line(),
         "commit": code_commit(),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "device": str(resolved),
@@ -358,7 +371,9 @@ def headline(summary: Mapping[str, Any]) -> list[str]:
         )
         regret = item["regret_mean"]
         place = "below" if regret >= 0 else "above"
-        text += f", and {abs(regret):.2f} points {place} the oracle constant, which costs {runs} runs per task"
+        text += (
+            f", and {abs(regret):.2f} points {place} the oracle constant, which costs {runs} runs per task"
+        )
         if best:
             margin = item["test_accuracy_mean"] - hand[best]["test_accuracy_mean"]
             text += f"; {margin:+.2f} points against the best hand-designed schedule ({best})"

@@ -99,7 +99,9 @@ class PPOConfig:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"ppo.{name} must lie in [0, 1], got {getattr(self, name)!r}")
         if not self.hidden or any(units < 1 for units in self.hidden):
-            raise ValueError(f"ppo.hidden must name at least one layer of at least 1 unit, got {self.hidden!r}")
+            raise ValueError(
+                f"ppo.hidden must name at least one layer of at least 1 unit, got {self.hidden!r}"
+            )
 
     @property
     def rollout_size(self) -> int:
@@ -168,7 +170,9 @@ class TrainConfig:
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}")
         if Path(self.name).name != self.name or self.name in (".", ".."):
-            raise ValueError(f"name must be a plain folder name, got {self.name!r} (--out says where it lies)")
+            raise ValueError(
+                f"name must be a plain folder name, got {self.name!r} (--out says where it lies)"
+            )
 
     def resolved(self, default_name: str) -> TrainConfig:
         """The same run with nothing left open.
@@ -307,7 +311,9 @@ def check_resumable(saved: TrainConfig, wanted: TrainConfig, folder: Path) -> No
     Raises:
         ValueError: an option outside :data:`MAY_DIFFER_ON_RESUME` differs; the message names each with both values.
     """
-    different = {key: pair for key, pair in differences(saved, wanted).items() if key not in MAY_DIFFER_ON_RESUME}
+    different = {
+        key: pair for key, pair in differences(saved, wanted).items() if key not in MAY_DIFFER_ON_RESUME
+    }
     if different:
         listed = "; ".join(f"{key} was {was!r}, now {now!r}" for key, (was, now) in different.items())
         raise ValueError(

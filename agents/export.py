@@ -18,6 +18,7 @@ from lambda_rl.agents.checkpoint import (
     Origin,
     Progress,
     load_checkpoint,
+    obs_moments,
     read_origin,
     read_progress,
 )
@@ -45,12 +46,14 @@ def actor_arrays(model: PPO, normalize: VecNormalize) -> Arrays:
         ``obs_mean`` and ``obs_var`` ``[F]``, and for each layer i ``layers.i.weight`` ``[out, in]`` and
         ``layers.i.bias`` ``[out]``.
     """
-    layers = [module for module in model.policy.mlp_extractor.policy_net if isinstance(module, nn.Linear)]
+    moments = obs_moments(normalize)
+    hidden = model.policy.mlp_extractor.policy_net
+    layers = [module for module in (*hidden, model.policy.action_net) if isinstance(module, nn.Linear)]
     arrays: Arrays = {
-        "obs_mean": np.array(normalize.obs_rms.mean, np.float64),
-        "obs_var": np.array(normalize.obs_rms.var, np.float64),
+        "obs_mean": np.array(moments.mean, np.float64),
+        "obs_var": np.array(moments.var, np.float64),
     }
-    for i, layer in enumerate([*layers, model.policy.action_net]):
+    for i, layer in enumerate(layers):
         arrays[f"layers.{i}.weight"] = layer.weight.detach().cpu().numpy().copy()
         arrays[f"layers.{i}.bias"] = layer.bias.detach().cpu().numpy().copy()
     return _without_constant_features(arrays)
@@ -87,7 +90,9 @@ def make_policy(arrays: Arrays, clip_obs: float, card: PolicyCard) -> Policy:
     )
 
 
-def make_card(origin: Origin, suite: Suite | None = None, validation: dict[str, Any] | None = None) -> PolicyCard:
+def make_card(
+    origin: Origin, suite: Suite | None = None, validation: dict[str, Any] | None = None
+) -> PolicyCard:
     """The card of a run's policy.
 
     Args:

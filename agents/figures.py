@@ -20,8 +20,15 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
 from lambda_rl.agents.statistics import mean_interval
-from lambda_rl.agents.summary import BEST_SINGLE, BEST_SINGLE_HINDSIGHT, GRID_SEARCH, MEAN_CONSTANT, NO_PENALTY, ORACLE
-from lambda_rl.agents.summary import scores_of
+from lambda_rl.agents.summary import (
+    BEST_SINGLE,
+    BEST_SINGLE_HINDSIGHT,
+    GRID_SEARCH,
+    MEAN_CONSTANT,
+    NO_PENALTY,
+    ORACLE,
+    scores_of,
+)
 from lambda_rl.files import atomic_write
 
 COLOURS = {
@@ -36,7 +43,15 @@ COLOURS = {
 }
 LEARNED_COLOURS = ("#0072B2", "#882255", "#117733", "#332288")
 OTHER = "#A0A0A0"
-MARKERS = {"pull-down": "v", "pull-up": "^", "cosine": "D", "steps": "s", "gap": "P", ORACLE: "*", GRID_SEARCH: "X"}
+MARKERS = {
+    "pull-down": "v",
+    "pull-up": "^",
+    "cosine": "D",
+    "steps": "s",
+    "gap": "P",
+    ORACLE: "*",
+    GRID_SEARCH: "X",
+}
 MAX_PANELS = 12
 LOWEST_LAM = 1e-7  # where λ = 0 is drawn on a logarithmic axis
 DPI = 160
@@ -49,10 +64,11 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _dress(axes: Axes, grid: str = "both") -> None:
+def dress(axes: Axes, grid: str = "both") -> None:
+    """Quiet spines, ticks and grid lines."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#999999")
-    axes.tick_params(colors=_INK, labelsize=8)
+    axes.tick_params(which="both", colors=_INK, labelsize=8)
     axes.grid(True, axis=grid, color="#E6E6E6", linewidth=0.7)  # type: ignore[arg-type]
     axes.set_axisbelow(True)
 
@@ -91,18 +107,23 @@ def _panels(tasks: Sequence[str]) -> list[str]:
 def lam_trajectories(results: pd.DataFrame, trajectories: pd.DataFrame, summary: Mapping[str, Any]) -> Figure:
     """λ over the run, one panel a task: learned runs (each seed, and their mean), tuned schedules, best constants."""
     tasks = _panels(summary["tasks"])
-    columns = min(4, len(tasks))
+    # Of the widths that leave the fewest panels empty, the largest.
+    columns = min(len(tasks), max((4, 3), key=lambda width: (-(-len(tasks) % width), width)))
     rows = math.ceil(len(tasks) / columns)
     figure = _figure(2.6 * columns + 0.8, 2.05 * rows + 1.1)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     shown = learned_names(summary) + hand_designed_names(summary)
     best_lam = float(summary["best_single_constant"].partition(":")[2])
     for axes, task in zip(grid.flat, tasks, strict=False):
-        _dress(axes)
+        dress(axes)
         part = trajectories[trajectories["task"] == task]
         oracle_lam = float(summary["oracle_constants"][task].partition(":")[2])
-        axes.axhline(max(best_lam, LOWEST_LAM), color=COLOURS[BEST_SINGLE], linestyle=":", linewidth=1.4, zorder=2)
-        axes.axhline(max(oracle_lam, LOWEST_LAM), color=COLOURS[ORACLE], linestyle="--", linewidth=1.2, zorder=2)
+        axes.axhline(
+            max(best_lam, LOWEST_LAM), color=COLOURS[BEST_SINGLE], linestyle=":", linewidth=1.4, zorder=2
+        )
+        axes.axhline(
+            max(oracle_lam, LOWEST_LAM), color=COLOURS[ORACLE], linestyle="--", linewidth=1.2, zorder=2
+        )
         for name in reversed(shown):
             lines = part[part["schedule"] == name]
             if lines.empty:
@@ -120,8 +141,8 @@ def lam_trajectories(results: pd.DataFrame, trajectories: pd.DataFrame, summary:
                     )  # fmt: skip
             mean = np.array([row[np.isfinite(row)].mean() for row in table])
             axes.step(
-                edges, 10.0 ** _closed(mean), where="post", color=_colour(name, summary), alpha=1.0 if learned else 0.85,
-                linewidth=2.2 if learned else 1.1, zorder=5 if learned else 3,
+                edges, 10.0 ** _closed(mean), where="post", color=_colour(name, summary),
+                alpha=1.0 if learned else 0.85, linewidth=2.2 if learned else 1.1, zorder=5 if learned else 3,
             )  # fmt: skip
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(10, numticks=6))
@@ -130,19 +151,32 @@ def lam_trajectories(results: pd.DataFrame, trajectories: pd.DataFrame, summary:
         axes.set_xlim(0, 1)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_xticks([0, 0.5, 1.0])
-    for axes in grid.flat[len(tasks) :]:
-        axes.remove()
+    for place, axes in enumerate(grid.flat):
+        if place >= len(tasks):
+            axes.remove()
+        elif place + columns >= len(tasks):
+            axes.tick_params(labelbottom=True)
     handles = [
-        Line2D([], [], color=_colour(name, summary), linewidth=2.2 if name in learned_names(summary) else 1.3, label=name)
+        Line2D(
+            [],
+            [],
+            color=_colour(name, summary),
+            linewidth=2.2 if name in learned_names(summary) else 1.3,
+            label=name,
+        )
         for name in shown
     ]
     handles.append(
         Line2D([], [], color=COLOURS[BEST_SINGLE], linestyle=":", linewidth=1.6, label="best single constant")
     )
     handles.append(
-        Line2D([], [], color=COLOURS[ORACLE], linestyle="--", linewidth=1.4, label="oracle constant of the task")
+        Line2D(
+            [], [], color=COLOURS[ORACLE], linestyle="--", linewidth=1.4, label="oracle constant of the task"
+        )
     )
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), frameon=False, fontsize=8)
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=min(5, len(handles)), frameon=False, fontsize=8
+    )
     figure.supxlabel("share of the run", fontsize=9, color=_INK)
     figure.supylabel("λ (log scale)", fontsize=9, color=_INK)
     return figure
@@ -158,11 +192,13 @@ def _closed(values: np.ndarray) -> np.ndarray:
     return np.concatenate([values, values[-1:]])
 
 
-def accuracy_over_run(results: pd.DataFrame, trajectories: pd.DataFrame, summary: Mapping[str, Any]) -> Figure:
+def accuracy_over_run(
+    results: pd.DataFrame, trajectories: pd.DataFrame, summary: Mapping[str, Any]
+) -> Figure:
     """Validation accuracy, mean over tasks and seeds, against the share of the run."""
     figure = _figure(7.2, 4.3)
     axes = figure.subplots()
-    _dress(axes)
+    dress(axes)
     best = str(summary["best_single_constant"])
     shown = [*learned_names(summary), *hand_designed_names(summary), best, NO_PENALTY]
     grid = np.linspace(0.0, 1.0, 41)[1:]
@@ -198,25 +234,36 @@ def _mean_curve(lines: pd.DataFrame, grid: np.ndarray, chance: float) -> np.ndar
     for _, run in lines.groupby(["task", "seed"]):
         progress, accuracy = run["progress"].to_numpy(), run["val_accuracy"].to_numpy(np.float64)
         accuracy = np.where(np.isfinite(accuracy), accuracy, chance)
-        curves.append(np.interp(grid, progress, accuracy, right=chance if progress[-1] < 0.999 else accuracy[-1]))
+        end = chance if progress[-1] < 0.999 else accuracy[-1]
+        curves.append(np.interp(grid, progress, accuracy, left=np.nan, right=end))
     return np.mean(curves, axis=0)
 
 
 def accuracy_by_task(results: pd.DataFrame, trajectories: pd.DataFrame, summary: Mapping[str, Any]) -> Figure:
-    """Difference in test accuracy to the best single constant, by task; intervals of the learned ones over seeds."""
+    """Difference in test accuracy to the best single constant, by task; intervals of the learned ones over seeds.
+
+    An open triangle at the left edge is a schedule whose mean lies further left.
+    """
     tasks = list(summary["tasks"])
     learned = learned_names(summary)
     figure = _figure(7.8, 0.42 * len(tasks) + 1.9)
     axes = figure.subplots()
-    _dress(axes, "x")
+    dress(axes, "x")
     base = scores_of(results, BEST_SINGLE)
     places = np.arange(len(tasks))[::-1].astype(float)
     for place in places[::2]:
         axes.axhspan(place - 0.5, place + 0.5, color="#F6F6F6", zorder=0)
     axes.axvline(0, color=COLOURS[BEST_SINGLE], linestyle=":", linewidth=1.4, zorder=1)
     shown = [*hand_designed_names(summary), GRID_SEARCH, ORACLE]
+    means = {name: (scores_of(results, name) - base).mean(1) for name in [*shown, *learned]}
+    low = _low_end(means, learned)
     for name in shown:
-        mean = (scores_of(results, name) - base).mean(1)
+        outside = means[name] < low
+        axes.scatter(
+            np.full(outside.sum(), low), places[outside], s=30, marker="<", facecolors="none",
+            edgecolors=_colour(name, summary), zorder=3,
+        )  # fmt: skip
+        mean = np.where(outside, np.nan, means[name])
         axes.scatter(
             mean, places, s=70 if name == ORACLE else 26, marker=MARKERS.get(name, "o"), color=_colour(name, summary),
             linewidths=0, alpha=0.9, zorder=3, label=name,
@@ -225,7 +272,9 @@ def accuracy_by_task(results: pd.DataFrame, trajectories: pd.DataFrame, summary:
         difference = scores_of(results, name) - base
         offset = 0.16 * (index - (len(learned) - 1) / 2)
         ends = np.array([mean_interval(row) for row in difference])
-        axes.hlines(places - offset, ends[:, 0], ends[:, 1], color=_colour(name, summary), linewidth=1.8, zorder=4)
+        axes.hlines(
+            places - offset, ends[:, 0], ends[:, 1], color=_colour(name, summary), linewidth=1.8, zorder=4
+        )
         axes.scatter(
             difference.mean(1), places - offset, s=48, color=_colour(name, summary), edgecolors="white",
             linewidths=0.7, zorder=5, label=name,
@@ -233,7 +282,8 @@ def accuracy_by_task(results: pd.DataFrame, trajectories: pd.DataFrame, summary:
     axes.set_yticks(places, tasks)
     axes.set_ylim(-0.6, len(tasks) - 0.4)
     axes.set_xlabel("test accuracy minus the best single constant's (points)", fontsize=9, color=_INK)
-    _limit(axes, [(scores_of(results, name) - base).mean(1) for name in [*shown, *learned]])
+    high = max(0.0, *(float(mean.max()) for mean in means.values()))
+    axes.set_xlim(low - 0.06 * (high - low), high + 0.06 * (high - low))
     handles, labels = axes.get_legend_handles_labels()
     order = [*range(len(shown), len(labels)), *range(len(shown))]
     figure.legend(
@@ -243,12 +293,11 @@ def accuracy_by_task(results: pd.DataFrame, trajectories: pd.DataFrame, summary:
     return figure
 
 
-def _limit(axes: Axes, values: Sequence[np.ndarray]) -> None:
-    """Keeps one very bad schedule from squeezing all others: outliers are clipped to the edge, marked by the limits."""
-    flat = np.concatenate([np.ravel(value) for value in values])
-    low, high = np.quantile(flat, [0.02, 1.0])
-    pad = 0.08 * max(high - low, 0.5)
-    axes.set_xlim(min(low, 0) - pad, max(high, 0) + pad)
+def _low_end(means: Mapping[str, np.ndarray], learned: Sequence[str]) -> float:
+    """Left end of the axis: all learned means lie on it; a much worse schedule must not squeeze all others."""
+    values = np.concatenate([np.ravel(mean) for mean in means.values()])
+    own = [float(means[name].min()) for name in learned]
+    return min(0.0, -0.5, *own, float(np.quantile(values, 0.1)))
 
 
 def differences(results: pd.DataFrame, trajectories: pd.DataFrame, summary: Mapping[str, Any]) -> Figure:
@@ -263,7 +312,7 @@ def differences(results: pd.DataFrame, trajectories: pd.DataFrame, summary: Mapp
     items = [(name, item) for name, item in items if name != far][::-1]
     figure = _figure(7.2, 0.34 * len(items) + 1.0)
     axes = figure.subplots()
-    _dress(axes, "x")
+    dress(axes, "x")
     axes.axvline(0, color=COLOURS[BEST_SINGLE], linestyle=":", linewidth=1.4)
     for place, (name, item) in enumerate(items):
         colour = _colour(name, summary)
@@ -292,7 +341,7 @@ def constants(results: pd.DataFrame, trajectories: pd.DataFrame, summary: Mappin
     """Test accuracy against a constant λ: each task, their mean, and the learned schedules' means."""
     figure = _figure(7.2, 4.0)
     axes = figure.subplots()
-    _dress(axes)
+    dress(axes)
     names = [name for name in summary["constants"] if float(name.partition(":")[2]) > 0]
     lams = [float(name.partition(":")[2]) for name in names]
     table = np.stack([scores_of(results, name).mean(1) for name in names], 1)
@@ -312,7 +361,9 @@ def constants(results: pd.DataFrame, trajectories: pd.DataFrame, summary: Mappin
             for name in learned_names(summary)
         ),
     ]  # fmt: skip
-    figure.legend(handles=handles, frameon=False, fontsize=8, loc="outside lower center", ncols=min(3, len(handles)))
+    figure.legend(
+        handles=handles, frameon=False, fontsize=8, loc="outside lower center", ncols=min(3, len(handles))
+    )
     axes.set_xscale("log")
     axes.set_xlabel("constant λ (log scale)", fontsize=9, color=_INK)
     axes.set_ylabel("test accuracy (%)", fontsize=9, color=_INK)

@@ -42,7 +42,7 @@ class MetricsCsv(KVWriter):
         for key in sorted(key_values):
             value = key_values[key]
             if isinstance(value, Real) and "csv" not in (key_excluded.get(key) or ()):
-                row[key] = str(int(value)) if isinstance(value, int) else repr(float(value))
+                row[key] = f"{float(value):.17g}"  # exact, and short for whole numbers
         self.rows.append(row)
         self._save()
 

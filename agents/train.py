@@ -113,7 +113,7 @@ def resume(
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such run folder, cannot resume")
-    saved = load_config(folder / CONFIG_NAME)
+    saved = load_config(folder / CONFIG_NAME).resolved(folder.name)
     config = (wanted or saved).resolved(folder.name)
     check_resumable(saved, config, folder)
     path = folder / "checkpoints" / CHECKPOINT_NAME
@@ -132,6 +132,8 @@ def resume(
     validator = Validator(config, data) if config.eval_every else None
     learner = _build(config, suite, data)
     restore(state, learner)
+    for half in path.parent.glob(f".{path.stem}.*{path.suffix}"):
+        half.unlink(missing_ok=True)  # of a write that was killed
     if command:
         log = folder / COMMAND_NAME
         atomic_write(log, (log.read_text(encoding="utf-8") if log.is_file() else "") + command + "\n")
@@ -237,11 +239,11 @@ def _learn(
         if bar is not None:
             callbacks.append(bar)
         try:
-            # log_interval=None: BetweenRollouts writes the log, after the update in place of before it.
             model.learn(
                 config.total_decisions - model.num_timesteps,
                 callback=CallbackList(callbacks),
-                log_interval=None,
+                log_interval=config.num_rollouts
+                + 1,  # never: BetweenRollouts writes the log, after the update
                 reset_num_timesteps=done is None,
             )
         except StopTraining:
@@ -254,7 +256,9 @@ def _learn(
         if best is not None:
             save_policy(folder / POLICY_NAME, best)
         if (folder / POLICY_NAME).is_file():
-            tracker.log_policy_artifact(folder / POLICY_NAME, {"score": progress.best_score, **progress.best_results})
+            tracker.log_policy_artifact(
+                folder / POLICY_NAME, {"score": progress.best_score, **progress.best_results}
+            )
     return folder
 
 

@@ -42,6 +42,7 @@ UNTUNED: dict[str, str] = {
 
 _CENTRES = (-4.0, -3.0, -2.0, -1.5, -1.0, -0.5)  # log10 of the geometric middle of a ramp
 _SPANS = (0.5, 1.5)  # decades between its ends; the narrow one comes close to a constant
+_SHAPES = ("exponential", "linear")
 _STEP_SHAPES = ((3.0, 2.0, 1.0, 0.0), (1.0, 0.1, 0.01, 0.001), (1.0, 0.316, 0.1, 0.0316))  # the first is Lu's
 
 
@@ -55,11 +56,12 @@ def constant_name(value: float) -> str:
     return f"constant:{number(value)}"
 
 
-def family_settings(constants: Sequence[float] = CONSTANT_GRID) -> dict[str, list[str]]:
+def family_settings(constants: Sequence[float] = CONSTANT_GRID, most: int = 0) -> dict[str, list[str]]:
     """The settings that each family is tuned over, as specs for :func:`lambda_rl.parse.parse_schedule`.
 
     Args:
         constants: the grid of constants.
+        most: settings per family at most, spread over its grid, for a quick look; 0: all. The constants stay all.
 
     Returns:
         Family name to specs: ``constant``, ``pull-down``, ``pull-up``, ``cosine``, ``steps``, ``gap``.
@@ -67,7 +69,7 @@ def family_settings(constants: Sequence[float] = CONSTANT_GRID) -> dict[str, lis
     Raises:
         ValueError: a constant is negative or not finite, or the grid is empty.
     """
-    return {
+    families = {
         "constant": [constant_name(value) for value in check_constants(constants)],
         "pull-down": [f"pull-down:{high},{low},{shape}" for low, high in _ends() for shape in _SHAPES],
         "pull-up": [f"pull-up:{low},{high},{shape}" for low, high in _ends() for shape in _SHAPES],
@@ -84,9 +86,11 @@ def family_settings(constants: Sequence[float] = CONSTANT_GRID) -> dict[str, lis
             for threshold in (0.02, 0.05, 0.1, 0.2)
         ],
     }
-
-
-_SHAPES = ("exponential", "linear")
+    for name, specs in families.items():
+        if name != "constant" and 0 < most < len(specs):
+            chosen = np.linspace(0, len(specs) - 1, most + 2).round().astype(int)[1:-1]
+            families[name] = [specs[index] for index in chosen]
+    return families
 
 
 def _ends() -> list[tuple[str, str]]:
@@ -183,7 +187,9 @@ class Tuned:
                 name: [Setting(str(s["spec"]), float(s["score"]), float(s["diverged"])) for s in settings]
                 for name, settings in content.pop("families").items()
             }
-            missing = sorted(set(family_settings()) - {name for name, settings in families.items() if settings})
+            missing = sorted(
+                set(family_settings()) - {name for name, settings in families.items() if settings}
+            )
             if missing:
                 raise ValueError(f"families missing: {', '.join(missing)}")
             for settings in families.values():
@@ -191,6 +197,18 @@ class Tuned:
             return cls(families=families, **content)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} is not a file of tuned schedules: {error}") from None
+
+
+def check_tuning_suite(suite: Suite) -> None:
+    """Refuses a suite that has no list of tasks, or that is not of the training side."""
+    if not suite.tasks:
+        raise ValueError(
+            f"suite {suite.name} is a distribution; tuning needs a list, as cifar-mlp-validation"
+        )
+    if suite.fold != "agent":
+        raise ValueError(
+            f"suite {suite.name} is of the fold {suite.fold}; tuning may only see the fold agent"
+        )
 
 
 def tune(
@@ -220,17 +238,16 @@ def tune(
     Raises:
         ValueError: the suite has no list of tasks or is not of the training side.
     """
-    if not suite.tasks:
-        raise ValueError(f"suite {suite.name} is a distribution; tuning needs a list of tasks, as in cifar-mlp-validation")
-    if suite.fold != "agent":
-        raise ValueError(f"suite {suite.name} is of the fold {suite.fold}; tuning may only see the fold agent")
+    check_tuning_suite(suite)
     if seeds < 1:
         raise ValueError(f"tuning needs at least 1 seed, got {seeds}")
     started = time.monotonic()
     families = family_settings(constants) if settings is None else settings
     specs = list(dict.fromkeys(spec for family in families.values() for spec in family))
     runs = [
-        task.with_seed(FIRST_TUNING_SEED + task.seed + offset) for task in suite.tasks for offset in range(seeds)
+        task.with_seed(FIRST_TUNING_SEED + task.seed + offset)
+        for task in suite.tasks
+        for offset in range(seeds)
     ]
     # One call for all, so that the trainer can fuse as many runs as it likes.
     jobs = [ScheduleJob(task, spec, parse_schedule(spec)) for spec in specs for task in runs]
@@ -239,7 +256,9 @@ def tune(
     for index, spec in enumerate(specs):
         part = results[index * len(runs) : (index + 1) * len(runs)]
         accuracy = np.nan_to_num([100.0 * run.outer_accuracy for run in part], nan=0.0)
-        measured[spec] = Setting(spec, float(np.mean(accuracy)), float(np.mean([run.diverged for run in part])))
+        measured[spec] = Setting(
+            spec, float(np.mean(accuracy)), float(np.mean([run.diverged for run in part]))
+        )
     return Tuned(
         suite=suite.name,
         data=train.name,
@@ -249,7 +268,8 @@ def tune(
         seeds=sorted({task.seed for task in runs}),
         inner_runs={name: len(part) * len(runs) for name, part in families.items()},
         families={
-            name: sorted((measured[spec] for spec in part), key=lambda s: -s.score) for name, part in families.items()
+            name: sorted((measured[spec] for spec in part), key=lambda s: -s.score)
+            for name, part in families.items()
         },
         seconds=time.monotonic() - started,
     )

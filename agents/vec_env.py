@@ -104,7 +104,7 @@ class SB3VecEnv(VecEnv):
     def get_images(self) -> Sequence[npt.NDArray[np.uint8] | None]:
         """Pictures of the slots, for ``render_mode="rgb_array"``."""
         images = self.env.render()
-        return [None] * self.num_envs if images is None else list(images)
+        return [None] * self.num_envs if images is None else [np.asarray(image) for image in images]
 
     def _slots(self, indices: Indices) -> list[int]:
         return [int(slot) for slot in self._get_indices(indices)]

@@ -34,7 +34,8 @@ def resolve_device(name: str) -> torch.device:
 
 def _cpu_has_bf16() -> bool:
     """Whether bf16 matrix products run in hardware (AMX or AVX512-BF16); elsewhere they are slower than fp32."""
-    return bool(torch.cpu._is_avx512_bf16_supported())
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # torch 2.4 does not tell: then fp32
+    return bool(supported is not None and supported())
 
 
 def resolve_precision(

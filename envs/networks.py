@@ -51,7 +51,8 @@ def _affine(name: str, fan_in: int, fan_out: int) -> dict[str, ParamSpec]:
 def _linear(params: Params, name: str, x: Tensor) -> Tensor:
     """``[N, B, in]`` to ``[N, B, out]``."""
     weight, bias = params[f"{name}.weight"], params[f"{name}.bias"]
-    return torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
+    # Weight on the left: its gradient then has its own memory layout, which halves the time of the update.
+    return torch.baddbmm(bias.unsqueeze(2), weight, x.transpose(1, 2)).transpose(1, 2)
 
 
 def _conv(params: Params, name: str, x: Tensor) -> Tensor:
@@ -112,6 +113,13 @@ class Network:
                     values[name] = ((2 * uniform - 1) * spec.bound).to(dtype)
             made.append(values)
         return made[0], made[1]
+
+    def cast(self, params: Params, dtype: torch.dtype) -> Params:
+        """Parameters in the format of the computation; batch norm's stay in that of its running statistics."""
+        return {
+            name: value if name.endswith((".scale", ".shift")) else value.to(dtype)
+            for name, value in params.items()
+        }
 
     def forward(self, params: Params, buffers: Params, x: Tensor, *, training: bool) -> Tensor:
         """Logits.

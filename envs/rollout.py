@@ -31,7 +31,7 @@ class ScheduleJob:
     Attributes:
         task: what is trained.
         name: the schedule's name in the result.
-        make: makes the schedule; called with ``total_steps``, ``facts``, ``weight_norm``, ``initial_penalty`` (R of
+        make: makes the schedule; called with ``total_steps``, ``facts``, ``weight_norm``, ``penalty_sum`` (R of
             the initial weights) and ``initial_lam``, as what ``parse_schedule`` returns takes them.
     """
 
@@ -146,7 +146,7 @@ def _run_batch(
             total_steps=job.task.steps,
             facts=run.facts,
             weight_norm=norm,
-            initial_penalty=penalty,
+            penalty_sum=penalty,
             initial_lam=job.task.initial_lam,
         )
         runs.append(run)

@@ -72,7 +72,7 @@ class Task:
         self._one_of("lr_schedule", LR_SCHEDULES)
         self._one_of("penalty", TASK_PENALTIES)
         self._one_of("decay", DECAYS)
-        for name in ("width", "train_size", "val_size", "batch_size", "steps", "decisions"):
+        for name in ("width", "resolution", "train_size", "val_size", "batch_size", "steps", "decisions"):
             self._integer(name, least=1)
         self._integer("seed", least=0)
         if self.decisions > self.steps:
@@ -145,13 +145,12 @@ class Task:
         values = dict(mapping)
         for item in dataclasses.fields(cls):
             # YAML reads `1` as a whole number and `1e-3` as text; both are fine where a number is meant.
-            if item.type == "float" and isinstance(values.get(item.name), (int, str)):
+            value = values.get(item.name)
+            if item.type == "float" and isinstance(value, (int, str)) and not isinstance(value, bool):
                 try:
-                    values[item.name] = float(values[item.name])
+                    values[item.name] = float(value)
                 except ValueError:
-                    raise ValueError(
-                        f"{where}: {item.name} must be a number, got {values[item.name]!r}"
-                    ) from None
+                    raise ValueError(f"{where}: {item.name} must be a number, got {value!r}") from None
         try:
             return cls(**values)
         except ValueError as error:

@@ -209,6 +209,7 @@ class Trainer:
             run.buffers = {name: value[i] for name, value in buffers.items()}
         return torch.stack([*columns, finite.double()], 1)
 
+    @torch.enable_grad()  # callers often step an environment under torch.no_grad()
     def _train(
         self, runs: list[InnerRun], params: Params, buffers: Params, lam: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -236,7 +237,7 @@ class Trainer:
                 raw = crop_and_flip(raw, crops[0][t].flatten(0, 1), crops[1][t].flatten())
             x = self.data.normalise(raw, compute).unflatten(0, (count, -1))
             leaves = [params[name].detach().requires_grad_() for name in names]
-            cast = dict(zip(names, [leaf.to(compute) for leaf in leaves], strict=True))
+            cast = network.cast(dict(zip(names, leaves, strict=True)), compute)
             logits = network.forward(cast, buffers, x, training=True).to(dtype)
             losses = F.cross_entropy(logits.flatten(0, 1), labels[t].flatten(), reduction="none")
             loss = losses.view(count, -1).mean(1)
@@ -283,7 +284,7 @@ class Trainer:
         sizes: dict[int, list[int]] = {}
         for i, part in enumerate(index):
             sizes.setdefault(len(part), []).append(i)
-        params = {name: value.to(compute) for name, value in params.items()}
+        params = network.cast(params, compute)
         for size, members in sizes.items():
             if size == 0:
                 continue

@@ -29,12 +29,19 @@ from lambda_rl.envs.trainer import TrainerConfig
 Observations = npt.NDArray[np.float32]
 
 
+def _masked(values: dict[str, npt.NDArray[Any]], mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """Gymnasium's form of infos: the values where ``mask`` holds, zeros elsewhere, and the mask as ``_key``."""
+    chosen = {key: np.where(mask, value, np.zeros_like(value)) for key, value in values.items()}
+    return chosen | {f"_{key}": mask.copy() for key in values}
+
+
 class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]]):
     """N slots of :class:`CifarLambdaEnv` over one trainer, each with its own task, each reset on its own.
 
     Slot i of ``reset(seed=s)`` is, decision by decision, ``CifarLambdaEnv.reset(seed=s + i)``. Autoreset is
     ``SAME_STEP``: the step that ends an episode returns the next one's first observation, and the last observation
     and info of the old one in ``infos["final_obs"]`` and ``infos["final_info"]``.
+    Infos are those of ``SyncVectorEnv``: arrays of N with a mask under ``_key``.
 
     Args:
         num_envs: N.
@@ -111,30 +118,37 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
             if one is not None:
                 self._rngs[slot] = seeding.np_random(one)[0]
             self._begin(slot, None if tasks is None else tasks[slot])
-        return self._observations.copy(), {"log_lam": self._core.log_lam.copy()}
+        begun = np.ones(self.num_envs, np.bool_)
+        return self._observations.copy(), self._begun(begun)
 
     def _begin(self, slot: int, task: Any = None) -> None:
         task = task or self.suite.sample(self._rngs[slot])
         self._observations[slot] = self._core.begin(slot, task)
+
+    def _begun(self, slots: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        """What a reset tells of the slots that were reset."""
+        names = [self._core.run(slot).task.name if slots[slot] else None for slot in range(self.num_envs)]
+        task = np.array(names, dtype=object)
+        return {"task": task, "_task": slots.copy(), **_masked({"log_lam": self._core.log_lam}, slots)}
 
     def step(
         self, actions: npt.NDArray[np.float32]
     ) -> tuple[Observations, npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], dict[str, Any]]:
         """Moves every λ, trains every run one interval, measures; finished slots begin a new run."""
         outcome = self._core.step(np.asarray(actions).reshape(self.num_envs))
-        infos: dict[str, Any] = step_info(outcome)
+        values, ended = step_info(outcome), outcome.terminated
         self._observations[:] = outcome.observation
-        ended = outcome.terminated
+        infos = _masked(values, ~ended)
         if ended.any():
             final = np.full(self.num_envs, None, dtype=object)
             for slot in np.flatnonzero(ended):
                 final[slot] = outcome.observation[slot].copy()
                 self.last_final_obs[slot] = outcome.observation[slot]
                 self._begin(int(slot))
-            last = {key: np.where(ended, value, 0) for key, value in infos.items()}
-            masks = {f"_{key}": ended.copy() for key in last}
             infos |= {"final_obs": final, "_final_obs": ended.copy()}
-            infos |= {"final_info": {**last, **masks}, "_final_info": ended.copy()}
+            infos |= {"final_info": _masked(values, ended), "_final_info": ended.copy()}
+            infos |= self._begun(ended)
+        infos |= {"log_lam": self._core.log_lam.copy(), "_log_lam": np.ones(self.num_envs, np.bool_)}
         never = np.zeros(self.num_envs, np.bool_)
         return self._observations.copy(), outcome.reward, ended.copy(), never, infos
 

@@ -57,7 +57,9 @@ def main() -> None:
     options = tyro.cli(
         Options,
         default=Options(**values(base)),
-        description=f"{Options.__doc__.splitlines()[0]} Presets: {', '.join(PRESETS)}." if Options.__doc__ else None,
+        description=f"{Options.__doc__.splitlines()[0]} Presets: {', '.join(PRESETS)}."
+        if Options.__doc__
+        else None,
     )
     config = TrainConfig(**values(options))
     stop_after = options.stop_after or None

@@ -126,7 +126,9 @@ def test_resume_check_names_options_and_both_values() -> None:
     saved = TrainConfig()
     fine = dataclasses.replace(saved, threads=7, wandb="disabled", checkpoint_every=3, out="elsewhere")
     check_resumable(saved, fine, Path("runs/x"))
-    with pytest.raises(ValueError, match=r"runs/x.*another configuration: seed was 0, now 3; ppo.gamma was 1.0, now 0.9"):
+    with pytest.raises(
+        ValueError, match=r"runs/x.*another configuration: seed was 0, now 3; ppo.gamma was 1.0, now 0.9"
+    ):
         check_resumable(saved, dataclasses.replace(fine, seed=3, ppo=PPOConfig(gamma=0.9)), Path("runs/x"))
 
 

@@ -144,7 +144,9 @@ def test_policy_acts_as_sb3_does(tmp_path: Path) -> None:
         for parameter in learner.model.policy.parameters():
             parameter.copy_(torch.from_numpy(rng.normal(0, 0.3, parameter.shape)))
     origin = load_checkpoint_origin(config, data)
-    policy = make_policy(actor_arrays(learner.model, learner.normalize), config.ppo.clip_obs, make_card(origin))
+    policy = make_policy(
+        actor_arrays(learner.model, learner.normalize), config.ppo.clip_obs, make_card(origin)
+    )
     obs = rng.uniform(-5, 5, (200, NUM_FEATURES)).astype(np.float32)
     expected, _ = learner.model.predict(learner.normalize.normalize_obs(obs), deterministic=True)
     np.testing.assert_allclose(policy.act(obs), expected, atol=1e-5)
@@ -159,7 +161,9 @@ def test_features_that_never_varied_are_disconnected(tmp_path: Path) -> None:
     arrays = actor_arrays(learner.model, learner.normalize)
     assert (arrays["layers.0.weight"][:, 3] == 0).all()
     assert (np.delete(arrays["layers.0.weight"], 3, 1) != 0).any(0).all()
-    assert (learner.model.policy.mlp_extractor.policy_net[0].weight[:, 3] != 0).any(), "training must not notice"
+    assert (learner.model.policy.mlp_extractor.policy_net[0].weight[:, 3] != 0).any(), (
+        "training must not notice"
+    )
     learner.normalize.close()
 
 
@@ -187,7 +191,7 @@ def test_an_existing_run_is_not_overwritten_by_chance(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, "mine", rollouts=1)
     run = quiet(config)
     before = policy_arrays(run)
-    with pytest.raises(ValueError, match="--resume .*--name.*--overwrite"):
+    with pytest.raises(ValueError, match=r"--resume .*--name.*--overwrite"):
         quiet(dataclasses.replace(config, seed=5))
     assert load_config(run / "config.yaml").seed == 0
     quiet(dataclasses.replace(config, seed=5), overwrite=True)

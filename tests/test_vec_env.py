@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -17,7 +17,7 @@ from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
 class Counters(VectorEnv):
     """Slot i counts up from its seed; its episodes last i + 2 steps; odd slots are truncated, even ones terminated."""
 
-    metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}
+    metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}
     render_mode = None
 
     def __init__(self, num_envs: int = 3) -> None:
@@ -113,7 +113,7 @@ def test_attributes() -> None:
 
 def test_refuses_another_autoreset() -> None:
     native = Counters()
-    native.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+    native.__class__ = type("Late", (Counters,), {"metadata": {"autoreset_mode": AutoresetMode.NEXT_STEP}})
     with pytest.raises(ValueError, match="SAME_STEP"):
         SB3VecEnv(native)
 

@@ -50,4 +50,7 @@ def same_policy(one: Path, other: Path) -> bool:
 def metrics(folder: Path, timed: bool = False) -> list[dict[str, str]]:
     """Rows of metrics.csv; without the columns that tell the time, unless asked for."""
     with (folder / "metrics.csv").open(newline="") as file:
-        return [{k: v for k, v in row.items() if timed or not k.startswith("time/")} for row in csv.DictReader(file)]
+        return [
+            {k: v for k, v in row.items() if timed or not k.startswith("time/")}
+            for row in csv.DictReader(file)
+        ]

@@ -1,0 +1,178 @@
+"""Trains one network under one schedule: what ``scripts/train_network.py`` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from rich.console import Console
+from safetensors.torch import save
+
+from lambda_rl.agents.figures import LEARNED_COLOURS, dress, png
+from lambda_rl.envs.data import load_test, load_train
+from lambda_rl.envs.device import PRECISIONS, resolve_device
+from lambda_rl.envs.rollout import RunResult, ScheduleJob, run_schedules
+from lambda_rl.envs.tasks import Task
+from lambda_rl.envs.trainer import TrainerConfig
+from lambda_rl.files import atomic_write
+from lambda_rl.parse import parse_schedule
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Trains one network with any schedule of λ.
+
+    Attributes:
+        schedule: learned:FILE, constant:0.01, steps:3,2,1,0, pull-down:HIGH,LOW, pull-up:LOW,HIGH, cosine:START,END,
+            gap:initial=0.01,factor=2,threshold=0.05, or replay:FILE.csv.
+        task: what is trained.
+        data: synthetic, synthetic:SEED, cifar10, cifar100, or folder:PATH (directory or tar archive).
+        data_root: where cifar10 and cifar100 are downloaded to; empty: the user's cache folder.
+        fold: which part of the training images: held-out ones, or those that agents learn on.
+        device: auto, cpu, cuda or cuda:N.
+        precision: auto, fp32, bf16 or fp64.
+        out: folder for history.csv and history.png; empty: none.
+        save: file for the trained weights (.safetensors); empty: none.
+    """
+
+    schedule: str
+    task: Task = field(default_factory=Task)
+    data: str = "synthetic"
+    data_root: str = ""
+    fold: Literal["held-out", "agent"] = "held-out"
+    device: str = "cpu"
+    precision: str = "auto"
+    out: str = ""
+    save: str = ""
+
+    def check(self) -> None:
+        """Checks what can be checked without reading anything; not at construction, where tyro would frame it."""
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"--precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}")
+
+
+def train_one(config: NetworkConfig, console: Console | None = None) -> RunResult:
+    """Trains, prints a line per decision and the final accuracies, and writes what was asked for.
+
+    Args:
+        config: all options.
+        console: where to print.
+
+    Returns:
+        The result, with its history and the trained run.
+
+    Raises:
+        ValueError: schedule, task, data or device that cannot be used.
+    """
+    console = console or Console()
+    config.check()
+    trainer = TrainerConfig(str(resolve_device(config.device)), config.precision)
+    job = ScheduleJob(config.task, config.schedule, parse_schedule(config.schedule))
+    root = Path(config.data_root).expanduser() if config.data_root else None
+    train = load_train(config.data, root=root)
+    test = load_test(config.data, root=root)
+    console.print(
+        f"{config.task.name} on {train.name}, λ by {config.schedule}", highlight=False, soft_wrap=True
+    )
+
+    console.print("  run         λ   train loss  accuracy   val loss  accuracy", highlight=False)
+
+    def say(_: int, row: dict[str, float]) -> None:
+        console.print(
+            f"{row['progress']:5.0%}  {10 ** row['log_lam']:8.2e}  {row['train_loss']:11.3f}  "
+            f"{row['train_accuracy']:8.1%}  {row['val_loss']:9.3f}  {row['val_accuracy']:8.1%}",
+            highlight=False,
+        )
+
+    (result,) = run_schedules(
+        [job], train, config.fold, test=test, config=trainer, on_decision=say, keep_runs=True
+    )
+    if result.diverged:
+        console.print("the run diverged; accuracies are those of guessing", highlight=False)
+    console.print(
+        f"validation accuracy {100 * result.val_accuracy:.2f} %, test accuracy {100 * result.test_accuracy:.2f} % "
+        f"({len(test.labels)} images)",
+        highlight=False,
+    )
+    if config.out:
+        for path in write_history(result, config.out):
+            console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    if config.save:
+        console.print(f"wrote {save_weights(result, config.save)}", highlight=False, soft_wrap=True)
+    return result
+
+
+def history_table(result: RunResult) -> pd.DataFrame:
+    """One row a decision; ``lam`` as ``replay:`` takes it, where a row's progress is where its λ begins."""
+    history = result.history
+    table = pd.DataFrame(history)
+    starts = [0.0, *history["progress"][:-1]]
+    lams = 10.0 ** np.array(history["log_lam"], np.float64)
+    # The columns that a replay reads stand first; what was measured belongs to the interval's end.
+    return pd.DataFrame(
+        {
+            "progress": starts,
+            "lam": lams,
+            "end": history["progress"],
+            **{key: table[key] for key in table.columns if key not in ("progress", "log_lam")},
+        }
+    )
+
+
+def write_history(result: RunResult, folder: str | Path) -> list[Path]:
+    """Writes ``history.csv`` and ``history.png``, and returns their paths."""
+    folder = Path(folder)
+    table = history_table(result)
+    atomic_write(folder / "history.csv", table.to_csv(index=False))
+    atomic_write(folder / "history.png", png(draw_history(table, result.schedule)))
+    return [folder / "history.csv", folder / "history.png"]
+
+
+def save_weights(result: RunResult, path: str | Path) -> Path:
+    """Writes the trained parameters and running statistics as safetensors.
+
+    Raises:
+        ValueError: the result holds no run.
+    """
+    if result.run is None:
+        raise ValueError("the run was not kept; there are no weights to save")
+    tensors = {**result.run.params, **result.run.buffers}
+    path = Path(path)
+    atomic_write(path, save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}))
+    return path
+
+
+def draw_history(table: pd.DataFrame, schedule: str) -> Figure:
+    """λ, losses and accuracies over one run, one above the other."""
+    figure = Figure(figsize=(6.4, 6.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    top, middle, bottom = figure.subplots(3, 1, sharex=True)
+    edges = np.append(table["progress"].to_numpy(), table["end"].to_numpy()[-1:])
+    lams = table["lam"].to_numpy()
+    top.step(edges, np.append(lams, lams[-1:]), where="post", color="#333333", linewidth=1.8)
+    if (lams > 1e-11).all():
+        top.set_yscale("log")
+    top.set_ylabel("λ", fontsize=9)
+    top.set_title(schedule, fontsize=9)
+    train, val = LEARNED_COLOURS[0], "#D55E00"
+    for axes, what, unit, factor in ((middle, "loss", "nats", 1.0), (bottom, "accuracy", "%", 100.0)):
+        for part, colour in (("train", train), ("val", val)):
+            label = "training" if part == "train" else "validation"
+            axes.plot(
+                table["end"], factor * table[f"{part}_{what}"], color=colour, linewidth=1.8, label=label
+            )
+        axes.set_ylabel(f"{what} ({unit})", fontsize=9)
+    middle.legend(frameon=False, fontsize=8)
+    bottom.set_xlabel("share of the run", fontsize=9)
+    bottom.set_xlim(0, 1)
+    bottom.xaxis.set_major_formatter(PercentFormatter(1.0))
+    for axes in (top, middle, bottom):
+        dress(axes)
+    figure.align_ylabels()
+    return figure

@@ -1,0 +1,20 @@
+"""Times inner training against a plain PyTorch loop.
+
+python scripts/benchmark.py --json runs/benchmark.json
+"""
+
+from __future__ import annotations
+
+import tyro
+
+from lambda_rl.agents.benchmark import BenchmarkConfig, benchmark
+from lambda_rl.agents.cli import run_script
+
+
+def main() -> None:
+    """Reads the command line and times."""
+    benchmark(tyro.cli(BenchmarkConfig))
+
+
+if __name__ == "__main__":
+    run_script(main)
