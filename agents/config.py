@@ -8,7 +8,7 @@ import os
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -204,22 +204,23 @@ class TrainConfig:
         return Path(self.out) / self.name
 
 
+_CIFAR = TrainConfig(
+    data="cifar10",
+    eval_every=5,
+    eval_seeds=2,
+    ppo=PPOConfig(n_envs=32, n_steps=60),
+    reward=RewardConfig(log_loss_weight=0.5),
+)
+
 PRESETS: dict[str, TrainConfig] = {
     "quick": TrainConfig(),
-    "cifar-mlp": TrainConfig(
-        preset="cifar-mlp", suite="cifar-mlp", data="cifar10", total_decisions=96_000, eval_every=5
+    "cifar-mlp": replace(_CIFAR, preset="cifar-mlp", suite="cifar-mlp", total_decisions=161_280),
+    "cifar-cnn": replace(_CIFAR, preset="cifar-cnn", suite="cifar-cnn", total_decisions=76_800),
+    "cifar-mixed": replace(_CIFAR, preset="cifar-mixed", suite="cifar-mixed", total_decisions=115_200),
+    "cifar-resnet9": replace(
+        _CIFAR, preset="cifar-resnet9", suite="cifar-resnet9", total_decisions=57_600, device="auto"
     ),
-    "cifar-cnn": TrainConfig(
-        preset="cifar-cnn", suite="cifar-cnn", data="cifar10", total_decisions=76_800, eval_every=5
-    ),
-    "cifar-mixed": TrainConfig(
-        preset="cifar-mixed", suite="cifar-mixed", data="cifar10", total_decisions=115_200, eval_every=5
-    ),
-    "cifar-resnet9": TrainConfig(
-        preset="cifar-resnet9", suite="cifar-resnet9", data="cifar10", total_decisions=57_600, device="auto",
-        eval_every=5, checkpoint_every=5,
-    ),
-}  # fmt: skip
+}
 """Named starting points. ``quick`` needs no download and takes minutes; ``cifar-resnet9`` wants a GPU."""
 
 

@@ -13,6 +13,7 @@ from lambda_rl.control import ControlLaw
 from lambda_rl.envs.core import ControlledRuns, Outcome, RewardConfig
 from lambda_rl.envs.data import ImageData, load_train
 from lambda_rl.envs.render import draw_run
+from lambda_rl.envs.runs import check_sizes
 from lambda_rl.envs.suites import Suite, load_suite
 from lambda_rl.envs.trainer import Trainer, TrainerConfig
 from lambda_rl.features import FEATURE_BOUND, NUM_FEATURES
@@ -46,6 +47,8 @@ def make_core(
     images = load_train(data) if isinstance(data, str) else data
     reward = reward or RewardConfig()
     inner = Trainer(images, suite.fold, trainer, outer_size=reward.outer_size)
+    for task in suite.largest:  # refused now, not when the first such task is drawn
+        check_sizes(task, inner.split)
     return ControlledRuns(num_slots, inner, control or ControlLaw(), reward)
 
 

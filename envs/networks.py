@@ -168,7 +168,8 @@ class CNN3(Network):
 
     def forward(self, params: Params, buffers: Params, x: Tensor, *, training: bool) -> Tensor:
         """See :meth:`Network.forward`."""
-        h = F.max_pool2d(F.relu(_conv(params, "conv", _side_by_side(x))), 2)
+        # ReLU and maximum commute; after the pooling it has a quarter of the work.
+        h = F.relu(F.max_pool2d(_conv(params, "conv", _side_by_side(x)), 2))
         h = F.relu(_linear(params, "fc1", _per_network(h, x.shape[0])))
         return _linear(params, "fc2", h)
 

@@ -95,6 +95,16 @@ class Suite:
         return task.with_seed(int(rng.integers(MIN_SEED, MAX_SEED)))
 
     @property
+    def largest(self) -> tuple[Task, ...]:
+        """Tasks that want as many images as any that :meth:`sample` can draw."""
+        if self.distribution is None:
+            return self.tasks
+        train, val = self.distribution.train_size[1], self.distribution.val_size[1]
+        return tuple(
+            dataclasses.replace(base, train_size=train, val_size=val) for base in self.distribution.bases
+        )
+
+    @property
     def task_names(self) -> list[str]:
         """One name a task, in order, each different."""
         names = [task.name for task in self.tasks]
@@ -130,6 +140,8 @@ RESNET = Task(
     network="resnet9", width=32, resolution=32, steps=1200, decisions=20, batch_size=128, learning_rate=0.1,
     val_size=2000, augment=True,
 )  # fmt: skip
+WIDE_MLP = dataclasses.replace(MLP, width=128, learning_rate=0.03)
+SMALL_CNN = dataclasses.replace(CNN, width=8, steps=300, decisions=15)
 QUICK = dataclasses.replace(MLP, val_size=400)
 
 NOISES = (0.0, 0.2, 0.4)
@@ -138,7 +150,7 @@ NOISES = (0.0, 0.2, 0.4)
 def _builtin() -> dict[str, Suite]:
     mlp = TaskDistribution((MLP,), (300, 20_000), (60, 2500), NOISES, (0.5, 2.0), (1e-4, 1.0))
     cnn = dataclasses.replace(mlp, bases=(CNN,), initial_lam=(1e-5, 0.3))
-    mixed = dataclasses.replace(mlp, bases=(MLP, CNN), initial_lam=(1e-5, 1.0))
+    mixed = dataclasses.replace(mlp, bases=(MLP, WIDE_MLP, SMALL_CNN, CNN), initial_lam=(1e-5, 1.0))
     resnet = dataclasses.replace(mlp, bases=(RESNET,), train_size=(1000, 20_000), initial_lam=(1e-5, 0.1))
     quick = TaskDistribution((QUICK,), (300, 4000), (60, 600), NOISES, (0.5, 2.0), (1e-4, 1.0))
     sizes = (500, 2000, 6000, 20_000)

@@ -311,11 +311,13 @@ def _stack(parts: Sequence[Params]) -> Params:
 def _weight_measures(run: InnerRun, params: Params) -> tuple[Tensor, Tensor, Tensor]:
     """Norm and R of the penalised weights, and whether all parameters are finite; ``[N]`` each."""
     names = run.network.penalised
-    squares = torch.stack([params[name].flatten(1).square().sum(1) for name in names]).sum(0)
+    # Summed row by row: torch splits one long sum among its threads, but many sums at once by row, and then a network
+    # measures the same to the last bit alone and among others.
+    squares = torch.stack([params[name].square().flatten(2).sum(2).sum(1) for name in names]).sum(0)
     if run.task.penalty == "l2":
         penalty = squares / 2
     else:
-        terms = [penalty_terms(params[name].flatten(1), run.task.penalty).sum(1) for name in names]
+        terms = [penalty_terms(params[name], run.task.penalty).flatten(2).sum(2).sum(1) for name in names]
         penalty = torch.stack(terms).sum(0)
     finite = torch.isfinite(squares)
     for name, value in params.items():

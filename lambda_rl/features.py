@@ -193,8 +193,8 @@ class Observer:
         """
         slots = np.asarray(slots, np.int64)
         level = self._levels(signals, slots)
-        delta = {name: level[name] - self._previous[name][slots] for name in self._REMEMBERED}
         with np.errstate(all="ignore"):
+            delta = {name: level[name] - self._previous[name][slots] for name in self._REMEMBERED}
             data_loss = np.maximum(signals.train_loss, _TINY)
             columns = [
                 2.0 * signals.progress - 1.0,

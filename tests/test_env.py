@@ -127,10 +127,10 @@ def assert_same_infos(one: dict[str, Any], other: dict[str, Any], slots: int) ->
 
 def test_equals_gymnasiums_own_vector_of_single_environments() -> None:
     """Observations, rewards, ends and infos (final ones too), over several episodes of unequal length."""
-    moves = actions(11, 3)
+    moves = actions(12, 3)
     native = vector(3)
     sync = SyncVectorEnv([lambda: CifarLambdaEnv(**TINY)] * 3, autoreset_mode=AutoresetMode.SAME_STEP)
-    (one, first), (other, second) = native.reset(seed=5), sync.reset(seed=5)
+    (one, first), (other, second) = native.reset(seed=0), sync.reset(seed=0)
     assert np.array_equal(one, other)
     assert_same_infos(first, second, 3)
     ends = np.zeros(3, int)
@@ -146,7 +146,7 @@ def test_equals_gymnasiums_own_vector_of_single_environments() -> None:
             assert np.array_equal(infos["final_obs"][slot], native.last_final_obs[slot])
             assert not np.array_equal(infos["final_obs"][slot], ours[0][slot])
     assert ends.min() >= 2
-    assert len(set(ends.tolist())) > 1 or len(np.unique(moves)) > 0
+    assert ends.max() > ends.min()  # tasks of 3 and of 4 decisions
 
 
 def test_slots_are_single_environments() -> None:
@@ -194,7 +194,8 @@ def episode(
     env: CifarLambdaEnv, moves: np.ndarray, **options: Any
 ) -> tuple[list[np.ndarray], list[float], dict]:
     obs, _ = env.reset(**options)
-    seen, rewards, info, ended = [obs], [], {}, False
+    info: dict[str, Any] = {}
+    seen, rewards, ended = [obs], [], False
     for move in moves:
         assert not ended
         obs, reward, ended, _, info = env.step(move)
@@ -236,7 +237,7 @@ def test_observations_stay_in_their_space() -> None:
     obs, _ = env.reset(seed=0)
     assert obs.dtype == np.float32
     assert obs.shape == (4, NUM_FEATURES)
-    assert env.single_observation_space.high.tolist() == [FEATURE_BOUND] * NUM_FEATURES
+    assert (env.observation_space.high == FEATURE_BOUND).all()  # type: ignore[attr-defined]
     for move in actions(10, 4, seed=2):
         obs, reward, _, truncated, _ = env.step(move)
         assert obs in env.observation_space
@@ -368,11 +369,13 @@ def test_render_draws_the_run() -> None:
     env.reset(seed=0, options={"task": BASE})
     pictures = []
     for move in actions(3, 1):
-        pictures.append(env.render())
+        picture = env.render()
+        assert picture is not None
+        pictures.append(picture)
         env.step(move)
     for picture in pictures:
-        assert picture is not None
-        assert (picture.dtype, picture.shape) == (np.uint8, (480, 640, 3))
+        assert picture.dtype == np.uint8
+        assert picture.shape == (480, 640, 3)
     assert not np.array_equal(pictures[0], pictures[1])
     assert not np.array_equal(pictures[1], pictures[2])
     many = vector(2, render_mode="rgb_array")
@@ -381,7 +384,7 @@ def test_render_draws_the_run() -> None:
     drawn = many.render()
     assert drawn is not None
     assert [picture.shape for picture in drawn] == [(480, 640, 3)] * 2
-    assert not np.array_equal(*drawn)
+    assert not np.array_equal(drawn[0], drawn[1])
     assert vector(2).render() is None
 
 
@@ -398,7 +401,6 @@ def test_state_goes_on_bit_for_bit_in_a_new_environment(network: str) -> None:
     suite = replace(DISTRIBUTION, distribution=replace(DISTRIBUTION.distribution, bases=bases))
     env = vector(3, suite=suite)
     trace(env, actions(5, 3), seed=0)
-    env._core.runs[0].step  # noqa: B018 - slots are in mid-run
     assert any(run is not None and run.decision > 0 for run in env._core.runs)
     file = io.BytesIO()
     torch.save(env.state_dict(), file)

@@ -17,7 +17,7 @@ from lambda_rl.envs.device import _cpu_has_bf16, resolve_device, resolve_precisi
 from lambda_rl.envs.networks import make_network
 from lambda_rl.envs.resident import ResidentImages, crop_and_flip
 from lambda_rl.envs.runs import InnerRun
-from lambda_rl.envs.split import split_data
+from lambda_rl.envs.split import FOLDS, Fold, split_data
 from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import Trainer, TrainerConfig, to_log
 from lambda_rl.penalties import penalty_terms
@@ -277,6 +277,31 @@ def test_mlps_side_by_side_are_bit_identical(width: int) -> None:
             assert torch.equal(value, other.params[name]), name
 
 
+def test_only_alike_runs_are_fused() -> None:
+    """Runs of the same shape that differ in their update rule or rhythm go on side by side as they would alone."""
+    tasks = [
+        BASE,
+        replace(BASE, optimizer="adamw", learning_rate=0.003),
+        replace(BASE, penalty="l1"),
+        replace(BASE, penalty="l0.5"),
+        replace(BASE, decay="decoupled"),
+        replace(BASE, augment=True),
+        replace(BASE, batch_size=6),
+        replace(BASE, width=5),
+        replace(BASE, resolution=32),
+        replace(BASE, steps=16),
+    ]
+    trainer = Trainer(DATA, "agent", TrainerConfig(precision="fp32"))
+    together, alone = [trainer.start(t) for t in tasks], [trainer.start(t) for t in tasks]
+    lams = np.linspace(-1.0, -2.0, len(tasks))
+    for _ in range(2):
+        many = trainer.advance(together, lams)
+        for i, run in enumerate(alone):
+            one = trainer.advance([run], lams[i : i + 1])
+            assert all(np.array_equal(getattr(many, key)[[i]], value) for key, value in vars(one).items())
+    assert len(set(many.train_loss)) == len(tasks)
+
+
 def test_no_penalty_is_the_limit_of_a_small_one() -> None:
     trainer = Trainer(DATA, "agent", FP64)
     none, small, large = (trainer.start(replace(BASE, lr_schedule="constant")) for _ in range(3))
@@ -382,9 +407,9 @@ def test_order_covers_every_epoch_once(size: int, batch: int, steps: int) -> Non
 
 
 @pytest.mark.parametrize("fold", ["agent", "held-out"])
-def test_parts_are_disjoint(fold: str) -> None:
+def test_parts_are_disjoint(fold: Fold) -> None:
     trainer = Trainer(DATA, fold, outer_size=8)
-    split = split_data(len(DATA.labels), fold)  # type: ignore[arg-type]
+    split = split_data(len(DATA.labels), fold)
     for seed in range(3):
         run = trainer.start(replace(BASE, train_size=200, batch_size=50, val_size=25, seed=seed))
         train, val, outer = (
@@ -400,7 +425,7 @@ def test_parts_are_disjoint(fold: str) -> None:
 
 def test_folds_share_no_image() -> None:
     seen = {}
-    for fold in ("agent", "held-out"):
+    for fold in FOLDS:
         trainer = Trainer(DATA, fold)
         run = trainer.start(replace(BASE, train_size=200, batch_size=50))
         parts = (run.order, run.val_index, trainer._outer_all)
@@ -415,7 +440,7 @@ def run_tensors(run: InnerRun) -> list[torch.Tensor]:
 def test_a_run_follows_from_seed_and_fold() -> None:
     task = replace(BASE, label_noise=0.2)
 
-    def made(task: Task, fold: str) -> list[torch.Tensor]:
+    def made(task: Task, fold: Fold) -> list[torch.Tensor]:
         torch.manual_seed(torch.initial_seed() % 1000 + 1)  # the global generator must not matter
         return run_tensors(Trainer(DATA, fold, outer_size=12).start(task))
 
