@@ -209,12 +209,12 @@ _CIFAR = TrainConfig(
     eval_every=5,
     eval_seeds=2,
     ppo=PPOConfig(n_envs=32, n_steps=60),
-    reward=RewardConfig(log_loss_weight=0.5),
+    reward=RewardConfig(log_loss_weight=0.5, outer_size=300),
 )
 
 PRESETS: dict[str, TrainConfig] = {
     "quick": TrainConfig(),
-    "cifar-mlp": replace(_CIFAR, preset="cifar-mlp", suite="cifar-mlp", total_decisions=161_280),
+    "cifar-mlp": replace(_CIFAR, preset="cifar-mlp", suite="cifar-mlp", total_decisions=134_400),
     "cifar-cnn": replace(_CIFAR, preset="cifar-cnn", suite="cifar-cnn", total_decisions=76_800),
     "cifar-mixed": replace(_CIFAR, preset="cifar-mixed", suite="cifar-mixed", total_decisions=115_200),
     "cifar-resnet9": replace(

@@ -225,11 +225,11 @@ class ResNet9(Network):
         return _linear(params, "fc", _per_network(F.adaptive_max_pool2d(h, 1), x.shape[0]))
 
 
-_ARCHITECTURES: dict[str, type[Network]] = {"mlp": MLP, "cnn3": CNN3, "resnet9": ResNet9}
+ARCHITECTURES: dict[str, type[Network]] = {"mlp": MLP, "cnn3": CNN3, "resnet9": ResNet9}
 
 
 def make_network(name: str, width: int, resolution: int, num_classes: int) -> Network:
     """The architecture of that name; ``ValueError`` if there is none."""
-    if name not in _ARCHITECTURES:
-        raise ValueError(f"unknown network {name!r}; allowed are {', '.join(_ARCHITECTURES)}")
-    return _ARCHITECTURES[name](width, resolution, num_classes)
+    if name not in ARCHITECTURES:
+        raise ValueError(f"unknown network {name!r}; allowed are {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name](width, resolution, num_classes)

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lambda_rl.envs.data import ImageData
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Images that are evaluated over and over, normalised once.
+
+    Attributes:
+        inputs: ``[V, 3, H, W]``.
+        labels: int64 ``[V]``.
+    """
+
+    inputs: Tensor
+    labels: Tensor
 
 
 class ResidentImages:
@@ -74,6 +89,10 @@ class ResidentImages:
         """Normalised images ``[*index.shape, 3, resolution, resolution]``."""
         raw = self._images[resolution].index_select(0, index.flatten())
         return self.normalise(raw, dtype).unflatten(0, index.shape)
+
+    def evaluation_set(self, index: Tensor, resolution: int, dtype: torch.dtype) -> EvaluationSet:
+        """The images of ``index`` (int64 ``[V]``), ready to be evaluated."""
+        return EvaluationSet(self.batch(index, resolution, dtype), self.labels[index])
 
 
 def crop_and_flip(raw: Tensor, offset: Tensor, flip: Tensor) -> Tensor:

@@ -166,7 +166,7 @@ def _run_batch(
                 history[i][key].append(float(getattr(signals, key)[n]))
             if on_decision is not None:
                 on_decision(numbers[i], {key: values[-1] for key, values in history[i].items()})
-            diverged[i] = not measured.finite[n]
+            diverged[i] = not measured.finite[n] or bool(np.isinf(measured.outer_loss[n]))
             if diverged[i] or runs[i].finished:
                 final[i] = (
                     measured.val_accuracy[n], measured.val_loss[n], measured.outer_accuracy[n], measured.outer_loss[n]

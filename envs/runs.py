@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lambda_rl.envs.networks import Network, Params, make_network
 from lambda_rl.envs.optim import state_names
-from lambda_rl.envs.resident import ResidentImages
+from lambda_rl.envs.resident import EvaluationSet, ResidentImages
 from lambda_rl.envs.split import Fold, Split
 from lambda_rl.envs.tasks import Task
 from lambda_rl.features import RunFacts
@@ -36,7 +36,9 @@ class InnerRun:
         labels: int64 ``[steps, batch_size]``, their labels, noise included.
         learning_rates: float64 ``[steps + 1]`` on the CPU; the last entry is the rate after the last step.
         val_index: int64 ``[val_size]``.
+        val: those images, normalised.
         outer_index: int64, the images of ``outer-val`` that the score is taken on at each decision but the last.
+        outer: those images, normalised.
         augmentation: generator of crops and flips.
         step: optimizer steps done.
         decision: intervals done.
@@ -52,7 +54,9 @@ class InnerRun:
     labels: Tensor
     learning_rates: Tensor
     val_index: Tensor
+    val: EvaluationSet
     outer_index: Tensor
+    outer: EvaluationSet
     augmentation: torch.Generator
     step: int = 0
     decision: int = 0
@@ -154,7 +158,13 @@ def _draw(part: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 
 def start_run(
-    task: Task, data: ResidentImages, split: Split, fold: Fold, dtype: torch.dtype, outer_size: int
+    task: Task,
+    data: ResidentImages,
+    split: Split,
+    fold: Fold,
+    dtype: torch.dtype,
+    compute: torch.dtype,
+    outer_size: int,
 ) -> InnerRun:
     """A run at its beginning. All that is random in it comes from ``(task.seed, fold)`` alone.
 
@@ -164,6 +174,7 @@ def start_run(
         split: the fold's parts.
         fold: its name; the same seed gives other numbers in another fold.
         dtype: of parameters and optimizer state.
+        compute: of activations, hence of the images that are evaluated.
         outer_size: images of ``outer-val`` to draw for the score at each decision.
 
     Raises:
@@ -173,7 +184,8 @@ def start_run(
     entropy = np.random.SeedSequence((task.seed, _FOLD_NUMBER[fold])).generate_state(6, np.uint32)
     subset, noise, weights, minibatches, augmentation, outer = (_generator(int(s)) for s in entropy)
     train_index = _draw(split.inner_train, task.train_size, subset)
-    val_index = _draw(split.inner_val, task.val_size, subset)
+    val_index = _draw(split.inner_val, task.val_size, subset).to(data.device)
+    outer_index = _draw(split.outer_val, outer_size, outer).to(data.device)
     clean = data.labels[train_index.to(data.device)].cpu()
     noisy = torch.randperm(task.train_size, generator=noise)[: round(task.label_noise * task.train_size)]
     labels = clean.clone()
@@ -204,7 +216,9 @@ def start_run(
         order=train_index[stream].to(data.device),
         labels=labels[stream].to(data.device),
         learning_rates=learning_rates(task),
-        val_index=val_index.to(data.device),
-        outer_index=_draw(split.outer_val, outer_size, outer).to(data.device),
+        val_index=val_index,
+        val=data.evaluation_set(val_index, task.resolution, compute),
+        outer_index=outer_index,
+        outer=data.evaluation_set(outer_index, task.resolution, compute),
         augmentation=augmentation,
     )

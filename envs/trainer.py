@@ -6,7 +6,7 @@ This is the only training loop of the project. The single environment, the vecto
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -18,9 +18,9 @@ from torch import Tensor
 
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.device import resolve_device, resolve_precision
-from lambda_rl.envs.networks import Params
+from lambda_rl.envs.networks import ARCHITECTURES, Params
 from lambda_rl.envs.optim import update
-from lambda_rl.envs.resident import ResidentImages, crop_and_flip
+from lambda_rl.envs.resident import EvaluationSet, ResidentImages, crop_and_flip
 from lambda_rl.envs.runs import InnerRun, start_run
 from lambda_rl.envs.split import Fold, split_data
 from lambda_rl.envs.tasks import Task
@@ -93,14 +93,13 @@ class Trainer:
     ) -> None:
         self.config = config or TrainerConfig()
         self.device = resolve_device(self.config.device)
-        resolve_precision(
-            self.config.precision, self.device, convolutional=False
-        )  # refuses an unknown name now
+        resolve_precision(self.config.precision, self.device, convolutional=False)  # refuses an unknown name
         self.fold = fold
         self.split = split_data(len(data.labels), fold)
         self.data = ResidentImages(data, self.device)
         self.outer_size = min(outer_size, len(self.split.outer_val))
         self._outer_all = self.split.outer_val.to(self.device)
+        self._whole: dict[tuple[int, int, torch.dtype], EvaluationSet] = {}
         threads = self.config.threads if self.device.type == "cpu" else 1
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._threads = threads
@@ -115,9 +114,20 @@ class Trainer:
 
     def start(self, task: Task) -> InnerRun:
         """A run at its beginning (see :func:`start_run`)."""
-        dtype = torch.float64 if self.config.precision == "fp64" else torch.float32
+        convolutional = ARCHITECTURES[task.network].convolutional
+        dtype, compute = resolve_precision(self.config.precision, self.device, convolutional)
         self.data.prepare(task.resolution)
-        return start_run(task, self.data, self.split, self.fold, dtype, self.outer_size)
+        self._evaluation_set(self.data, self._outer_all, task.resolution, compute)
+        return start_run(task, self.data, self.split, self.fold, dtype, compute, self.outer_size)
+
+    def _evaluation_set(
+        self, data: ResidentImages, index: Tensor, resolution: int, compute: torch.dtype
+    ) -> EvaluationSet:
+        """A set that all runs share, made once; :meth:`start` and :meth:`test` make it before threads ask for it."""
+        key = (id(data), resolution, compute)
+        if key not in self._whole:
+            self._whole[key] = data.evaluation_set(index, resolution, compute)
+        return self._whole[key]
 
     @torch.no_grad()
     def weight_measures(self, run: InnerRun) -> tuple[float, float]:
@@ -143,12 +153,21 @@ class Trainer:
         """Loss and accuracy of each run on all test images."""
         table = np.zeros((len(runs), 2))
         everything = torch.arange(len(test), device=self.device)
-        for index in self._chunks(runs):
+
+        def work(index: npt.NDArray[np.int64]) -> Tensor:
             chunk = [runs[i] for i in index]
-            test.prepare(chunk[0].task.resolution)
             params, buffers = _stack([run.params for run in chunk]), _stack([run.buffers for run in chunk])
-            loss, accuracy = self._evaluate(chunk, params, buffers, test, [everything] * len(chunk))
-            table[index] = torch.stack([loss, accuracy], 1).double().cpu().numpy()
+            whole = self._evaluation_set(
+                test, everything, chunk[0].task.resolution, self._dtypes(chunk[0])[1]
+            )
+            return torch.stack(self._evaluate(chunk, params, buffers, [whole] * len(chunk)), 1)
+
+        for run in runs:
+            test.prepare(run.task.resolution)
+            self._evaluation_set(test, everything, run.task.resolution, self._dtypes(run)[1])
+        chunks = self._chunks(runs)
+        for index, measured in zip(chunks, self._each(work, chunks), strict=True):
+            table[index] = measured.double().cpu().numpy()
         return table[:, 0], table[:, 1]
 
     def _chunks(self, runs: Sequence[InnerRun]) -> list[npt.NDArray[np.int64]]:
@@ -169,13 +188,15 @@ class Trainer:
             return 1
         return min(16, -(-count // self._threads))
 
+    def _each(
+        self, work: Callable[[npt.NDArray[np.int64]], Tensor], chunks: list[npt.NDArray[np.int64]]
+    ) -> list[Tensor]:
+        """``work`` of every chunk, on the threads if there are any."""
+        return list(self._pool.map(work, chunks) if self._pool is not None else map(work, chunks))
+
     def _map(self, runs: Sequence[InnerRun], work: Callable[[npt.NDArray[np.int64]], Tensor]) -> Measurements:
         chunks = self._chunks(runs)
-        results = (
-            list(self._pool.map(work, chunks))
-            if self._pool is not None
-            else [work(chunk) for chunk in chunks]
-        )
+        results = self._each(work, chunks)
         table = np.empty((len(runs), 9))
         if chunks:  # one transfer from the device for all chunks
             table[np.concatenate(chunks)] = torch.cat(results).cpu().numpy()
@@ -199,7 +220,7 @@ class Trainer:
         lam_tensor = torch.from_numpy(lam).to(self.device)
         train = self._train(runs, params, buffers, lam_tensor)
         with torch.no_grad():
-            val = self._evaluate(runs, params, buffers, self.data, [run.val_index for run in runs])
+            val = self._evaluate(runs, params, buffers, [run.val for run in runs])
             outer = self._score(runs, params, buffers)
             norm, penalty, finite = _weight_measures(runs[0], params)
             columns = [c.double() for c in (*train, *val, *outer, norm, penalty * lam_tensor)]
@@ -239,8 +260,9 @@ class Trainer:
             leaves = [params[name].detach().requires_grad_() for name in names]
             cast = network.cast(dict(zip(names, leaves, strict=True)), compute)
             logits = network.forward(cast, buffers, x, training=True).to(dtype)
-            losses = F.cross_entropy(logits.flatten(0, 1), labels[t].flatten(), reduction="none")
-            loss = losses.view(count, -1).mean(1)
+            # Classes first: that is how the logits lie in memory, and softmax over them is several times faster.
+            logits = logits.transpose(1, 2)
+            loss = F.cross_entropy(logits, labels[t], reduction="none").mean(1)
             grads = dict(zip(names, torch.autograd.grad(loss.sum(), leaves), strict=True))
             update(
                 task.optimizer, task.penalty, task.decay, params, grads, state, penalised,
@@ -248,7 +270,7 @@ class Trainer:
             )  # fmt: skip
             with torch.no_grad():
                 loss_sum += loss
-                correct += (logits.argmax(-1) == labels[t]).to(dtype).mean(1)
+                correct += (logits.argmax(1) == labels[t]).to(dtype).mean(1)
         for i, run in enumerate(runs):
             run.optimizer = {
                 kind: {name: value[i] for name, value in tensors.items()} for kind, tensors in state.items()
@@ -269,39 +291,59 @@ class Trainer:
         if not self.outer_size and not any(run.finished for run in runs):
             nothing = torch.full((len(runs),), torch.nan, device=self.device)
             return nothing, nothing
-        index = [self._outer_all if run.finished else run.outer_index for run in runs]
-        return self._evaluate(runs, params, buffers, self.data, index)
+        key = (id(self.data), runs[0].task.resolution, self._dtypes(runs[0])[1])
+        sets = [self._whole[key] if run.finished else run.outer for run in runs]
+        return self._evaluate(runs, params, buffers, sets)
 
     @torch.no_grad()
     def _evaluate(
-        self, runs: list[InnerRun], params: Params, buffers: Params, data: ResidentImages, index: list[Tensor]
+        self, runs: list[InnerRun], params: Params, buffers: Params, sets: list[EvaluationSet]
     ) -> tuple[Tensor, Tensor]:
         """Mean loss and accuracy ``[N]`` of each stacked network on its own images."""
-        network, resolution = runs[0].network, runs[0].task.resolution
-        _, compute = self._dtypes(runs[0])
+        network = runs[0].network
+        params = network.cast(params, self._dtypes(runs[0])[1])
         loss = torch.full((len(runs),), torch.nan, device=self.device)
         accuracy = loss.clone()
-        sizes: dict[int, list[int]] = {}
-        for i, part in enumerate(index):
-            sizes.setdefault(len(part), []).append(i)
-        params = network.cast(params, compute)
-        for size, members in sizes.items():
-            if size == 0:
-                continue
-            alike = len(members) == len(runs)
-            some = params if alike else {name: value[members] for name, value in params.items()}
-            stats = buffers if alike else {name: value[members] for name, value in buffers.items()}
-            images = torch.stack([index[i] for i in members])
-            total, right = loss.new_zeros(len(members)), loss.new_zeros(len(members))
-            for block in images.split(EVALUATION_BLOCK, dim=1):
-                x = data.batch(block, resolution, compute)
-                logits = network.forward(some, stats, x, training=False).float()
-                labels = data.labels[block]
-                losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-                total += losses.view_as(labels).sum(1)
-                right += (logits.argmax(-1) == labels).sum(1)
-            loss[members], accuracy[members] = total / size, right / size
+        for members, inputs, labels in self._together(sets):
+            some = {name: value[members] for name, value in params.items()}
+            stats = {name: value[members] for name, value in buffers.items()}
+            total, right = torch.zeros_like(loss[members]), torch.zeros_like(loss[members])
+            blocks = zip(inputs.split(EVALUATION_BLOCK, 1), labels.split(EVALUATION_BLOCK, 1), strict=True)
+            for x, y in blocks:
+                logits = network.forward(some, stats, x, training=False).float().transpose(1, 2)
+                total += F.cross_entropy(logits, y, reduction="none").sum(1)
+                right += (logits.argmax(1) == y).sum(1)
+            loss[members], accuracy[members] = total / labels.shape[1], right / labels.shape[1]
         return loss, accuracy
+
+    def _together(self, sets: list[EvaluationSet]) -> Iterator[tuple[slice | list[int], Tensor, Tensor]]:
+        """Members, images ``[n, V, …]`` and labels ``[n, V]`` of networks that are evaluated at once.
+
+        Networks that share a set are; others only on a GPU, and only if their sets are of one size: on a CPU copying
+        images side by side costs more than it saves.
+        """
+        if all(part is sets[0] for part in sets):
+            if len(sets[0].labels):
+                count = len(sets)
+                yield (
+                    slice(None),
+                    sets[0].inputs.expand(count, -1, -1, -1, -1),
+                    sets[0].labels.expand(count, -1),
+                )
+            return
+        groups: dict[int, list[int]] = {}
+        for i, part in enumerate(sets):
+            groups.setdefault(i if self.device.type == "cpu" else -len(part.labels), []).append(i)
+        for members in groups.values():
+            if len(sets[members[0]].labels):
+                index = slice(members[0], members[0] + 1) if len(members) == 1 else members
+                yield (
+                    index,
+                    torch.stack([sets[i].inputs for i in members])
+                    if len(members) > 1
+                    else sets[members[0]].inputs[None],
+                    torch.stack([sets[i].labels for i in members]),
+                )
 
 
 def _stack(parts: Sequence[Params]) -> Params:
