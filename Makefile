@@ -32,8 +32,9 @@ $(STAMP): pyproject.toml constraints.txt | $(PY)
 	@touch $@
 
 demo: $(STAMP)  ## train a small agent on synthetic images, compare it with other schedules, write a report
-	$(PY) scripts/train_agent.py --preset quick --name $(DEMO) --wandb offline
-	$(PY) scripts/compare.py --policy runs/$(DEMO)/policy.safetensors --suite quick-held-out --seeds 5 --out runs/$(DEMO)/compare
+	$(PY) scripts/train_agent.py --preset quick --name $(DEMO) --wandb offline --overwrite
+	$(PY) scripts/compare.py --policy runs/$(DEMO)/policy.safetensors --suite quick-held-out --seeds 5 \
+	    --tune-seeds 1 --tune-settings 6 --out runs/$(DEMO)/compare
 
 test: $(STAMP)  ## run the tests
 	$(TEST_ENV) $(PY) -m pytest -q --numprocesses $(WORKERS) --dist loadfile $(ARGS)

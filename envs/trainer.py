@@ -244,7 +244,7 @@ class Trainer:
         rates = torch.stack([run.learning_rates[run.step : run.step + steps] for run in runs], 1)
         rates = rates.to(self.device, dtype)
         momentum = torch.tensor([run.task.momentum for run in runs], dtype=dtype, device=self.device)
-        done = torch.tensor([run.step for run in runs], dtype=dtype, device=self.device)
+        done = torch.tensor([run.step for run in runs], dtype=torch.float64, device=self.device)
         crops = self._augmentation(runs, steps) if task.augment else None
         lam = lam.to(dtype)
         penalised = frozenset(network.penalised)

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_runs import metrics, same_policy, tiny_config
 from tiny_envs import BASE, DISTRIBUTION, actions, same, tiny_data, trace
 
 import lambda_rl.envs.data as data_module
+from lambda_rl.agents.train import train
 from lambda_rl.envs.data import ImageData, load_test, load_train
 from lambda_rl.envs.env import CifarLambdaEnv
 from lambda_rl.envs.rollout import ScheduleJob, run_schedules
@@ -146,3 +148,17 @@ def test_pixels_of_another_fold_matter_only_to_the_normalisation() -> None:
     moves = actions(6, 2)
     traces = [trace(CifarLambdaVectorEnv(2, suite=DISTRIBUTION, data=d), moves) for d in (data, changed)]
     assert same(*traces)
+
+
+def test_shuffled_test_labels_change_no_policy(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """Training an agent, its curve and the checkpoint that validation chooses: the same to the last bit."""
+    suite = "defaults: {width: 4, train_size: 40, val_size: 8, batch_size: 8, steps: 6, decisions: 3}\n"
+    suite += "tasks:\n  - {learning_rate: 0.05}\n  - {learning_rate: 0.2, label_noise: 0.4}\n"
+    (tmp_path / "suite.yaml").write_text(suite)
+    runs = []
+    for i, folder in enumerate(folders):
+        config = tiny_config(tmp_path, f"run{i}", data=f"folder:{folder}", suite=str(tmp_path / "suite.yaml"))
+        runs.append(train(config, show_progress=False))
+    assert same_policy(*runs)
+    assert metrics(runs[0]) == metrics(runs[1])
+    assert any(row["validation/score"] for row in metrics(runs[0]))

@@ -1,0 +1,44 @@
+"""The README's loop runs as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from test_learned import make_policy
+
+from lambda_rl import LearnedSchedule, save_policy
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def test_the_loop_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (loop,) = (block for block in blocks("python") if "LearnedSchedule" in block)
+    save_policy(tmp_path / "runs" / "demo" / "policy.safetensors", make_policy())
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    with torch.random.fork_rng():
+        exec(compile(loop, "README.md", "exec"), names)  # the README is ours
+    schedule = names["schedule"]
+    assert isinstance(schedule, LearnedSchedule)
+    values = [row["lam"] for row in schedule.history]
+    assert len(values) == 16
+    assert len(set(values)) > 1
+    optimizer = names["optimizer"]
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    decays = [group["weight_decay"] for group in optimizer.param_groups]
+    assert decays == [schedule.value, 0.0]
+
+
+def test_the_environments_are_made_as_it_says() -> None:
+    (making,) = (block for block in blocks("python") if "make_vec" in block)
+    names: dict[str, object] = {}
+    exec(compile(making, "README.md", "exec"), names)
+    for key in ("env", "envs"):
+        names[key].close()  # type: ignore[attr-defined]
