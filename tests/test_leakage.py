@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_runs import metrics, same_policy, tiny_config
 from tiny_envs import BASE, DISTRIBUTION, actions, same, tiny_data, trace
+from tiny_runs import metrics, same_policy, tiny_config
 
 import lambda_rl.envs.data as data_module
 from lambda_rl.agents.train import train
