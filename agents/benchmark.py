@@ -1,4 +1,4 @@
-"""Times the inner trainer against a plain PyTorch loop, both inside one run.
+"""Times the inner trainer against a plain PyTorch loop, and a schedule's overhead, all inside one run.
 
 Machines are shared and drift, so only the ratios between rows of one run mean anything: the rows are timed in turn,
 over and over, and the median of the ratios is what is reported.
@@ -23,6 +23,7 @@ from rich.table import Table
 from torch import nn
 
 from lambda_rl.agents.config import available_cores
+from lambda_rl.agents.overhead import overhead
 from lambda_rl.envs.data import ImageData, load_train
 from lambda_rl.envs.suites import CNN, MLP
 from lambda_rl.envs.tasks import Task
@@ -42,6 +43,7 @@ class BenchmarkConfig:
         repeats: interleaved repetitions.
         networks: which to time.
         device: of the trainer; the plain loop runs there too.
+        overhead: also time a learned schedule against the training steps that it rides on (on the CPU).
         json: file for the results; empty: none.
         force: report even if the machine is busy.
     """
@@ -50,6 +52,7 @@ class BenchmarkConfig:
     repeats: int = 7
     networks: tuple[str, ...] = ("mlp", "cnn3")
     device: str = "cpu"
+    overhead: bool = True
     json: str = ""
     force: bool = False
 
@@ -140,6 +143,8 @@ def benchmark(config: BenchmarkConfig, console: Console | None = None) -> dict[s
                 rows[label] = fused(task, data, TrainerConfig(config.device, precision, threads), count)
         results[name] = _time(rows, config.repeats)
         _show(name, results[name], console)  # type: ignore[arg-type]
+    if config.overhead:
+        results["overhead"] = overhead(console=console)
     if config.json:
         atomic_write(Path(config.json), json.dumps(results, indent=1) + "\n")
     return results

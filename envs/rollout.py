@@ -32,7 +32,7 @@ class ScheduleJob:
         task: what is trained.
         name: the schedule's name in the result.
         make: makes the schedule; called with ``total_steps``, ``facts``, ``weight_norm``, ``penalty_sum`` (R of
-            the initial weights) and ``initial_lam``, as what ``parse_schedule`` returns takes them.
+            the initial weights), ``initial_lam`` and ``decisions``, as what ``parse_schedule`` returns takes them.
     """
 
     task: Task
@@ -148,6 +148,7 @@ def _run_batch(
             weight_norm=norm,
             penalty_sum=penalty,
             initial_lam=job.task.initial_lam,
+            decisions=job.task.decisions,
         )
         runs.append(run)
         schedules.append(made)

@@ -23,6 +23,7 @@ from lambda_rl.policy import (
     load_policy,
     policy_from_arrays,
     save_policy,
+    shipped_policies,
 )
 from lambda_rl.replay import ReplaySchedule
 from lambda_rl.schedule import Schedule
@@ -48,6 +49,7 @@ __all__ = [
     "PolicyCard",
     "PolicyFileError",
     "load_policy",
+    "shipped_policies",
     "save_policy",
     "policy_from_arrays",
     "describe",

@@ -52,8 +52,21 @@ NUM_FEATURES = len(FEATURES)
 FEATURE_BOUND = 5.0
 """Every feature lies in [-FEATURE_BOUND, FEATURE_BOUND] and is finite, whatever the run does."""
 
+_STATIC_SCALES = {
+    "num_train": (3.5, 1.5),
+    "num_params": (5.0, 1.5),
+    "epochs": (1.0, 1.5),
+    "val_size": (2.5, 1.0),
+}
+"""Static facts in the order of their features: (log₁₀ of the fact - first) / second."""
+
 _MAX_LOSS = 4.0  # in units of log C; beyond it a run is lost, and how far no longer matters
 _TINY = 1e-12
+
+
+def _clip(value: Array, low: float, high: float) -> Array:
+    """``np.clip``, which costs several times as much on a few numbers; a NaN stays."""
+    return np.minimum(np.maximum(value, low), high)
 
 
 @dataclass(frozen=True)
@@ -87,6 +100,17 @@ class RunFacts:
                 raise ValueError(
                     f"run facts: {item.name} must be finite and positive (classes >= 2), got {value}"
                 )
+
+
+def typical_fact(name: str, feature: float) -> float:
+    """The fact whose feature is ``feature``: with a policy's mean feature, what it was trained on.
+
+    Args:
+        name: ``num_train``, ``num_params``, ``epochs`` or ``val_size``.
+        feature: of ``log_<name>``.
+    """
+    middle, width = _STATIC_SCALES[name]
+    return float(10.0 ** (feature * width + middle))
 
 
 @dataclass
@@ -129,11 +153,12 @@ class Observer:
     def __init__(self, num_slots: int, control: ControlLaw) -> None:
         self.control = control
         self.num_slots = num_slots
-        self._previous = {name: np.zeros(num_slots) for name in self._REMEMBERED}
-        self._initial_norm = np.ones(num_slots)
-        self._log_classes = np.ones(num_slots)
-        self._chance = np.zeros(num_slots)
-        self._lr_sum = np.ones(num_slots)
+        # One table of each kind and views of its rows, so that a single slot is read and written at once.
+        self._memory = np.zeros((len(self._REMEMBERED), num_slots))
+        self._previous = dict(zip(self._REMEMBERED, self._memory, strict=True))
+        self._constants = np.ones((4, num_slots))
+        self._initial_norm, self._log_classes, self._lr_sum, self._chance = self._constants
+        self._chance[:] = 0.0
         self._static = np.zeros((num_slots, 4))
 
     def reset(
@@ -155,12 +180,10 @@ class Observer:
         self._chance[slot] = 1.0 / facts.num_classes
         self._lr_sum[slot] = facts.lr_sum
         self._initial_norm[slot] = max(weight_norm, _TINY)
-        self._static[slot] = (
-            (math.log10(facts.num_train) - 3.5) / 1.5,
-            (math.log10(facts.num_params) - 5.0) / 1.5,
-            (math.log10(facts.epochs) - 1.0) / 1.5,
-            (math.log10(facts.val_size) - 2.5) / 1.0,
-        )
+        self._static[slot] = [
+            (math.log10(getattr(facts, name)) - middle) / width
+            for name, (middle, width) in _STATIC_SCALES.items()
+        ]
         one = np.ones(1)
         chance = Signals(
             progress=0.0 * one,
@@ -193,10 +216,11 @@ class Observer:
         """
         slots = np.asarray(slots, np.int64)
         level = self._levels(signals, slots)
+        before = {name: value[slots] for name, value in self._previous.items()}
+        table = np.empty((len(slots), NUM_FEATURES))
         with np.errstate(all="ignore"):
-            delta = {name: level[name] - self._previous[name][slots] for name in self._REMEMBERED}
             data_loss = np.maximum(signals.train_loss, _TINY)
-            columns = [
+            columns = (
                 2.0 * signals.progress - 1.0,
                 self.control.position(signals.log_lam),
                 (signals.log_lam + np.log10(self._lr_sum[slots])) / 2.0,
@@ -206,21 +230,23 @@ class Observer:
                 level["train_accuracy"],
                 level["val_accuracy"],
                 level["train_accuracy"] - level["val_accuracy"],
-                5.0 * delta["train_loss"],
-                5.0 * delta["val_loss"],
-                5.0 * delta["train_accuracy"],
-                5.0 * delta["val_accuracy"],
-                delta["log_lam"],
+                5.0 * (level["train_loss"] - before["train_loss"]),
+                5.0 * (level["val_loss"] - before["val_loss"]),
+                5.0 * (level["train_accuracy"] - before["train_accuracy"]),
+                5.0 * (level["val_accuracy"] - before["val_accuracy"]),
+                level["log_lam"] - before["log_lam"],
                 2.0 * level["log_weight_norm"],
-                5.0 * delta["log_weight_norm"],
+                5.0 * (level["log_weight_norm"] - before["log_weight_norm"]),
                 np.log10(np.maximum(signals.penalty, _TINY) / data_loss) / 2.0,
                 np.log10(np.maximum(signals.lr_ratio, _TINY)),
-            ]
-        table = np.column_stack([*columns, self._static[slots]])
-        table = np.nan_to_num(table, nan=0.0, posinf=FEATURE_BOUND, neginf=-FEATURE_BOUND)
+            )
+            for i, column in enumerate(columns):
+                table[:, i] = column
+            table[:, len(columns) :] = self._static[slots]
+        table[np.isnan(table)] = 0.0
         for name, value in level.items():
             self._previous[name][slots] = value
-        return np.clip(table, -FEATURE_BOUND, FEATURE_BOUND).astype(np.float32)
+        return _clip(table, -FEATURE_BOUND, FEATURE_BOUND).astype(np.float32)
 
     def _levels(self, signals: Signals, slots: npt.NDArray[np.int64]) -> dict[str, Array]:
         """The quantities whose differences are features too, already scale-free and finite."""
@@ -229,11 +255,11 @@ class Observer:
             norm = np.log10(np.maximum(signals.weight_norm, _TINY) / self._initial_norm[slots])
 
         def loss(value: Array) -> Array:
-            scaled = np.nan_to_num(value / log_classes, nan=_MAX_LOSS, posinf=_MAX_LOSS, neginf=0.0)
-            return np.clip(scaled, 0.0, _MAX_LOSS)
+            scaled = value / log_classes
+            return np.where(np.isnan(scaled), _MAX_LOSS, _clip(scaled, 0.0, _MAX_LOSS))
 
         def accuracy(value: Array) -> Array:
-            return np.clip(np.where(np.isfinite(value), value, chance), 0.0, 1.0)
+            return _clip(np.where(np.isfinite(value), value, chance), 0.0, 1.0)
 
         return {
             "train_loss": loss(signals.train_loss),
@@ -241,7 +267,9 @@ class Observer:
             "train_accuracy": accuracy(signals.train_accuracy),
             "val_accuracy": accuracy(signals.val_accuracy),
             "log_lam": np.asarray(signals.log_lam, np.float64),
-            "log_weight_norm": np.nan_to_num(norm, nan=0.0, posinf=FEATURE_BOUND, neginf=-FEATURE_BOUND),
+            "log_weight_norm": np.where(
+                np.isfinite(norm), norm, np.where(np.isnan(norm), 0.0, np.copysign(FEATURE_BOUND, norm))
+            ),
         }
 
     def state_dict(self) -> dict[str, list[object]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,6 +62,7 @@ class DecayGroups:
         if any(not 0.0 <= decay < float("inf") for decay in decays):
             raise ValueError(f"weight_decay of every group must be finite and 0 or more, got {decays}")
         self._largest = max((d for d in decays if d > 0), default=1.0)
+        self._where: list[tuple[Optimizer, int, float, float]] = []
         self._take_in_new_groups()
         if not any(mult != 0 for mults in self._mults for mult in mults):
             raise ValueError(
@@ -70,6 +72,8 @@ class DecayGroups:
             )
 
     def _take_in_new_groups(self) -> None:
+        if all(len(o.param_groups) == len(m) for o, m in zip(self.optimizers, self._mults, strict=True)):
+            return
         for optimizer, mults, rates in zip(self.optimizers, self._mults, self._start_lr, strict=True):
             for group in optimizer.param_groups[len(mults) :]:
                 mult = float(group.get("wd_mult", float(group.get("weight_decay", 0.0)) / self._largest))
@@ -77,13 +81,18 @@ class DecayGroups:
                     group["wd_mult"] = mult
                 mults.append(mult)
                 rates.append(float(group.get("initial_lr", group.get("lr", 1.0))))
+        self._find()
 
     def _scheduled(self) -> list[tuple[Optimizer, dict[str, Any], float, float]]:
         """(optimizer, group, its multiplier, its start learning rate) of the groups with decay."""
-        return [
-            (optimizer, group, mult, rate)
+        return [(o, o.param_groups[i], mult, rate) for o, i, mult, rate in self._where]
+
+    def _find(self) -> None:
+        """By position, for a checkpoint that is loaded replaces the groups."""
+        self._where = [
+            (optimizer, i, mult, rate)
             for optimizer, mults, rates in zip(self.optimizers, self._mults, self._start_lr, strict=True)
-            for group, mult, rate in zip(optimizer.param_groups, mults, rates, strict=False)
+            for i, (mult, rate) in enumerate(zip(mults, rates, strict=True))
             if mult != 0
         ]
 
@@ -104,22 +113,35 @@ class DecayGroups:
         """How many trainable parameters the decay acts on."""
         return sum(p.numel() for _, g, _, _ in self._scheduled() for p in g["params"] if p.requires_grad)
 
-    @torch.no_grad()
     def norms(self) -> tuple[float, float]:
         """The Euclidean norm of the trainable weights with decay, and Σ ``wd_mult`` · ½‖w‖² over their groups."""
-        squares: list[Tensor] = []
-        mults: list[float] = []
+        total = weighted = 0.0
+        elsewhere: list[tuple[Tensor, float]] = []
         for _, group, mult, _ in self._scheduled():
-            weights = [p for p in group["params"] if p.requires_grad]
-            for norm in torch._foreach_norm(weights) if weights else ():
-                squares.append(norm.float().square())
-                mults.append(mult)
-        if not squares:
-            return 0.0, 0.0
-        # Gathered first, so that the device is waited for once.
-        values: list[float] = torch.stack([s.to(squares[0].device) for s in squares]).tolist()
-        total = sum(values)
-        return total**0.5, 0.5 * sum(m * v for m, v in zip(mults, values, strict=True))
+            for parameter in group["params"]:
+                if parameter.requires_grad:
+                    weight = parameter.detach()
+                    if weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.float64):
+                        flat = weight.reshape(-1)  # dot sums 20 times as exactly as a norm does here
+                        square = torch.dot(flat, flat).item()
+                        total += square
+                        weighted += mult * square
+                    else:
+                        elsewhere.append((weight, mult))
+        if elsewhere:
+            # In half precision a norm would have 3 digits.
+            single = [torch.float32 if w.dtype.itemsize < 4 else None for w, _ in elsewhere]
+            norms = [
+                torch.linalg.vector_norm(w, dtype=dtype)
+                for (w, _), dtype in zip(elsewhere, single, strict=True)
+            ]
+            home = norms[0].device
+            # Gathered first, so that the device is waited for once.
+            values = torch.stack([n.to(home, torch.float32) for n in norms]).tolist()
+            for value, (_, mult) in zip(values, elsewhere, strict=True):
+                total += value * value
+                weighted += mult * value * value
+        return math.sqrt(total), 0.5 * weighted
 
     def lr_ratio(self) -> float:
         """Learning rate of the first scheduled group over its start (``initial_lr`` where a scheduler set one)."""
@@ -157,3 +179,4 @@ class DecayGroups:
         self._mults = [list(m) for m in state["wd_mult"]]
         self._start_lr = [list(r) for r in state["start_lr"]]
         self._largest = state["largest"]
+        self._find()

@@ -5,62 +5,122 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
-from lambda_rl.features import Observer, RunFacts, Signals
+from lambda_rl.distributed import active, mean_over_ranks
+from lambda_rl.features import FEATURES, Observer, RunFacts, Signals, typical_fact
 from lambda_rl.policy import Policy, load_policy
-from lambda_rl.schedule import Schedule
+from lambda_rl.schedule import Number, Schedule, numbers
 
-_SIGNALS = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
+FAR = 6.0
+"""An entry of the observation lies far outside training beyond this many of the policy's standard deviations."""
+
+FAR_FEATURES = 4
+"""So many entries far outside at once, and λ is held. Of 1,980 observations in training tasks, most of them under
+actions with added noise, the fourth largest entry was never above 3.3."""
+
+AT_BOUND = 5
+"""Decisions in a row that ask for a λ beyond the same end of the range, before one more is not believed."""
+
+_AVERAGED = ("train_loss", "train_accuracy")
+_WATCHED = (
+    "train_loss",
+    "val_loss",
+    "train_accuracy",
+    "val_accuracy",
+    "weight_norm",
+    "penalty",
+    "lr_ratio",
+)
+_DEFAULT_CLASSES = 10
+
+LossScale = Literal["cross-entropy", "start"] | float | None
 
 
 class LearnedSchedule(Schedule):
     """Lets a learned policy set λ.
 
-    The first decision is made at construction, out of what is known before the run, and one more at each
-    ``step()``; observation features and control law are those of the environment that the policy was trained
-    in.
+    The first decision is made at construction, out of what is known before the run; observation features and
+    control law are those of the environment that the policy was trained in. :meth:`step` may be called at any
+    rhythm: the policy acts on progress. A decision is due when 1/``decisions`` of the run has passed since the
+    last one, to within half of what the call itself covers (or one optimizer step): so calls in the
+    environment's rhythm decide each time and give its λ exactly, and so do fewer calls than ``decisions``; calls
+    of every minibatch decide every so often. Of the calls since the last decision, ``train_loss`` and
+    ``train_accuracy`` are averaged, weighted by the progress that each covers, and of all other signals the last
+    one counts. Signals may be tensors of one element on any device; they are read when a decision is due, and no
+    other call waits for the device. :attr:`history` has a row for the start and for each decision.
 
-    Signals of ``step()``: the four of :class:`~lambda_rl.schedule.Schedule`, and ``weight_norm`` (Euclidean
+    **Signals** of ``step()``: the four of :class:`~lambda_rl.schedule.Schedule`, and ``weight_norm`` (Euclidean
     norm of the penalised weights), ``penalty`` (λ · R(w), with the λ that was in force) and ``lr_ratio``
     (learning rate over its start). With an optimizer the last three are measured on its groups with decay,
-    unless given. A signal that is missing keeps its last value, at first chance level, with one warning for
-    the four (``penalty`` follows from ``weight_norm`` for L2). If both losses are missing, any given signal
-    is not finite, the policy's action is not finite, or the run is over (progress 1), λ is held.
+    unless given; without one they keep their last value (``penalty`` follows from ``weight_norm`` for L2). Both
+    losses are needed: a decision that is due without one of them waits until it is there. A missing accuracy (a
+    regression, or none measured on training minibatches) is inferred from its own loss: from chance, where the
+    loss is as at the start, in proportion to 1, where it is 0.
+
+    **Loss**: what guessing gets must be known. For cross-entropy it is log(``num_classes``). Without
+    ``num_classes`` the first training loss stands for it (``loss_scale="start"``); better give the number, such
+    as the variance of the targets for a squared error: ``loss_scale=2.5``. λ itself is not rescaled.
+
+    **Safety**: λ stays in the policy's range, and the last one is held, with one warning for each reason that
+    says why, if
+    a signal is not finite, an accuracy not within 0 and 1, or a loss negative;
+    :data:`FAR_FEATURES` or more entries of the observation that the policy looks at lie more than :data:`FAR`
+    standard deviations from its training mean;
+    the policy's action is not finite;
+    more than :data:`AT_BOUND` decisions in a row ask for a λ above the range: then λ goes back to the last one
+    inside it, until the policy asks for less (at the lower end it stays, as without this rule).
+    The environment has no such rules. None of them applies to sound runs like those of training, so that λ is
+    the environment's there; ``lambda_rl.envs.rollout`` judges schedules with them, as deployed.
+
+    **Several processes** (``torch.distributed`` initialised before the schedule is made): signals are averaged
+    over ranks with one small ``all_reduce`` a decision, so every rank must call ``step()`` at the same progress,
+    and has the same λ. A signal that only some ranks have is their mean.
 
     Args:
         optimizer: one, several or none; its decay must mean what the policy's λ means (coupled: SGD, Adam;
-            decoupled: AdamW).
-        policy: a policy, or the path of a policy file.
+            decoupled: AdamW), see ``lam_meaning``.
+        policy: a policy, the name of a shipped one, or the path of a policy file; None: the default shipped one.
         total_steps: optimizer steps of the whole run.
-        facts: what is known before the run. Without it, an optimizer, ``total_steps`` and the next four are
-            needed.
+        facts: what is known before the run. Without it, an optimizer, ``total_steps`` and if possible the next
+            five are needed; those of ``num_train``, ``val_size`` and ``batch_size`` that are missing are taken
+            to be as on average in the policy's training, with one warning.
         num_train: training examples.
         val_size: validation examples that the signals are measured on.
-        num_classes: classes.
-        batch_size: examples a step.
+        num_classes: classes; None: the loss is not a cross-entropy.
+        batch_size: examples a step, over all processes.
         lr_sum: effective learning rate summed over the run, see :class:`lambda_rl.RunFacts`; None: as if the
             learning rate stayed as at the start.
         initial_lam: λ that the first decision changes; clipped to the policy's range. None: the card's, else
             the geometric middle of the range.
         weight_norm: norm of the initial penalised weights; needed without an optimizer.
         penalty_sum: R(w) at the start, without λ; needed only without an optimizer for a penalty other than L2.
-        lam_meaning: the policy's meaning of λ, given to use it with an optimizer of the other one. λ is not
-            converted (it need not be for plain SGD, where both are the same).
+        lam_meaning: for an optimizer of the other meaning. The policy's own meaning uses λ unconverted (right
+            for plain SGD, where both are the same). "convert" multiplies λ, and its range, by a constant such
+            that λ · ``lr_sum``, the shrinking over the whole run, is that of an average run of the policy's
+            training. None: another meaning is refused.
+        decisions: K, decisions in the run; None: as many as the policy was trained with.
+        loss_scale: "cross-entropy", "start" or the loss of guessing, above 0; None: "cross-entropy" if the
+            number of classes is known, else "start".
+        distributed: "auto" averages over ranks if there are any; False: this process on its own.
 
     Raises:
         PolicyFileError: the policy file cannot be used.
-        ValueError: facts missing, another meaning of λ, or a penalty that weight decay cannot be.
+        ValueError: facts missing, another meaning of λ, a penalty that weight decay cannot be, or an option
+            outside of what is said above.
     """
 
     def __init__(
         self,
         optimizer: Optimizer | Sequence[Optimizer] | None = None,
         *,
-        policy: Policy | str | Path,
+        policy: Policy | str | Path | None = None,
         total_steps: int | None = None,
         facts: RunFacts | None = None,
         num_train: int | None = None,
@@ -72,26 +132,44 @@ class LearnedSchedule(Schedule):
         weight_norm: float | None = None,
         penalty_sum: float | None = None,
         lam_meaning: str | None = None,
+        decisions: int | None = None,
+        loss_scale: LossScale = None,
+        distributed: Literal["auto", False] = "auto",
     ) -> None:
         self.policy = policy if isinstance(policy, Policy) else load_policy(policy)
         card = self.policy.card
         self.control = card.control
-        # The range as powers of ten is rounded; widened by a hair, so that clipping never alters the control
-        # law's λ.
-        lam_range = (10.0**card.log_lam_min * (1 - 1e-12), 10.0**card.log_lam_max * (1 + 1e-12))
-        super().__init__(optimizer, total_steps=total_steps, lam_range=lam_range)
-        self._check_meaning(lam_meaning)
+        if distributed not in ("auto", False):
+            raise ValueError(f'distributed must be "auto" or False, got {distributed!r}')
+        self.distributed = distributed
+        self.decisions = card.decisions if decisions is None else decisions
+        if isinstance(self.decisions, bool) or not isinstance(self.decisions, int) or self.decisions < 1:
+            raise ValueError(f"decisions must be a whole number of 1 or more, got {decisions!r}")
+        super().__init__(optimizer, total_steps=total_steps)
+        converting = self._check_meaning(lam_meaning)
+        self._classes_known = facts is not None or num_classes is not None
+        self._loss_scale = _check_scale(loss_scale, self._classes_known)
         if facts is None:
             facts = self._facts(num_train, val_size, num_classes, batch_size, lr_sum)
+        self.factor = 1.0
+        if converting:
+            typical = self._typical_lr_sum()
+            self.factor = typical / facts.lr_sum
+            facts = RunFacts(**{**vars(facts), "lr_sum": typical})
         self.facts = facts
-        start = initial_lam if initial_lam is not None else card.initial_lam
-        if start is None:
-            log_lam = 0.5 * (card.log_lam_min + card.log_lam_max)
-        elif math.isfinite(start) and start > 0:
-            log_lam = float(self.control.clip(math.log10(start)))
-        else:
-            raise ValueError(f"initial_lam must be finite and above 0, got {start}")
-        self._log_lam = log_lam
+        if self._loss_scale == "cross-entropy":
+            self._loss_scale = math.log(facts.num_classes)
+        # The range as powers of ten is rounded; widened by a hair, so that clipping never alters the control
+        # law's λ.
+        self.lam_range = (
+            10.0**card.log_lam_min * self.factor * (1 - 1e-12),
+            10.0**card.log_lam_max * self.factor * (1 + 1e-12),
+        )
+        self._log_lam = self._first_log_lam(initial_lam)
+        self._inside = self._log_lam
+        self._beyond = (
+            0  # decisions in a row beyond the upper (positive) or lower (negative) end of the range
+        )
 
         measured_norm, measured_sum = self.groups.norms() if self.groups is not None else (None, None)
         weight_norm = measured_norm if weight_norm is None else float(weight_norm)
@@ -101,42 +179,70 @@ class LearnedSchedule(Schedule):
             )
         if penalty_sum is None:
             penalty_sum = measured_sum if measured_sum is not None else 0.5 * weight_norm**2
-        self._last = {
-            "train_loss": math.log(facts.num_classes),
-            "val_loss": math.log(facts.num_classes),
-            "train_accuracy": 1.0 / facts.num_classes,
-            "val_accuracy": 1.0 / facts.num_classes,
-            "weight_norm": weight_norm,
-            "lr_ratio": 1.0,
-        }
-        self._last_r = float(penalty_sum)  # R(w), λ taken out
+        if self._over_ranks:
+            weight_norm, penalty_sum = (v or 0.0 for v in mean_over_ranks([weight_norm, float(penalty_sum)]))
+        self._last = {"weight_norm": weight_norm, "lr_ratio": 1.0, "penalty_sum": float(penalty_sum)}
+        self._collected: dict[
+            str, tuple[float, Number]
+        ] = {}  # signal: (progress covered, mean or last value)
+        self._at_call = self._at_decision = 0.0
+        reach = FAR * np.sqrt(self.policy.obs_var + self.policy.epsilon)
+        seen = np.abs(self.policy.layers[0][0]).max(axis=0) > 0
+        # (feature, its mean, how far from it is far) of those that the policy looks at
+        self._usual = [
+            (int(i), float(self.policy.obs_mean[i]), float(reach[i])) for i in np.flatnonzero(seen)
+        ]
         self.observer = Observer(1, self.control)
+        unit = self._unit() or 1.0
         first = self.observer.reset(
-            0, facts, log_lam=log_lam, weight_norm=weight_norm, penalty=10.0**log_lam * self._last_r
+            0,
+            facts,
+            log_lam=self._log_lam,
+            weight_norm=weight_norm,
+            penalty=10.0**self._log_lam * self._last["penalty_sum"] * unit,
         )
-        self._config = {"policy": self.policy.fingerprint}
+        self._config = {"policy": self.policy.fingerprint, "decisions": self.decisions}
         self._start(self._decide(first))
 
-    def _check_meaning(self, told: str | None) -> None:
+    # ---- construction
+
+    def _check_meaning(self, told: str | None) -> bool:
+        """Whether λ is to be converted to another meaning."""
         card = self.policy.card
-        if told is not None and told not in ("coupled", "decoupled"):
-            raise ValueError(f"unknown lam_meaning {told!r}; allowed: coupled, decoupled")
-        if told is not None and card.lam_meaning not in (told, "any"):
+        if told not in (None, "coupled", "decoupled", "convert"):
+            raise ValueError(f"unknown lam_meaning {told!r}; allowed: coupled, decoupled, convert")
+        if told not in (None, "convert") and card.lam_meaning not in (told, "any"):
             raise ValueError(f"lam_meaning={told!r}, but the policy's λ is {card.lam_meaning}")
         if self.groups is None:
-            return
+            if told == "convert":
+                raise ValueError("lam_meaning='convert' needs an optimizer to convert λ for")
+            return False
         if card.penalty not in ("l2", "any"):
             raise ValueError(
                 f"the policy was trained for the {card.penalty} penalty, which weight_decay of an optimizer cannot be; "
                 "use it without an optimizer and add value * lambda_rl.penalty(model, kind) to the loss"
             )
         found = self.groups.meanings()
-        if told is None and card.lam_meaning != "any" and found != {card.lam_meaning}:
+        if card.lam_meaning == "any" or found == {card.lam_meaning}:
+            return False
+        if told == "convert" and len(found) == 1:
+            return True
+        if told in (None, "convert"):
+            ways = "or say " if told is None else ""
             raise ValueError(
                 f"the policy's λ is {card.lam_meaning} decay, the optimizer's weight_decay is "
                 f"{' and '.join(sorted(found))} (coupled: SGD, Adam; decoupled: AdamW); take a policy of that meaning, "
-                f"or say lam_meaning={card.lam_meaning!r} to use this one unconverted"
+                f"{ways}lam_meaning='convert' (one meaning at a time) to convert λ by the learning rate, or "
+                f"lam_meaning={card.lam_meaning!r} to use it unconverted"
             )
+        return False
+
+    def _typical_lr_sum(self) -> float:
+        """The summed learning rate of an average run of the policy's training."""
+        mean = dict(zip(FEATURES, self.policy.obs_mean.tolist(), strict=True))
+        span = self.control.log_lam_max - self.control.log_lam_min
+        log_lam = self.control.log_lam_min + 0.5 * (mean["log_lam"] + 1.0) * span
+        return float(10.0 ** (2.0 * mean["log_shrink"] - log_lam))
 
     def _facts(
         self,
@@ -146,93 +252,282 @@ class LearnedSchedule(Schedule):
         batch_size: int | None,
         lr_sum: float | None,
     ) -> RunFacts:
-        needed = {
-            "total_steps": self.total_steps,
-            "num_train": num_train,
-            "val_size": val_size,
-            "num_classes": num_classes,
-            "batch_size": batch_size,
-        }
-        known = {name: value for name, value in needed.items() if value is not None}
-        missing = [*(name for name in needed if name not in known), *([] if self.groups else ["optimizer"])]
-        if missing or self.groups is None:
+        steps, groups = self.total_steps, self.groups
+        if steps is None or groups is None:
+            absent = [*(["total_steps"] if steps is None else []), *(["optimizer"] if groups is None else [])]
             raise ValueError(
-                "LearnedSchedule needs facts=RunFacts(...), or all of its parts; "
-                f"missing: {', '.join(missing)}"
+                "LearnedSchedule needs facts=RunFacts(...), or an optimizer and total_steps; "
+                f"missing: {', '.join(absent)}"
             )
-        steps, examples = known["total_steps"], known["num_train"]
+        given = {"num_train": num_train, "val_size": val_size, "batch_size": batch_size}
+        assumed = [name for name, value in given.items() if value is None]
+        if assumed:
+            self._warn_once(
+                "facts",
+                f"not given: {', '.join(assumed)}; taken to be as on average in the policy's training. Give them, the "
+                "policy uses them",
+            )
+        mean = dict(zip(FEATURES, self.policy.obs_mean.tolist(), strict=True))
+
+        def typical(name: str) -> float:
+            return typical_fact(name, mean[f"log_{name}"])
+
+        examples = num_train if num_train is not None else max(round(typical("num_train")), 1)
+        known = num_train is not None and batch_size is not None
         return RunFacts(
             num_train=examples,
-            num_params=self.groups.num_params(),
-            val_size=known["val_size"],
-            num_classes=known["num_classes"],
-            epochs=steps * known["batch_size"] / max(examples, 1),
-            lr_sum=self.groups.lr_sum(steps) if lr_sum is None else lr_sum,
+            num_params=groups.num_params(),
+            val_size=val_size if val_size is not None else max(round(typical("val_size")), 1),
+            num_classes=_DEFAULT_CLASSES if num_classes is None else num_classes,
+            epochs=steps * (batch_size or 0) / max(examples, 1) if known else typical("epochs"),
+            lr_sum=groups.lr_sum(steps) if lr_sum is None else lr_sum,
         )
 
-    def _next(self, progress: float | None, signals: dict[str, float]) -> float:
+    def _first_log_lam(self, initial_lam: float | None) -> float:
+        card = self.policy.card
+        if initial_lam is None:
+            if card.initial_lam is None:
+                return 0.5 * (card.log_lam_min + card.log_lam_max)
+            return float(self.control.clip(math.log10(card.initial_lam)))
+        if not (math.isfinite(initial_lam) and initial_lam > 0):
+            raise ValueError(f"initial_lam must be finite and above 0, got {initial_lam}")
+        return float(self.control.clip(math.log10(initial_lam / self.factor)))
+
+    # ---- calls
+
+    @property
+    def _over_ranks(self) -> bool:
+        return self.distributed == "auto" and active()
+
+    def _unit(self) -> float | None:
+        """What losses are multiplied by to stand in nats of a cross-entropy; None: not known yet."""
+        scale = self._loss_scale
+        return math.log(self.facts.num_classes) / scale if isinstance(scale, float) else None
+
+    def _take(self, progress: float | None, given: dict[str, Number]) -> None:
         assert progress is not None  # needs_progress
-        wild = sorted(name for name, value in signals.items() if not math.isfinite(value))
-        if wild:
-            self._warn_once("finite", f"signal not finite ({', '.join(wild)}); λ is held")
-            return self.value
-        if "train_loss" not in signals and "val_loss" not in signals:
-            self._warn_once("losses", "neither train_loss nor val_loss was given; λ is held")
-            return self.value
-        absent = [name for name in _SIGNALS if name not in signals]
-        if absent:
+        covered = max(progress - self._at_call, 0.0)
+        advance = progress - self._at_decision
+        self._at_call = max(self._at_call, progress)
+        # Boundaries rounded to whole steps are less than one step closer than 1/decisions of the run.
+        slack = 0.5 * covered
+        if self.total_steps is not None:
+            slack = max(slack, (1.0 - 1e-6) / self.total_steps)
+        due = advance > 0 and advance + slack >= 1.0 / self.decisions - 1e-12
+        self._collect(given, covered, due)
+        if due:
+            self._decision(progress)
+        else:
+            self._set(self._value)
+
+    def _collect(self, given: dict[str, Number], covered: float, due: bool) -> None:
+        for name, signal in given.items():
+            if isinstance(signal, Tensor) and not (due and signal.is_floating_point()):
+                # A copy, for the loop may go on adding to its tensor; in double, so that a mean of tensors is
+                # the one of numbers (MPS has none).
+                dtype = torch.float32 if signal.device.type == "mps" else torch.float64
+                signal = signal.to(dtype, copy=True)
+                signal = signal.reshape(()) if signal.ndim else signal
+            weight, mean = self._collected.get(name, (0.0, signal))
+            if name in _AVERAGED and weight > 0:
+                weight += covered
+                self._collected[name] = (weight, mean + (signal - mean) * (covered / weight))
+            else:
+                self._collected[name] = (covered, signal)
+
+    def _decision(self, progress: float) -> None:
+        """Reads the signals of the interval that ends here, and sets λ for the next one."""
+        signals = numbers({name: value for name, (_, value) in self._collected.items()})
+        watched = self._with_weights(signals)
+        if self._over_ranks:
+            means = mean_over_ranks([watched.get(name) for name in _WATCHED])
+            watched = {name: value for name, value in zip(_WATCHED, means, strict=True) if value is not None}
+            signals.update((name, value) for name, value in watched.items() if name in signals)
+        absent = [name for name in ("train_loss", "val_loss") if name not in watched]
+        if absent and progress < 1.0:
             self._warn_once(
-                "absent", f"signal missing ({', '.join(absent)}); its last value, or chance, is used"
+                "losses", f"{' and '.join(absent)} not given; λ is held until there are both losses"
             )
+            self._set(self._value)
+            return
+        self._collected.clear()
+        self._at_decision = progress
+        self._set(self._value if absent else self._judge(progress, watched))
+        self.history.append({**signals, "progress": progress, "lam": self._value})
+
+    def _with_weights(self, signals: dict[str, float]) -> dict[str, float]:
+        """The signals with norm, penalty and learning rate, measured where they were not given."""
+        watched = {name: signals[name] for name in _WATCHED if name in signals}
         if self.groups is not None:
-            self._last["lr_ratio"] = self.groups.lr_ratio()
+            watched.setdefault("lr_ratio", self.groups.lr_ratio())
             if "weight_norm" not in signals or "penalty" not in signals:
-                self._last["weight_norm"], self._last_r = self.groups.norms()
-        elif "weight_norm" in signals and self.policy.card.penalty == "l2":
-            self._last_r = 0.5 * signals["weight_norm"] ** 2
-        self._last.update((name, signals[name]) for name in self._last if name in signals)
-        lam = self.value
-        if "penalty" in signals and lam > 0:
-            self._last_r = signals["penalty"] / lam
-        penalty = signals.get("penalty", lam * self._last_r)
-        observation = self.observer.observe(
-            Signals(
-                progress=np.array([progress]),
-                log_lam=np.array([self._log_lam]),
-                penalty=np.array([penalty]),
-                **{name: np.array([value]) for name, value in self._last.items()},
-            ),
-            (0,),
+                norm, total = self.groups.norms()
+                watched.setdefault("weight_norm", norm)
+                watched.setdefault("penalty", self.value * total)
+            return watched
+        norm = watched.get("weight_norm", math.nan)
+        total = self._last["penalty_sum"]
+        if self.policy.card.penalty == "l2" and math.isfinite(norm):
+            total = 0.5 * norm * norm
+        watched.setdefault("weight_norm", self._last["weight_norm"])
+        watched.setdefault("lr_ratio", self._last["lr_ratio"])
+        watched.setdefault("penalty", self.value * total)
+        return watched
+
+    def _judge(self, progress: float, watched: dict[str, float]) -> float:
+        """The next λ; that in force if the signals are not to be believed."""
+        if not self._sound(watched):
+            return self.value
+        if isinstance(self._loss_scale, str) and watched["train_loss"] > 0:
+            self._loss_scale = watched["train_loss"]
+        unit = self._unit()
+        if unit is None:
+            self._warn_once("scale", "the first training loss is 0, losses cannot be scaled; λ is held")
+            return self.value
+        self._last = {
+            "weight_norm": watched["weight_norm"],
+            "lr_ratio": watched["lr_ratio"],
+            "penalty_sum": watched["penalty"] / self.value,
+        }
+        chance = 1.0 / self.facts.num_classes
+        inferred = []
+        for part in ("train", "val"):
+            if f"{part}_accuracy" not in watched:
+                left = min(watched[f"{part}_loss"] * unit / math.log(self.facts.num_classes), 1.0)
+                watched[f"{part}_accuracy"] = chance + (1.0 - chance) * (1.0 - left)
+                inferred.append(f"{part}_accuracy")
+        if inferred and self._classes_known:
+            self._warn_once("accuracy", f"not given: {', '.join(inferred)}; inferred from the loss")
+        signals = Signals(
+            progress=np.array([progress]),
+            log_lam=np.array([self._log_lam]),
+            train_loss=np.array([watched["train_loss"] * unit]),
+            val_loss=np.array([watched["val_loss"] * unit]),
+            train_accuracy=np.array([watched["train_accuracy"]]),
+            val_accuracy=np.array([watched["val_accuracy"]]),
+            weight_norm=np.array([watched["weight_norm"]]),
+            penalty=np.array([watched["penalty"] * unit / self.factor]),
+            lr_ratio=np.array([watched["lr_ratio"]]),
         )
+        observation: npt.NDArray[np.float32] = self.observer.observe(signals, (0,))[0]
         if progress >= 1.0:
             return self.value
-        return self._decide(observation[0])
+        if self._far(observation):
+            return self.value
+        return self._decide(observation)
 
-    def _decide(self, observation: Any) -> float:
+    def _sound(self, watched: dict[str, float]) -> bool:
+        """Whether all signals can be what they are said to be; a warning says which cannot."""
+        wild = sorted(name for name, value in watched.items() if not math.isfinite(value))
+        if wild:
+            self._warn_once("finite", f"signal not finite ({', '.join(wild)}); λ is held")
+            return False
+        for name in ("train_accuracy", "val_accuracy"):
+            if not -1e-6 <= watched.get(name, 0.0) <= 1.0 + 1e-6:
+                self._warn_once(
+                    "fraction", f"{name}={watched[name]:g} is not a fraction of 0 to 1; λ is held"
+                )
+                return False
+        for name in ("train_loss", "val_loss"):
+            if watched[name] < 0:
+                self._warn_once(
+                    "negative",
+                    f"{name}={watched[name]:g} is negative, give losses whose best is 0; λ is held",
+                )
+                return False
+        return True
+
+    def _far(self, observation: npt.NDArray[np.float32]) -> bool:
+        """Whether the observation lies far outside what the policy was trained on."""
+        entries = observation.tolist()
+        far = [i for i, mean, reach in self._usual if abs(entries[i] - mean) > reach]
+        if len(far) < FAR_FEATURES:
+            return False
+        names = [FEATURES[i] for i in far]
+        self._warn_once("far", f"far outside what the policy was trained on ({', '.join(names)}); λ is held")
+        return True
+
+    def _decide(self, observation: npt.NDArray[np.float32]) -> float:
         """λ after the policy's action on one observation."""
         action = float(self.policy.act(observation)[0])
         if not math.isfinite(action):
             self._warn_once("action", "the policy's action is not finite; λ is held")
             action = 0.0
-        self._log_lam = float(self.control.apply(self._log_lam, action))
-        return 10.0**self._log_lam
+        self._log_lam = self._within(float(self.control.apply(self._log_lam, action)), action)
+        return 10.0**self._log_lam * self.factor
+
+    def _within(self, asked: float, action: float) -> float:
+        """The next log₁₀ λ: what was asked for, unless that has been the upper end of the range for too long."""
+        low, high = self.control.log_lam_min, self.control.log_lam_max
+        if action > 0 and (asked >= high or self._beyond > AT_BOUND):
+            self._beyond = max(self._beyond, 0) + 1
+        elif action < 0 and asked <= low:
+            self._beyond = min(self._beyond, 0) - 1
+        else:
+            self._beyond = 0
+            self._inside = asked
+        if abs(self._beyond) > AT_BOUND:
+            end, what = (
+                ("upper", "the last one inside it is held until the policy asks for less")
+                if self._beyond > 0
+                else ("lower", "it is held there until the policy asks for more")
+            )
+            self._warn_once(
+                end, f"λ was at the {end} end of its range for {AT_BOUND} decisions in a row; {what}"
+            )
+        return self._inside if self._beyond > AT_BOUND else asked
+
+    # ---- state
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a resumed run needs, as plain values; the policy itself only by its fingerprint."""
+        """All that a resumed run needs, as plain values; the policy itself only by its fingerprint.
+
+        Signals that are tensors of calls since the last decision are read, which waits for their device.
+        """
+        pending = numbers({name: value for name, (_, value) in self._collected.items()})
         return {
             **super().state_dict(),
             "log_lam": self._log_lam,
+            "inside": self._inside,
+            "beyond": self._beyond,
+            "factor": self.factor,
+            "loss_scale": self._loss_scale,
             "last": dict(self._last),
-            "last_r": self._last_r,
-            "facts": {name: getattr(self.facts, name) for name in self.facts.__dataclass_fields__},
+            "pending": {name: [self._collected[name][0], value] for name, value in pending.items()},
+            "at_call": self._at_call,
+            "at_decision": self._at_decision,
+            "facts": dict(vars(self.facts)),
             "observer": self.observer.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on where the state was taken; the policy must be the same one."""
         super().load_state_dict(state)
-        self._log_lam = float(state["log_lam"])
+        self._log_lam, self._inside = float(state["log_lam"]), float(state["inside"])
+        self._beyond = int(state["beyond"])
+        card = self.policy.card
+        self.factor = float(state["factor"])
+        self.lam_range = (
+            10.0**card.log_lam_min * self.factor * (1 - 1e-12),
+            10.0**card.log_lam_max * self.factor * (1 + 1e-12),
+        )
+        self._loss_scale = state["loss_scale"]
         self._last = dict(state["last"])
-        self._last_r = float(state["last_r"])
+        self._collected = {name: (float(w), float(v)) for name, (w, v) in state["pending"].items()}
+        self._at_call, self._at_decision = float(state["at_call"]), float(state["at_decision"])
         self.facts = RunFacts(**state["facts"])
         self.observer.load_state_dict(state["observer"])
+
+
+def _check_scale(scale: LossScale, classes_known: bool) -> LossScale:
+    if scale is None:
+        return "cross-entropy" if classes_known else "start"
+    if isinstance(scale, str):
+        if scale not in ("cross-entropy", "start"):
+            raise ValueError(f'loss_scale must be "cross-entropy", "start" or a number, got {scale!r}')
+        if scale == "cross-entropy" and not classes_known:
+            raise ValueError('loss_scale="cross-entropy" needs num_classes')
+        return scale
+    if not (math.isfinite(scale) and scale > 0):
+        raise ValueError(f"loss_scale must be finite and above 0, got {scale}")
+    return float(scale)

@@ -25,7 +25,7 @@ SCHEDULE_FORMS: dict[str, str] = {
     "cosine": "cosine:START,END",
     "gap": "gap[:initial=0.01,factor=2,threshold=0.05,low_threshold=0.0125]",
     "replay": "replay:FILE.csv",
-    "learned": "learned:FILE.safetensors",
+    "learned": "learned[:FILE.safetensors or a shipped policy's name]",
 }
 """The names of schedules, and how each is written."""
 
@@ -41,6 +41,9 @@ _LEARNED_CONTEXT = (
     "weight_norm",
     "penalty_sum",
     "lam_meaning",
+    "decisions",
+    "loss_scale",
+    "distributed",
 )
 
 
@@ -64,7 +67,7 @@ def parse_schedule(spec: str) -> ScheduleFactory:
     if name not in SCHEDULE_FORMS:
         raise ValueError(f"unknown schedule {name!r}; allowed: {', '.join(SCHEDULE_FORMS.values())}")
     rest = rest.strip()
-    if not rest and (colon or name != "gap"):
+    if not rest and (colon or name not in ("gap", "learned")):
         raise ValueError(f"schedule {spec!r} has no arguments; expected {SCHEDULE_FORMS[name]}")
     if name == "learned":
         return _learned(rest)
@@ -136,7 +139,7 @@ def _gap(rest: str) -> ScheduleFactory:
 
 
 def _learned(path: str) -> ScheduleFactory:
-    policy = load_policy(Path(path).expanduser())
+    policy = load_policy(path or None)
 
     def factory(optimizer: Any = None, **context: Any) -> Schedule:
         options = {key: context[key] for key in _LEARNED_CONTEXT if key in context}

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ FORMAT_VERSION = 1
 
 LAM_MEANINGS: tuple[str, ...] = ("coupled", "decoupled", "any")
 """What λ may mean for a policy; "any": it was trained with both."""
+
+DEFAULT_POLICY = "cifar-mixed"
+"""Name of the shipped policy that is taken if none is named."""
 
 _METADATA_KEY = "lambda_rl_policy"
 _ACTIVATION = "tanh"
@@ -233,12 +237,15 @@ class Policy:
             float32 ``[N, 1]`` (or ``[1]``) in [-1, 1].
         """
         # minimum/maximum are several times faster than np.clip on arrays this small; a NaN goes through both.
-        hidden = np.minimum(
-            np.maximum((np.asarray(obs) - self.obs_mean) / self._std, -self.clip_obs), self.clip_obs
-        )
+        hidden = np.subtract(obs, self.obs_mean)
+        hidden /= self._std
+        np.maximum(hidden, -self.clip_obs, out=hidden)
+        np.minimum(hidden, self.clip_obs, out=hidden)
         hidden = hidden.astype(np.float32).astype(np.float64)  # VecNormalize hands float32 on
         for weight, bias in self._wide[:-1]:
-            hidden = np.tanh(hidden @ weight + bias)
+            hidden = hidden @ weight
+            hidden += bias
+            np.tanh(hidden, out=hidden)
         weight, bias = self._wide[-1]
         return np.minimum(np.maximum(hidden @ weight + bias, -1.0), 1.0).astype(np.float32)
 
@@ -324,20 +331,40 @@ def save_policy(path: str | Path, policy: Policy, card: PolicyCard | None = None
         save_file(tensors, temporary, metadata={_METADATA_KEY: metadata})
 
 
-def load_policy(path: str | Path) -> Policy:
-    """Reads and checks a policy file.
+def shipped_policies() -> list[str]:
+    """Names of the policies that come with the package, the default one first."""
+    names = sorted(path.stem for path in _shipped_folder().glob("*.safetensors"))
+    return sorted(names, key=lambda name: name != DEFAULT_POLICY)
+
+
+def _shipped_folder() -> Path:
+    return Path(str(resources.files("lambda_rl"))) / "policies"
+
+
+def load_policy(policy: str | Path | None = None) -> Policy:
+    """Reads a policy file.
 
     Args:
-        path: of the file.
+        policy: a name of :func:`shipped_policies`, or the path of a file written by :func:`save_policy`. None: the
+            first of the shipped ones. A name counts before a file of that name; write ``./name`` for the file.
 
     Returns:
-        The policy, with its :attr:`Policy.card`.
+        The policy, with its ``card``.
 
     Raises:
-        PolicyFileError: no such file, not a whole safetensors file, no lambda_rl metadata, another format
+        PolicyFileError: no such file, truncated, not safetensors, no lambda_rl metadata, another format
             version, other features, reversed λ range, wrong shapes, non-finite weights.
     """
-    path = Path(path)
+    shipped = shipped_policies() if policy is None or isinstance(policy, str) else []
+    if policy is None:
+        if not shipped:
+            raise PolicyFileError("no policy is shipped with this lambda_rl; name a policy file")
+        policy = shipped[0]
+    named = policy in shipped
+    path = _shipped_folder() / f"{policy}.safetensors" if named else Path(policy).expanduser()
+    if not path.exists() and path.suffix != ".safetensors":
+        names = ", ".join(shipped_policies()) or "none"
+        raise PolicyFileError(f"policy file {path}: no such file, nor a shipped policy; shipped: {names}")
     try:
         return _load(path)
     except PolicyFileError:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -18,7 +21,40 @@ from lambda_rl.groups import DecayGroups
 
 SIGNALS = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
 
+_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
 Row = dict[str, float | None]
+Number = float | Tensor
+"""A signal as it was given: a tensor is not read before it has to be, since that waits for its device."""
+
+
+def _one(name: str, signal: Any) -> Number:
+    """A signal checked to be one real number; a tensor stays one."""
+    if isinstance(signal, Tensor):
+        if signal.numel() != 1 or signal.is_complex() or signal.is_meta:
+            raise ValueError(
+                f"signal {name} must be one number, got a {signal.dtype} tensor {list(signal.shape)}"
+            )
+        return signal.detach()
+    try:
+        return float(signal)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise ValueError(f"signal {name} must be one number, got {signal!r}") from error
+
+
+def numbers(signals: Mapping[str, Number]) -> dict[str, float]:
+    """Signals as plain numbers; each device is waited for once."""
+    waiting: dict[torch.device, list[str]] = {}
+    for name, signal in signals.items():
+        if isinstance(signal, Tensor) and signal.device.type != "cpu":
+            waiting.setdefault(signal.device, []).append(name)
+    read: dict[str, float] = {}
+    for device, names in waiting.items():
+        # MPS has no double precision
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        together = torch.stack([torch.as_tensor(signals[name]).reshape(()).to(dtype) for name in names])
+        read.update(zip(names, together.tolist(), strict=True))
+    return {name: read[name] if name in read else float(signal) for name, signal in signals.items()}
 
 
 class Schedule:
@@ -115,7 +151,6 @@ class Schedule:
             ValueError: progress unknown or not a number, or a signal that is not a number.
         """
         share = self._progress(step, progress)
-        signals: dict[str, float] = {}
         given = {
             "train_loss": train_loss,
             "val_loss": val_loss,
@@ -123,30 +158,33 @@ class Schedule:
             "val_accuracy": val_accuracy,
             **more,
         }
-        for name, signal in given.items():
-            if signal is not None:
-                try:
-                    signals[name] = float(signal.detach() if isinstance(signal, Tensor) else signal)
-                except (TypeError, ValueError, RuntimeError) as error:
-                    raise ValueError(f"signal {name} must be one number, got {signal!r}") from error
-        self._set(self._next(share, signals))
-        self.history.append({**signals, "progress": share, "lam": self._value})
+        self._take(share, {name: _one(name, signal) for name, signal in given.items() if signal is not None})
         return self._value
 
+    def _take(self, progress: float | None, given: dict[str, Number]) -> None:
+        """Acts on what one call of :meth:`step` was given."""
+        signals = numbers(given)
+        self._set(self._next(progress, signals))
+        self.history.append({**signals, "progress": progress, "lam": self._value})
+
     def _progress(self, step: int | None, progress: float | None) -> float | None:
-        if progress is not None:
-            share = float(progress)
-        elif step is not None and self.total_steps is not None:
-            share = step / self.total_steps
-        elif step is None and self.groups is not None and self.total_steps is not None:
-            share = self._steps_done / self.total_steps
-        elif not self.needs_progress:
-            return None
-        else:
-            raise ValueError(
-                f"{type(self).__name__}.step: progress is not known; give progress= in [0, 1], or total_steps= at "
-                "construction together with step= or an attached optimizer"
-            )
+        given = progress if progress is not None else step
+        try:
+            if progress is not None:
+                share = float(progress)
+            elif step is not None and self.total_steps is not None:
+                share = float(step) / self.total_steps
+            elif step is None and self.groups is not None and self.total_steps is not None:
+                share = self._steps_done / self.total_steps
+            elif not self.needs_progress:
+                return None
+            else:
+                raise ValueError(
+                    f"{type(self).__name__}.step: progress is not known; give progress= in [0, 1], or total_steps= "
+                    "at construction together with step= or an attached optimizer"
+                )
+        except (TypeError, OverflowError) as error:
+            raise ValueError(f"progress and step must be numbers, got {given!r}") from error
         if not (math.isfinite(share) and share >= 0):
             raise ValueError(f"progress must be a finite number, 0 or more, got {share}")
         return min(share, 1.0)
@@ -171,7 +209,11 @@ class Schedule:
     def _warn_once(self, reason: str, text: str) -> None:
         if reason not in self._warned:
             self._warned.add(reason)
-            warnings.warn(f"{type(self).__name__}: {text}", RuntimeWarning, stacklevel=4)
+            level, frame = 1, sys._getframe()
+            while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
+                level, frame = level + 1, frame.f_back
+            # Shown where the user's loop called, however deep the reason was found.
+            warnings.warn(f"{type(self).__name__}: {text}", RuntimeWarning, stacklevel=level)
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs, as plain values (JSON can hold them)."""

@@ -26,7 +26,7 @@ BASE = {"torch", "numpy", "safetensors"}
 ENVS = BASE | {"gymnasium", "torchvision", "matplotlib", "PIL", "platformdirs", "yaml"}
 AGENTS = ENVS | {"stable_baselines3", "wandb", "pandas", "scipy", "rich", "tyro"}
 # A framework is allowed inside its own integration module only: lambda_rl/integrations/<framework>.py.
-INTEGRATIONS = {"lightning": {"lightning", "pytorch_lightning"}, "transformers": {"transformers"}}
+INTEGRATIONS = {"lightning": {"lightning", "pytorch_lightning"}, "huggingface": {"transformers"}}
 
 
 def sources(folder: Path) -> list[Path]:
@@ -92,7 +92,8 @@ def test_a_bare_import_brings_only_what_deployment_needs() -> None:
     code = (
         "import sys, lambda_rl\n"
         "extra = ['gymnasium', 'stable_baselines3', 'wandb', 'torchvision', 'matplotlib', 'pandas', 'yaml',"
-        " 'tyro', 'rich', 'scipy', 'platformdirs', 'PIL', 'lambda_rl.envs', 'lambda_rl.agents']\n"
+        " 'tyro', 'rich', 'scipy', 'platformdirs', 'PIL', 'lightning', 'pytorch_lightning', 'transformers',"
+        " 'accelerate', 'timm', 'lambda_rl.envs', 'lambda_rl.agents']\n"
         "sys.exit(', '.join(name for name in extra if name in sys.modules) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -153,7 +154,7 @@ def test_the_wheel_names_the_dependencies_of_deployment_only(wheel: zipfile.ZipF
     base = {re.split(r"[^A-Za-z0-9_-]", line)[0] for line in requirements if "extra ==" not in line}
     assert base == BASE
     assert metadata["Requires-Python"] == ">=3.10"
-    assert set(metadata.get_all("Provides-Extra") or []) == {"train", "dev"}
+    assert set(metadata.get_all("Provides-Extra") or []) == {"train", "lightning", "huggingface", "dev"}
     import lambda_rl
 
     assert metadata["Version"] == lambda_rl.__version__

@@ -1,0 +1,186 @@
+"""What the callbacks of all frameworks share: a schedule that is made, fed and saved by somebody else's loop."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lambda_rl.learned import LearnedSchedule
+from lambda_rl.parse import parse_schedule
+from lambda_rl.schedule import Schedule
+
+ScheduleMaker = str | Callable[..., Schedule]
+
+
+class Attached:
+    """A schedule on the optimizers of a trainer that exist only once training begins.
+
+    Signals come in two kinds: those that are averaged over the interval (:meth:`add`, summed on their device, so that
+    nothing waits for it) and those of which the last one counts (:meth:`put`).
+
+    Args:
+        schedule: what makes the schedule when training begins. A text as :func:`lambda_rl.parse_schedule` takes it,
+            a class of schedule, or a function; classes and functions are called as
+            ``schedule(optimizer=…, total_steps=…, **options)``.
+        options: passed on to it.
+        total_steps: optimizer steps of the run; None: what the trainer says.
+        every: decide each so many optimizer steps; None: whenever there has been a validation.
+
+    Attributes:
+        schedule: None before training.
+        steps: optimizer steps done, counted on the first optimizer.
+
+    Raises:
+        ValueError: a text that is not a schedule, ``every`` or ``total_steps`` below 1.
+        TypeError: ``schedule`` is a schedule already made, or none of the above.
+    """
+
+    def __init__(
+        self,
+        schedule: ScheduleMaker,
+        options: Mapping[str, Any],
+        *,
+        total_steps: int | None = None,
+        every: int | None = None,
+    ) -> None:
+        for name, number in (("every", every), ("total_steps", total_steps)):
+            if number is not None and number < 1:
+                raise ValueError(f"{name} must be 1 or more optimizer steps, got {number}")
+        if isinstance(schedule, Schedule) or not (isinstance(schedule, str) or callable(schedule)):
+            raise TypeError(
+                "schedule must be a text such as 'pull-down:0.3,0.003', a class of schedule, or a function "
+                f"(optimizer, total_steps) -> Schedule, since the optimizer is not made yet; got {schedule!r}"
+            )
+        self._make = parse_schedule(schedule) if isinstance(schedule, str) else schedule
+        learned = inspect.isclass(schedule) and issubclass(schedule, LearnedSchedule)
+        self._takes_facts = isinstance(schedule, str) or learned
+        self._options = dict(options)
+        self._total_steps = total_steps
+        self.every = every
+        self.schedule: Schedule | None = None
+        self.steps = 0
+        self.total_steps = 0
+        self._decided_at = 0
+        self._sums: dict[str, Any] = {}
+        self._counts: dict[str, float] = {}
+        self._last: dict[str, Any] = {}
+        self._saved: dict[str, Any] | None = None
+        self._hook: Any = None
+
+    def start(
+        self,
+        optimizers: Sequence[Optimizer],
+        *,
+        total_steps: float,
+        steps: int = 0,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Makes the schedule, and goes on from a state that was loaded before.
+
+        Args:
+            optimizers: those of the trainer.
+            total_steps: what the trainer expects; not finite or not positive if it does not know.
+            steps: optimizer steps done already, for a run resumed without a state of this schedule.
+            facts: options that the trainer knows (``num_train``, ``batch_size``, ``val_size``); those that the user
+                gave count more.
+
+        Raises:
+            ValueError: length of the run unknown, no optimizer, or what the schedule itself refuses.
+        """
+        self.stop()
+        if not optimizers:
+            raise ValueError("the trainer has no optimizer to schedule the decay of")
+        if self._total_steps is None and not 1 <= total_steps < float("inf"):
+            raise ValueError(
+                "the trainer does not know how many optimizer steps the run has; give total_steps="
+            )
+        self.total_steps = int(total_steps) if self._total_steps is None else self._total_steps
+        known = {k: v for k, v in (facts or {}).items() if v is not None} if self._takes_facts else {}
+        made = self._make(
+            optimizer=optimizers[0] if len(optimizers) == 1 else list(optimizers),
+            total_steps=self.total_steps,
+            **{**known, **self._options},
+        )
+        if not isinstance(made, Schedule):
+            raise TypeError(f"schedule= made a {type(made).__name__}, not a lambda_rl.Schedule")
+        self.schedule = made
+        self.steps = self._decided_at = steps
+        self._sums, self._counts, self._last = {}, {}, {}
+        saved, self._saved = self._saved, None
+        if saved is not None:
+            made.load_state_dict(saved["schedule"])
+            self.steps, self._decided_at = int(saved["steps"]), int(saved["decided_at"])
+            self._sums, self._counts = dict(saved["sums"]), dict(saved["counts"])
+            self._last = dict(saved["last"])
+        self._hook = optimizers[0].register_step_post_hook(self._count)
+
+    def _count(self, *_: Any) -> None:
+        self.steps += 1
+
+    def stop(self) -> None:
+        """Stops counting steps; the schedule stays, to be read."""
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
+
+    @property
+    def running(self) -> bool:
+        """Whether training has begun and not ended."""
+        return self._hook is not None
+
+    @property
+    def value(self) -> float:
+        """The λ in force; NaN before training."""
+        return float("nan") if self.schedule is None else self.schedule.value
+
+    @property
+    def due(self) -> bool:
+        """Whether ``every`` optimizer steps have passed since the last decision."""
+        return self.running and self.every is not None and self.steps - self._decided_at >= self.every
+
+    def add(self, name: str, value: Any, weight: float = 1.0) -> None:
+        """Counts a value into the interval's mean of a signal."""
+        if isinstance(value, Tensor):
+            value = value.detach().float()
+        self._sums[name] = self._sums.get(name, 0.0) + value * weight
+        self._counts[name] = self._counts.get(name, 0.0) + weight
+
+    def put(self, name: str, value: Any) -> None:
+        """Sets a signal to its newest value."""
+        self._last[name] = value.detach() if isinstance(value, Tensor) else value
+
+    def decide(self) -> bool:
+        """Ends the interval: gives the signals to the schedule, which sets λ for the next one.
+
+        Returns:
+            False if nothing was trained since the last decision, and so nothing was decided.
+        """
+        if self.schedule is None or not self.running or self.steps == self._decided_at:
+            return False
+        for name, total in self._sums.items():
+            self._last[name] = total / self._counts[name]
+        self._sums, self._counts = {}, {}
+        self.schedule.step(progress=min(self.steps / self.total_steps, 1.0), **self._last)
+        self._decided_at = self.steps
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of the schedule and of the interval that is under way, as plain values; empty before training."""
+        if self.schedule is None:
+            return {} if self._saved is None else dict(self._saved)
+        return {
+            "schedule": self.schedule.state_dict(),
+            "steps": self.steps,
+            "decided_at": self._decided_at,
+            "sums": {name: float(value) for name, value in self._sums.items()},
+            "counts": dict(self._counts),
+            "last": {name: float(value) for name, value in self._last.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes a state for the next :meth:`start`; an empty one is none."""
+        self._saved = dict(state) if state else None

@@ -1,0 +1,259 @@
+"""Schedules of λ in the Trainer of Hugging Face Transformers: a callback, with its state in ``trainer_state.json``."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import Any
+
+from torch.optim import Optimizer
+
+from lambda_rl.integrations._attached import Attached, ScheduleMaker
+from lambda_rl.schedule import Schedule
+
+try:
+    from transformers.trainer_callback import (
+        DefaultFlowCallback,
+        ExportableState,
+        TrainerCallback,
+    )
+except ImportError as error:
+    raise ImportError(
+        "lambda_rl.integrations.huggingface needs Transformers and Accelerate: pip install 'lambda-rl[huggingface]' "
+        "(or pip install transformers accelerate)"
+    ) from error
+
+
+class ScheduleCallback(TrainerCallback, ExportableState):
+    """Lets a schedule set the decay of the optimizer of a ``Trainer``.
+
+    λ is set when training begins, and again after each evaluation or each ``every`` optimizer steps. The trainer must
+    be given some decay (``TrainingArguments(weight_decay=0.01)``, any value but 0), which marks the groups that have
+    it; the trainer's group of biases and norms stays at 0.
+
+    The train loss is the trainer's own mean (``loss`` in its logs); the callback makes the trainer log before each
+    evaluation, decision and checkpoint, so that the loss is that of the interval and survives a checkpoint. λ appears
+    in ``state.log_history`` and in what callbacks after this one log, under ``name``; :meth:`add_to` puts the callback
+    before TensorBoard, W&B and their like.
+
+    The state goes into ``trainer_state.json`` of each checkpoint and is taken up by
+    ``trainer.train(resume_from_checkpoint=…)``. The option ``restore_callback_states_from_checkpoint`` is not needed;
+    with it, the trainer makes a new callback out of the file, so ``schedule`` has to be a text and the options plain
+    values.
+
+    Args:
+        schedule: a text as :func:`lambda_rl.parse_schedule` takes it, a class of schedule, or a function; the latter
+            two are called as ``schedule(optimizer=…, total_steps=…, **options)`` when training begins.
+        every: decide each so many optimizer steps; None: after each evaluation.
+        total_steps: optimizer steps of the run; None: ``state.max_steps``.
+        train_loss: its name in the trainer's logs.
+        train_accuracy: the same for the accuracy (a fraction), for a trainer that logs one; None: none.
+        val_loss: its name in the metrics of an evaluation; with several evaluation sets, the one to follow, such as
+            ``eval_first_loss``.
+        val_accuracy: the same for the accuracy.
+        name: what λ is logged as; it tells several callbacks apart in a checkpoint.
+        **options: for the schedule. ``num_train`` and ``batch_size`` (and ``val_size``, if the trainer has loaded its
+            evaluation data by then) of a :class:`~lambda_rl.LearnedSchedule` are read off the data if not given.
+
+    Raises:
+        ValueError: a text that is not a schedule; when training begins: no evaluation and no ``every``, or what the
+            schedule refuses.
+        TypeError: ``schedule`` is none of the above.
+    """
+
+    def __init__(
+        self,
+        schedule: ScheduleMaker,
+        *,
+        every: int | None = None,
+        total_steps: int | None = None,
+        train_loss: str | None = "loss",
+        train_accuracy: str | None = "accuracy",
+        val_loss: str | None = "eval_loss",
+        val_accuracy: str | None = "eval_accuracy",
+        name: str = "lambda",
+        **options: Any,
+    ) -> None:
+        if schedule is None:
+            raise ValueError(
+                "ScheduleCallback needs a schedule. If the trainer made this callback out of a checkpoint: that cannot "
+                "be done where the schedule is a class or a function, or the options are not plain values; leave "
+                "restore_callback_states_from_checkpoint off (the schedule's state is restored without it)"
+            )
+        self._attached = Attached(schedule, options, total_steps=total_steps, every=every)
+        self._train = {"train_loss": train_loss, "train_accuracy": train_accuracy}
+        self._val = {"val_loss": val_loss, "val_accuracy": val_accuracy}
+        self._logged_at: dict[str, int] = {}
+        self._met: set[str] = set()  # metrics of the evaluation under way
+        self._matched = False
+        self._warned = False
+        self.name = name
+        arguments = {
+            "schedule": schedule,
+            "every": every,
+            "total_steps": total_steps,
+            **self._train,
+            **self._val,
+            "name": name,
+            **options,
+        }
+        try:
+            json.dumps(arguments)
+        except TypeError:
+            arguments = {"schedule": None}
+        self._arguments = arguments
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """The schedule; None before training begins."""
+        return self._attached.schedule
+
+    def add_to(self, trainer: Any) -> None:
+        """Adds the callback to a trainer, before its reporters, so that their logs have λ too.
+
+        ``Trainer(callbacks=[…])`` adds it after them.
+
+        Args:
+            trainer: a ``transformers.Trainer``.
+        """
+        callbacks = trainer.callback_handler.callbacks
+        # Not before the callback that says when to log, evaluate and save.
+        flow = [i for i, callback in enumerate(callbacks) if isinstance(callback, DefaultFlowCallback)]
+        callbacks.insert(max(flow, default=-1) + 1, self)
+
+    def state(self) -> dict[str, Any]:
+        """For the trainer's checkpoints; what JSON can hold."""
+        return {
+            "args": dict(self._arguments),
+            "attributes": {"name": self.name, "saved": self._attached.state_dict()},
+        }
+
+    @property
+    def saved(self) -> dict[str, Any]:
+        """The state, as :meth:`state` has it; setting it takes effect when training begins."""
+        return self._attached.state_dict()
+
+    @saved.setter
+    def saved(self, state: dict[str, Any]) -> None:
+        self._attached.load_state_dict(state)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Makes the schedule, and takes up its state if the run is resumed."""
+        strategy = getattr(args.eval_strategy, "value", args.eval_strategy)
+        if self._attached.every is None and strategy == "no":
+            raise ValueError(
+                "ScheduleCallback decides after each evaluation, but eval_strategy is 'no'; give every=, in optimizer "
+                "steps"
+            )
+        self._attached.load_state_dict(self._enter(state.stateful_callbacks, state.global_step))
+        self._logged_at = dict.fromkeys(self._train, state.global_step)
+        self._met, self._matched = set(), False
+        optimizer: Any = kwargs["optimizer"]
+        while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
+            optimizer = inner  # Accelerate's wrapper has neither the hooks nor all methods of an optimizer
+        self._attached.start(
+            [optimizer],
+            total_steps=state.max_steps,
+            steps=state.global_step,
+            facts={
+                "num_train": _length(kwargs.get("train_dataloader")),
+                "val_size": _length(kwargs.get("eval_dataloader")),
+                "batch_size": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+            },
+        )
+
+    def _enter(self, stored: dict[str, Any], global_step: int) -> dict[str, Any]:
+        """This callback's newest state in a checkpoint, empty in a run that starts; and a place for the next ones."""
+        entries = self._entries(stored)
+        mine = [entry["attributes"]["saved"] for entry in entries if entry["attributes"]["name"] == self.name]
+        if not mine:
+            # A checkpoint from before the callback was added: the trainer expects an entry when it saves.
+            entries = [*entries, self.state()]
+        stored[type(self).__name__] = entries[0] if len(entries) == 1 else entries
+        return mine[-1] if mine and global_step > 0 else {}
+
+    def _entries(self, stored: dict[str, Any]) -> list[Any]:
+        """What the trainer keeps for all callbacks of this class: one entry, or a list of them."""
+        entries = stored.get(type(self).__name__, [])
+        return entries if isinstance(entries, list) else [entries]
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Keeps the newest entry of each callback: where there are several, the trainer only ever adds."""
+        entries = self._entries(state.stateful_callbacks)
+        newest = {entry["attributes"]["name"]: entry for entry in entries}
+        if len(entries) > 1:
+            state.stateful_callbacks[type(self).__name__] = list(newest.values())
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Decides here what was due after the step before, since a log and an evaluation may have come in between."""
+        self._check_evaluation()
+        if self._attached.due:
+            self._attached.decide()
+
+    def _check_evaluation(self) -> None:
+        """Warns once if the evaluation just ended, with all its data sets, had none of the metrics."""
+        met, matched, self._met, self._matched = self._met, self._matched, set(), False
+        if met and not matched and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"ScheduleCallback: an evaluation without {' and '.join(k for k in self._val.values() if k)} decides "
+                f"nothing (it has {', '.join(sorted(met))}); name its metrics with val_loss= and val_accuracy=, or "
+                "give every=",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Has the trainer log first what it is about to evaluate, decide or save."""
+        if self._attached.due or control.should_evaluate or control.should_save:
+            control.should_log = True
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The same at the end of an epoch."""
+        self.on_step_end(args, state, control)
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """Takes the train signals, and adds λ."""
+        if logs is None or not self._attached.running:
+            return
+        for signal, key in self._train.items():
+            steps = state.global_step - self._logged_at[signal]
+            if key in logs and steps > 0:
+                self._attached.add(signal, logs[key], steps)  # the trainer's mean over these steps
+                self._logged_at[signal] = state.global_step
+        logs[self.name] = self._attached.value
+        if state.log_history and state.log_history[-1].get("step") == state.global_step:
+            state.log_history[-1][self.name] = self._attached.value
+
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, metrics: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """Takes the validation signals, and decides unless there is an ``every``."""
+        if not self._attached.running:
+            return
+        metrics = metrics or {}
+        found = {signal: metrics[key] for signal, key in self._val.items() if key in metrics}
+        for signal, value in found.items():
+            self._attached.put(signal, value)
+        if self._attached.every is not None:
+            return
+        if found:
+            self._attached.decide()
+        self._matched = self._matched or bool(found)
+        self._met.update(metrics)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Records the last interval, and lets go of the optimizer."""
+        self._check_evaluation()
+        if self._attached.due:
+            self._attached.decide()
+        self._attached.stop()
+
+
+def _length(loader: Any) -> int | None:
+    try:
+        return len(loader.dataset)
+    except (AttributeError, TypeError):
+        return None
