@@ -213,10 +213,19 @@ _CIFAR = TrainConfig(
 )
 
 PRESETS: dict[str, TrainConfig] = {
-    "quick": TrainConfig(total_decisions=28_800, ppo=_CIFAR.ppo, reward=_CIFAR.reward),
+    # Many small updates: it has to get somewhere in two minutes.
+    "quick": TrainConfig(
+        total_decisions=40_320,
+        eval_every=14,
+        eval_seeds=2,
+        ppo=PPOConfig(n_envs=32, n_steps=15, batch_size=240),
+        reward=_CIFAR.reward,
+    ),
     "cifar-mlp": replace(_CIFAR, preset="cifar-mlp", suite="cifar-mlp", total_decisions=134_400),
     "cifar-cnn": replace(_CIFAR, preset="cifar-cnn", suite="cifar-cnn", total_decisions=76_800),
-    "cifar-mixed": replace(_CIFAR, preset="cifar-mixed", suite="cifar-mixed", total_decisions=96_000),
+    "cifar-mixed": replace(
+        _CIFAR, preset="cifar-mixed", suite="cifar-mixed", total_decisions=61_440, eval_every=4, eval_seeds=1
+    ),
     "cifar-resnet9": replace(
         _CIFAR, preset="cifar-resnet9", suite="cifar-resnet9", total_decisions=57_600, device="auto"
     ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -106,8 +105,9 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
             seed: slot i gets ``seed + i``; or one seed a slot.
             options: ``{"tasks": [Task, …]}`` starts those instead of drawn ones.
         """
-        if seed is None or isinstance(seed, Integral):
-            seeds: list[int | None] = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
+        seeds: list[int | None]
+        if seed is None or isinstance(seed, (int, np.integer)):
+            seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
         else:
             seeds = list(seed)
         if len(seeds) != self.num_envs:

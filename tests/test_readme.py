@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -42,3 +43,24 @@ def test_the_environments_are_made_as_it_says() -> None:
     exec(compile(making, "README.md", "exec"), names)
     for key in ("env", "envs"):
         names[key].close()  # type: ignore[attr-defined]
+
+
+def tables() -> list[tuple[str, list[list[str]]]]:
+    """Each results table: the file it is made of, and its rows."""
+    found = re.findall(r"<!-- table of (\S+) -->\n((?:\|.*\n)+)", README.read_text(encoding="utf-8"))
+    return [(path, [row.strip("|\n ").split(" | ") for row in text.splitlines()[2:]]) for path, text in found]
+
+
+@pytest.mark.parametrize("path", [path for path, _ in tables()])
+def test_tables_say_what_the_files_say(path: str) -> None:
+    schedules = json.loads((README.parent / path).read_text(encoding="utf-8"))["schedules"]
+    rows = dict(tables())[path]
+    assert len(rows) >= 8
+    for name, accuracy, difference, regret, runs in rows:
+        item = schedules[name.strip("*")]
+        assert accuracy.strip("*") == f"{item['test_accuracy_mean']:.2f}"
+        assert regret == f"{item['regret_mean']:.2f}"
+        assert runs == str(item["inner_runs"])
+        if name != "best-single-constant":
+            low, high = item["ci95"]
+            assert difference == f"{item['difference_mean']:+.2f} [{low:+.2f}, {high:+.2f}]"

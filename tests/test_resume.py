@@ -101,6 +101,7 @@ def command(repository: Path, config: TrainConfig, *more: str) -> list[str]:
         sys.executable, str(repository / "scripts" / "train_agent.py"), *more,
         "--name", config.name, "--out", config.out, "--suite", config.suite, "--wandb", "disabled",
         "--threads", "1", "--total-decisions", str(config.total_decisions), "--eval-every", str(config.eval_every),
+        "--eval-seeds", str(config.eval_seeds),
         "--ppo.n-envs", str(ppo.n_envs), "--ppo.n-steps", str(ppo.n_steps),
         "--ppo.batch-size", str(ppo.batch_size), "--ppo.n-epochs", str(ppo.n_epochs),
     ]  # fmt: skip

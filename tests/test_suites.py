@@ -78,12 +78,16 @@ def test_distribution_draws_within_its_ranges() -> None:
     lams = [task.initial_lam for task in tasks]
     assert distribution.initial_lam[0] <= min(lams) <= max(lams) <= distribution.initial_lam[1]
     assert {task.label_noise for task in tasks} == set(distribution.label_noise)
-    rates = {base.network: base.learning_rate for base in distribution.bases}
-    factors = [task.learning_rate / rates[task.network] for task in tasks]
+
+    def shape(task: Task) -> tuple[object, ...]:
+        return task.network, task.width, task.steps
+
+    bases = {shape(base): base for base in distribution.bases}
+    factors = [task.learning_rate / bases[shape(task)].learning_rate for task in tasks]
     assert distribution.learning_rate_factor[0] <= min(factors) <= max(factors)
     assert max(factors) <= distribution.learning_rate_factor[1]
     for task in tasks[:50]:
-        base = next(b for b in distribution.bases if b.network == task.network)
+        base = bases[shape(task)]
         drawn = ("train_size", "val_size", "label_noise", "learning_rate", "initial_lam", "seed")
         assert replace(task, **{name: getattr(base, name) for name in drawn}) == base
 

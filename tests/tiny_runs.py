@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file
 
-from lambda_rl.agents.config import PPOConfig, TrainConfig
+from lambda_rl.agents.config import PPOConfig, TrainConfig, preset
 
 SUITE = """
 defaults: {width: 4, train_size: 40, val_size: 20, batch_size: 8, steps: 6, decisions: 3}
@@ -32,10 +33,11 @@ def tiny_config(folder: Path, name: str, rollouts: int = 4, **changes: object) -
         "threads": 1,
         "wandb": "disabled",
         "eval_every": 2,
+        "eval_seeds": 1,
         "ppo": PPO,
         **changes,
     }
-    return TrainConfig(**options)
+    return dataclasses.replace(preset("quick"), **options)  # as the command line does
 
 
 def policy_arrays(folder: Path) -> dict[str, np.ndarray]:
