@@ -31,7 +31,7 @@ FORMAT_VERSION = 1
 LAM_MEANINGS: tuple[str, ...] = ("coupled", "decoupled", "any")
 """What λ may mean for a policy; "any": it was trained with both."""
 
-DEFAULT_POLICY = "cifar-mixed"
+DEFAULT_POLICY = "cifar-mlp"
 """Name of the shipped policy that is taken if none is named."""
 
 _METADATA_KEY = "lambda_rl_policy"
