@@ -45,7 +45,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of shipped policies with two in it."""
     folder = tmp_path / "policies"
     folder.mkdir()
-    for seed, name in enumerate(("cifar-mixed", "another")):
+    for seed, name in enumerate(("cifar-mlp", "another")):
         save_policy(folder / f"{name}.safetensors", make_policy(seed, card=CARD15))
     monkeypatch.setattr(lambda_rl.policy, "_shipped_folder", lambda: folder)
     return folder
@@ -665,15 +665,15 @@ def test_converted_lam_shrinks_as_much() -> None:
 
 
 def test_shipped_policies_by_name(shipped: Path) -> None:
-    assert lambda_rl.shipped_policies() == ["cifar-mixed", "another"]
+    assert lambda_rl.shipped_policies() == ["cifar-mlp", "another"]
     assert lambda_rl.load_policy().fingerprint == make_policy(0).fingerprint
     assert lambda_rl.load_policy("another").fingerprint == make_policy(1).fingerprint
     assert lambda_rl.load_policy(shipped / "another.safetensors").fingerprint == make_policy(1).fingerprint
-    with pytest.raises(PolicyFileError, match="nor a shipped policy; shipped: cifar-mixed, another"):
+    with pytest.raises(PolicyFileError, match="nor a shipped policy; shipped: cifar-mlp, another"):
         lambda_rl.load_policy("cifar")
     default = LearnedSchedule(facts=FACTS, weight_norm=3.0)
     assert default.policy.fingerprint == make_policy(0).fingerprint
-    for spec in ("learned", "learned:cifar-mixed", f"learned:{shipped / 'cifar-mixed.safetensors'}"):
+    for spec in ("learned", "learned:cifar-mlp", f"learned:{shipped / 'cifar-mlp.safetensors'}"):
         assert parse_schedule(spec)(facts=FACTS, weight_norm=3.0, total_steps=10).value == default.value
 
 
@@ -699,10 +699,10 @@ def test_the_command(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
     assert main(["info", str(shipped / "another.safetensors")]) == 0
     assert "trained on" in capsys.readouterr().out
-    assert main(["info", "cifar-mixed"]) == 0
+    assert main(["info", "cifar-mlp"]) == 0
     assert make_policy(0).fingerprint in capsys.readouterr().out
     assert main(["list"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["cifar-mixed", "another"]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["cifar-mlp", "another"]
     (shipped / "broken.safetensors").write_bytes(b"no")
     for bad in ("nowhere", str(shipped / "broken.safetensors")):
         assert main(["info", bad]) == 2
