@@ -291,8 +291,10 @@ class Trainer:
         if not self.outer_size and not any(run.finished for run in runs):
             nothing = torch.full((len(runs),), torch.nan, device=self.device)
             return nothing, nothing
-        key = (id(self.data), runs[0].task.resolution, self._dtypes(runs[0])[1])
-        sets = [self._whole[key] if run.finished else run.outer for run in runs]
+        whole = self._evaluation_set(
+            self.data, self._outer_all, runs[0].task.resolution, self._dtypes(runs[0])[1]
+        )
+        sets = [whole if run.finished else run.outer for run in runs]
         return self._evaluate(runs, params, buffers, sets)
 
     @torch.no_grad()
