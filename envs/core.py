@@ -86,7 +86,7 @@ class Outcome:
     log_lam: Array
 
 
-def measured_signals(runs: Sequence[InnerRun], measured: Measurements, log_lam: Array) -> Signals:
+def measured_signals(runs: Sequence[InnerRun], measured: Measurements, log_lam: Array) -> Signals[Array]:
     """What a schedule may see of the measurements: nothing of ``outer-val``."""
     return Signals(
         progress=np.array([run.progress for run in runs]),

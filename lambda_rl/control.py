@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
+
+from lambda_rl.ops import Array, ops_of
+
+
+def _value(given: Any) -> Any:
+    """A plain number as it is, anything else as an array."""
+    return given if type(given) is float else np.asarray(given, np.float64)
 
 
 @dataclass(frozen=True)
 class ControlLaw:
     """A bounded change of log₁₀ λ, within a range.
+
+    All methods take plain floats and give one, or arrays of any shape (float64).
 
     Attributes:
         log_lam_min: log₁₀ of the smallest λ.
@@ -38,26 +48,38 @@ class ControlLaw:
         if self.max_change <= 0:
             raise ValueError(f"max_change must be positive (decades per decision), got {self.max_change}")
 
-    def clip(self, log_lam: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    @overload
+    def clip(self, log_lam: float) -> float: ...
+    @overload
+    def clip(self, log_lam: npt.ArrayLike) -> Array: ...
+    def clip(self, log_lam: Any) -> Any:
         """Brings log₁₀ λ into the range."""
-        # np.clip costs several times as much on arrays of one element
-        return np.minimum(np.maximum(np.asarray(log_lam, np.float64), self.log_lam_min), self.log_lam_max)
+        log_lam = _value(log_lam)
+        return ops_of(log_lam).clip(log_lam, self.log_lam_min, self.log_lam_max)
 
-    def apply(self, log_lam: npt.ArrayLike, action: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    @overload
+    def apply(self, log_lam: float, action: float) -> float: ...
+    @overload
+    def apply(self, log_lam: npt.ArrayLike, action: npt.ArrayLike) -> Array: ...
+    def apply(self, log_lam: Any, action: Any) -> Any:
         """The next log₁₀ λ.
 
         Args:
-            log_lam: log₁₀ of the λ in force, any shape.
-            action: same shape; clipped to [-1, 1]; a NaN counts as 0 (hold λ).
+            log_lam: log₁₀ of the λ in force.
+            action: alike; clipped to [-1, 1]; a NaN counts as 0 (hold λ).
 
         Returns:
-            log₁₀ of the next λ, float64, within the range.
+            log₁₀ of the next λ, within the range.
         """
-        change = np.asarray(action, np.float64)
-        change = np.minimum(np.maximum(np.where(np.isnan(change), 0.0, change), -1.0), 1.0)
-        return self.clip(np.asarray(log_lam, np.float64) + self.max_change * change)
+        log_lam, action = _value(log_lam), _value(action)
+        ops = ops_of(action)
+        return self.clip(log_lam + self.max_change * ops.clip(ops.if_nan(action, 0.0), -1.0, 1.0))
 
-    def position(self, log_lam: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    @overload
+    def position(self, log_lam: float) -> float: ...
+    @overload
+    def position(self, log_lam: npt.ArrayLike) -> Array: ...
+    def position(self, log_lam: Any) -> Any:
         """Where log₁₀ λ lies in its range, from -1 (smallest) to 1 (largest)."""
         span = self.log_lam_max - self.log_lam_min
-        return 2.0 * (np.asarray(log_lam, np.float64) - self.log_lam_min) / span - 1.0
+        return 2.0 * (_value(log_lam) - self.log_lam_min) / span - 1.0

@@ -1,7 +1,7 @@
 """What a policy observes: causal, scale-free features of a training run.
 
-Training (``lambda_rl.envs``) and deployment (``lambda_rl.LearnedSchedule``) both compute them here. Everything is
-vectorised over N slots (one slot is one inner run), so that a single run is the case N = 1.
+Training (``lambda_rl.envs``) and deployment (``lambda_rl.LearnedSchedule``) both compute them here, by formulas that
+are written once for arrays of many inner runs and for the plain numbers of one (:mod:`lambda_rl.ops`).
 
 Losses are divided by log C (C classes), so that 1 is what guessing gets on any data set; weights, learning rate and
 penalty enter as ratios to their start or to the data loss. Before the first interval nothing has been measured:
@@ -13,13 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any, Generic
 
 import numpy as np
 import numpy.typing as npt
 
 from lambda_rl.control import ControlLaw
-
-Array = npt.NDArray[np.float64]
+from lambda_rl.ops import Array, V, Value, ops_of
 
 FEATURES_VERSION = 1
 """Raised whenever the meaning of a feature changes, so that an old policy file is refused, not misread."""
@@ -62,11 +62,6 @@ _STATIC_SCALES = {
 
 _MAX_LOSS = 4.0  # in units of log C; beyond it a run is lost, and how far no longer matters
 _TINY = 1e-12
-
-
-def _clip(value: Array, low: float, high: float) -> Array:
-    """``np.clip``, which costs several times as much on a few numbers; a NaN stays."""
-    return np.minimum(np.maximum(value, low), high)
 
 
 @dataclass(frozen=True)
@@ -114,8 +109,8 @@ def typical_fact(name: str, feature: float) -> float:
 
 
 @dataclass
-class Signals:
-    """What is measured at a decision, arrays of n slots.
+class Signals(Generic[V]):
+    """What is measured at a decision: arrays of n runs, or plain floats of one.
 
     Attributes:
         progress: share of the run's optimizer steps that are done, in [0, 1].
@@ -129,15 +124,80 @@ class Signals:
         lr_ratio: learning rate over its value at the start.
     """
 
-    progress: Array
-    log_lam: Array
-    train_loss: Array
-    val_loss: Array
-    train_accuracy: Array
-    val_accuracy: Array
-    weight_norm: Array
-    penalty: Array
-    lr_ratio: Array
+    progress: V
+    log_lam: V
+    train_loss: V
+    val_loss: V
+    train_accuracy: V
+    val_accuracy: V
+    weight_norm: V
+    penalty: V
+    lr_ratio: V
+
+
+# A run's constants and what is remembered of its last decision, in the order of their rows.
+_CONSTANTS = ("initial_norm", "log_classes", "chance", "log_lr_sum")
+_REMEMBERED = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "log_lam", "log_weight_norm")
+
+
+def _levels(signals: Signals[Any], constants: Sequence[Value]) -> tuple[Value, ...]:
+    """The quantities whose differences are features too, scale-free and finite, in the order of ``_REMEMBERED``."""
+    ops = ops_of(signals.train_loss)
+    initial_norm, log_classes, chance, _ = constants
+
+    def loss(value: Value) -> Value:
+        return ops.clip(ops.if_nan(value / log_classes, _MAX_LOSS), 0.0, _MAX_LOSS)
+
+    def accuracy(value: Value) -> Value:
+        return ops.clip(ops.if_not_finite(value, chance), 0.0, 1.0)
+
+    # A weight norm that is no number counts as unchanged, an infinite one as the bound.
+    norm = ops.if_nan(ops.log10(ops.at_least(signals.weight_norm, _TINY) / initial_norm), 0.0)
+    return (
+        loss(signals.train_loss),
+        loss(signals.val_loss),
+        accuracy(signals.train_accuracy),
+        accuracy(signals.val_accuracy),
+        signals.log_lam,
+        ops.if_not_finite(norm, FEATURE_BOUND),
+    )
+
+
+def _entries(
+    signals: Signals[Any],
+    level: Sequence[Value],
+    before: Sequence[Value],
+    constants: Sequence[Value],
+    control: ControlLaw,
+) -> tuple[Value, ...]:
+    """The features that change during a run, in the order of ``FEATURES``; not yet bounded."""
+    ops = ops_of(signals.train_loss)
+    train_loss, val_loss, train_accuracy, val_accuracy, log_lam, log_norm = level
+    return (
+        2.0 * signals.progress - 1.0,
+        control.position(signals.log_lam),
+        (signals.log_lam + constants[3]) / 2.0,
+        train_loss - 1.0,
+        val_loss - 1.0,
+        val_loss - train_loss,
+        train_accuracy,
+        val_accuracy,
+        train_accuracy - val_accuracy,
+        5.0 * (train_loss - before[0]),
+        5.0 * (val_loss - before[1]),
+        5.0 * (train_accuracy - before[2]),
+        5.0 * (val_accuracy - before[3]),
+        log_lam - before[4],
+        2.0 * log_norm,
+        5.0 * (log_norm - before[5]),
+        ops.log10(ops.at_least(signals.penalty, _TINY) / ops.at_least(signals.train_loss, _TINY)) / 2.0,
+        ops.log10(ops.at_least(signals.lr_ratio, _TINY)),
+    )
+
+
+def _bounded(value: Value) -> Value:
+    ops = ops_of(value)
+    return ops.clip(ops.if_nan(value, 0.0), -FEATURE_BOUND, FEATURE_BOUND)
 
 
 class Observer:
@@ -148,18 +208,12 @@ class Observer:
         control: gives the range of λ.
     """
 
-    _REMEMBERED = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "log_lam", "log_weight_norm")
-
     def __init__(self, num_slots: int, control: ControlLaw) -> None:
         self.control = control
         self.num_slots = num_slots
-        # One table of each kind and views of its rows, so that a single slot is read and written at once.
-        self._memory = np.zeros((len(self._REMEMBERED), num_slots))
-        self._previous = dict(zip(self._REMEMBERED, self._memory, strict=True))
-        self._constants = np.ones((4, num_slots))
-        self._initial_norm, self._log_classes, self._lr_sum, self._chance = self._constants
-        self._chance[:] = 0.0
-        self._static = np.zeros((num_slots, 4))
+        self._previous = np.zeros((len(_REMEMBERED), num_slots))
+        self._constants = np.tile(np.array([[1.0], [1.0], [0.0], [0.0]]), num_slots)
+        self._static = np.zeros((num_slots, len(_STATIC_SCALES)))
 
     def reset(
         self, slot: int, facts: RunFacts, *, log_lam: float, weight_norm: float, penalty: float
@@ -176,34 +230,45 @@ class Observer:
         Returns:
             The observation before the first interval, ``[NUM_FEATURES]``: signals at chance level.
         """
-        self._log_classes[slot] = math.log(facts.num_classes)
-        self._chance[slot] = 1.0 / facts.num_classes
-        self._lr_sum[slot] = facts.lr_sum
-        self._initial_norm[slot] = max(weight_norm, _TINY)
+        log_classes, chance = math.log(facts.num_classes), 1.0 / facts.num_classes
+        constants = (max(float(weight_norm), _TINY), log_classes, chance, math.log10(facts.lr_sum))
+        self._constants[:, slot] = constants
         self._static[slot] = [
             (math.log10(getattr(facts, name)) - middle) / width
             for name, (middle, width) in _STATIC_SCALES.items()
         ]
-        one = np.ones(1)
-        chance = Signals(
-            progress=0.0 * one,
-            log_lam=log_lam * one,
-            train_loss=self._log_classes[slot] * one,
-            val_loss=self._log_classes[slot] * one,
-            train_accuracy=self._chance[slot] * one,
-            val_accuracy=self._chance[slot] * one,
-            weight_norm=weight_norm * one,
-            penalty=penalty * one,
-            lr_ratio=one,
+        start = Signals(
+            progress=0.0,
+            log_lam=float(log_lam),
+            train_loss=log_classes,
+            val_loss=log_classes,
+            train_accuracy=chance,
+            val_accuracy=chance,
+            weight_norm=float(weight_norm),
+            penalty=float(penalty),
+            lr_ratio=1.0,
         )
-        slots = np.array([slot])
-        for name, value in self._levels(chance, slots).items():
-            self._previous[name][slots] = value
-        observation: npt.NDArray[np.float32] = self.observe(chance, slots)[0]
-        return observation
+        self._previous[:, slot] = _levels(start, constants)
+        return self.observe_one(start, slot)
+
+    def observe_one(self, signals: Signals[float], slot: int = 0) -> npt.NDArray[np.float32]:
+        """Features of one slot, and the memory for the next call.
+
+        Args:
+            signals: plain floats.
+            slot: which slot they belong to.
+
+        Returns:
+            float32 ``[NUM_FEATURES]``, finite, within ±FEATURE_BOUND.
+        """
+        constants = self._constants[:, slot].tolist()
+        level = _levels(signals, constants)
+        entries = _entries(signals, level, self._previous[:, slot].tolist(), constants, self.control)
+        self._previous[:, slot] = level
+        return np.array([_bounded(entry) for entry in (*entries, *self._static[slot].tolist())], np.float32)
 
     def observe(
-        self, signals: Signals, slots: Sequence[int] | npt.NDArray[np.int64]
+        self, signals: Signals[Array], slots: Sequence[int] | npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float32]:
         """Features of the slots named, and the memory for the next call.
 
@@ -214,74 +279,30 @@ class Observer:
         Returns:
             float32 ``[len(slots), NUM_FEATURES]``, finite, within ±FEATURE_BOUND.
         """
-        slots = np.asarray(slots, np.int64)
-        level = self._levels(signals, slots)
-        before = {name: value[slots] for name, value in self._previous.items()}
-        table = np.empty((len(slots), NUM_FEATURES))
+        index = np.asarray(slots, np.int64)
+        constants, before = self._constants[:, index], self._previous[:, index]
         with np.errstate(all="ignore"):
-            data_loss = np.maximum(signals.train_loss, _TINY)
-            columns = (
-                2.0 * signals.progress - 1.0,
-                self.control.position(signals.log_lam),
-                (signals.log_lam + np.log10(self._lr_sum[slots])) / 2.0,
-                level["train_loss"] - 1.0,
-                level["val_loss"] - 1.0,
-                level["val_loss"] - level["train_loss"],
-                level["train_accuracy"],
-                level["val_accuracy"],
-                level["train_accuracy"] - level["val_accuracy"],
-                5.0 * (level["train_loss"] - before["train_loss"]),
-                5.0 * (level["val_loss"] - before["val_loss"]),
-                5.0 * (level["train_accuracy"] - before["train_accuracy"]),
-                5.0 * (level["val_accuracy"] - before["val_accuracy"]),
-                level["log_lam"] - before["log_lam"],
-                2.0 * level["log_weight_norm"],
-                5.0 * (level["log_weight_norm"] - before["log_weight_norm"]),
-                np.log10(np.maximum(signals.penalty, _TINY) / data_loss) / 2.0,
-                np.log10(np.maximum(signals.lr_ratio, _TINY)),
-            )
-            for i, column in enumerate(columns):
-                table[:, i] = column
-            table[:, len(columns) :] = self._static[slots]
-        table[np.isnan(table)] = 0.0
-        for name, value in level.items():
-            self._previous[name][slots] = value
-        return _clip(table, -FEATURE_BOUND, FEATURE_BOUND).astype(np.float32)
-
-    def _levels(self, signals: Signals, slots: npt.NDArray[np.int64]) -> dict[str, Array]:
-        """The quantities whose differences are features too, already scale-free and finite."""
-        log_classes, chance = self._log_classes[slots], self._chance[slots]
-        with np.errstate(all="ignore"):
-            norm = np.log10(np.maximum(signals.weight_norm, _TINY) / self._initial_norm[slots])
-
-        def loss(value: Array) -> Array:
-            scaled = value / log_classes
-            return np.where(np.isnan(scaled), _MAX_LOSS, _clip(scaled, 0.0, _MAX_LOSS))
-
-        def accuracy(value: Array) -> Array:
-            return _clip(np.where(np.isfinite(value), value, chance), 0.0, 1.0)
-
-        return {
-            "train_loss": loss(signals.train_loss),
-            "val_loss": loss(signals.val_loss),
-            "train_accuracy": accuracy(signals.train_accuracy),
-            "val_accuracy": accuracy(signals.val_accuracy),
-            "log_lam": np.asarray(signals.log_lam, np.float64),
-            "log_weight_norm": np.where(
-                np.isfinite(norm), norm, np.where(np.isnan(norm), 0.0, np.copysign(FEATURE_BOUND, norm))
-            ),
-        }
+            level = _levels(signals, tuple(constants))
+            entries = _entries(signals, level, tuple(before), tuple(constants), self.control)
+        table = np.empty((len(index), NUM_FEATURES))
+        for i, entry in enumerate(entries):
+            table[:, i] = entry
+        table[:, len(entries) :] = self._static[index]
+        for row, value in zip(self._previous, level, strict=True):
+            row[index] = value
+        return np.asarray(_bounded(table), np.float32)
 
     def state_dict(self) -> dict[str, list[object]]:
         """Everything remembered, as plain lists."""
-        state: dict[str, list[object]] = {name: value.tolist() for name, value in self._previous.items()}
-        for name in ("_initial_norm", "_log_classes", "_chance", "_lr_sum", "_static"):
-            state[name] = getattr(self, name).tolist()
-        return state
+        named = (
+            *zip(_REMEMBERED, self._previous, strict=True),
+            *zip(_CONSTANTS, self._constants, strict=True),
+        )
+        return {**{name: row.tolist() for name, row in named}, "static": self._static.tolist()}
 
     def load_state_dict(self, state: dict[str, list[object]]) -> None:
         """Takes back what :meth:`state_dict` gave; the number of slots must agree."""
-        for name in self._REMEMBERED:
-            self._previous[name][:] = np.asarray(state[name], np.float64)
-        for name in ("_initial_norm", "_log_classes", "_chance", "_lr_sum", "_static"):
-            getattr(self, name)[:] = np.asarray(state[name], np.float64)
+        for names, table in ((_REMEMBERED, self._previous), (_CONSTANTS, self._constants)):
+            for name, row in zip(names, table, strict=True):
+                row[:] = np.asarray(state[name], np.float64)
+        self._static[:] = np.asarray(state["static"], np.float64)

@@ -9,26 +9,17 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 from torch.optim import Optimizer
 
 from lambda_rl.distributed import active, mean_over_ranks
 from lambda_rl.features import FEATURES, Observer, RunFacts, Signals, typical_fact
-from lambda_rl.policy import Policy, load_policy
-from lambda_rl.schedule import Number, Schedule, numbers
+from lambda_rl.meaning import DECAYS, must_convert, typical_lr_sum
+from lambda_rl.policy import Policy
+from lambda_rl.policy_file import load_policy
+from lambda_rl.safety import Safety
+from lambda_rl.schedule import Schedule
+from lambda_rl.signals import Collector, Number
 
-FAR = 6.0
-"""An entry of the observation lies far outside training beyond this many of the policy's standard deviations."""
-
-FAR_FEATURES = 4
-"""So many entries far outside at once, and λ is held. Of 1,980 observations in training tasks, most of them under
-actions with added noise, the fourth largest entry was never above 3.3."""
-
-AT_BOUND = 5
-"""Decisions in a row that ask for a λ beyond the same end of the range, before one more is not believed."""
-
-_AVERAGED = ("train_loss", "train_accuracy")
 _WATCHED = (
     "train_loss",
     "val_loss",
@@ -68,14 +59,12 @@ class LearnedSchedule(Schedule):
     ``num_classes`` the first training loss stands for it (``loss_scale="start"``); better give the number, such
     as the variance of the targets for a squared error: ``loss_scale=2.5``. λ itself is not rescaled.
 
-    **Safety**: λ stays in the policy's range, and the last one is held, with one warning for each reason that
-    says why, if
-    a signal is not finite, an accuracy not within 0 and 1, or a loss negative;
-    :data:`FAR_FEATURES` or more entries of the observation that the policy looks at lie more than :data:`FAR`
-    standard deviations from its training mean;
-    the policy's action is not finite;
-    more than :data:`AT_BOUND` decisions in a row ask for a λ above the range: then λ goes back to the last one
-    inside it, until the policy asks for less (at the lower end it stays, as without this rule).
+    **Safety** (:mod:`lambda_rl.safety` has the numbers): λ stays in the policy's range, and the last one is held,
+    with one warning for each reason that says why, if a signal is not finite, an accuracy not within 0 and 1, or a
+    loss negative; four or more entries of the observation that the policy looks at lie more than 6 standard
+    deviations from its training mean; the policy's action is not finite; more than 5 decisions in a row ask for a λ
+    above the range: then λ goes back to the last one inside it, until the policy asks for less (at the lower end it
+    stays, as without this rule).
     The environment has no such rules. None of them applies to sound runs like those of training, so that λ is
     the environment's there; ``lambda_rl.envs.rollout`` judges schedules with them, as deployed.
 
@@ -101,10 +90,12 @@ class LearnedSchedule(Schedule):
             the geometric middle of the range.
         weight_norm: norm of the initial penalised weights; needed without an optimizer.
         penalty_sum: R(w) at the start, without λ; needed only without an optimizer for a penalty other than L2.
-        lam_meaning: for an optimizer of the other meaning. The policy's own meaning uses λ unconverted (right
+        lam_meaning: for a run of the other meaning. The policy's own meaning uses λ unconverted (right
             for plain SGD, where both are the same). "convert" multiplies λ, and its range, by a constant such
             that λ · ``lr_sum``, the shrinking over the whole run, is that of an average run of the policy's
             training. None: another meaning is refused.
+        decay: what λ means in this run, "coupled" or "decoupled". None: what the optimizer says; without an
+            optimizer, what the policy's λ means.
         decisions: K, decisions in the run; None: as many as the policy was trained with.
         loss_scale: "cross-entropy", "start" or the loss of guessing, above 0; None: "cross-entropy" if the
             number of classes is known, else "start".
@@ -132,6 +123,7 @@ class LearnedSchedule(Schedule):
         weight_norm: float | None = None,
         penalty_sum: float | None = None,
         lam_meaning: str | None = None,
+        decay: str | None = None,
         decisions: int | None = None,
         loss_scale: LossScale = None,
         distributed: Literal["auto", False] = "auto",
@@ -146,14 +138,22 @@ class LearnedSchedule(Schedule):
         if isinstance(self.decisions, bool) or not isinstance(self.decisions, int) or self.decisions < 1:
             raise ValueError(f"decisions must be a whole number of 1 or more, got {decisions!r}")
         super().__init__(optimizer, total_steps=total_steps)
-        converting = self._check_meaning(lam_meaning)
+        if decay not in (None, *DECAYS):
+            raise ValueError(f"unknown decay {decay!r}; allowed: {', '.join(DECAYS)}")
+        if self.groups is not None and card.penalty not in ("l2", "any"):
+            raise ValueError(
+                f"the policy was trained for the {card.penalty} penalty, which weight_decay of an optimizer cannot be; "
+                "use it without an optimizer and add value * lambda_rl.penalty(model, kind) to the loss"
+            )
+        found = {decay} if decay is not None else set() if self.groups is None else self.groups.meanings()
+        converting = must_convert(self.policy, lam_meaning, found)
         self._classes_known = facts is not None or num_classes is not None
         self._loss_scale = _check_scale(loss_scale, self._classes_known)
         if facts is None:
             facts = self._facts(num_train, val_size, num_classes, batch_size, lr_sum)
         self.factor = 1.0
         if converting:
-            typical = self._typical_lr_sum()
+            typical = typical_lr_sum(self.policy)
             self.factor = typical / facts.lr_sum
             facts = RunFacts(**{**vars(facts), "lr_sum": typical})
         self.facts = facts
@@ -166,10 +166,7 @@ class LearnedSchedule(Schedule):
             10.0**card.log_lam_max * self.factor * (1 + 1e-12),
         )
         self._log_lam = self._first_log_lam(initial_lam)
-        self._inside = self._log_lam
-        self._beyond = (
-            0  # decisions in a row beyond the upper (positive) or lower (negative) end of the range
-        )
+        self._safety = Safety(self.policy, self._log_lam, self._warn_once)
 
         measured_norm, measured_sum = self.groups.norms() if self.groups is not None else (None, None)
         weight_norm = measured_norm if weight_norm is None else float(weight_norm)
@@ -182,16 +179,8 @@ class LearnedSchedule(Schedule):
         if self._over_ranks:
             weight_norm, penalty_sum = (v or 0.0 for v in mean_over_ranks([weight_norm, float(penalty_sum)]))
         self._last = {"weight_norm": weight_norm, "lr_ratio": 1.0, "penalty_sum": float(penalty_sum)}
-        self._collected: dict[
-            str, tuple[float, Number]
-        ] = {}  # signal: (progress covered, mean or last value)
+        self._collector = Collector()
         self._at_call = self._at_decision = 0.0
-        reach = FAR * np.sqrt(self.policy.obs_var + self.policy.epsilon)
-        seen = np.abs(self.policy.layers[0][0]).max(axis=0) > 0
-        # (feature, its mean, how far from it is far) of those that the policy looks at
-        self._usual = [
-            (int(i), float(self.policy.obs_mean[i]), float(reach[i])) for i in np.flatnonzero(seen)
-        ]
         self.observer = Observer(1, self.control)
         unit = self._unit() or 1.0
         first = self.observer.reset(
@@ -205,44 +194,6 @@ class LearnedSchedule(Schedule):
         self._start(self._decide(first))
 
     # ---- construction
-
-    def _check_meaning(self, told: str | None) -> bool:
-        """Whether λ is to be converted to another meaning."""
-        card = self.policy.card
-        if told not in (None, "coupled", "decoupled", "convert"):
-            raise ValueError(f"unknown lam_meaning {told!r}; allowed: coupled, decoupled, convert")
-        if told not in (None, "convert") and card.lam_meaning not in (told, "any"):
-            raise ValueError(f"lam_meaning={told!r}, but the policy's λ is {card.lam_meaning}")
-        if self.groups is None:
-            if told == "convert":
-                raise ValueError("lam_meaning='convert' needs an optimizer to convert λ for")
-            return False
-        if card.penalty not in ("l2", "any"):
-            raise ValueError(
-                f"the policy was trained for the {card.penalty} penalty, which weight_decay of an optimizer cannot be; "
-                "use it without an optimizer and add value * lambda_rl.penalty(model, kind) to the loss"
-            )
-        found = self.groups.meanings()
-        if card.lam_meaning == "any" or found == {card.lam_meaning}:
-            return False
-        if told == "convert" and len(found) == 1:
-            return True
-        if told in (None, "convert"):
-            ways = "or say " if told is None else ""
-            raise ValueError(
-                f"the policy's λ is {card.lam_meaning} decay, the optimizer's weight_decay is "
-                f"{' and '.join(sorted(found))} (coupled: SGD, Adam; decoupled: AdamW); take a policy of that meaning, "
-                f"{ways}lam_meaning='convert' (one meaning at a time) to convert λ by the learning rate, or "
-                f"lam_meaning={card.lam_meaning!r} to use it unconverted"
-            )
-        return False
-
-    def _typical_lr_sum(self) -> float:
-        """The summed learning rate of an average run of the policy's training."""
-        mean = dict(zip(FEATURES, self.policy.obs_mean.tolist(), strict=True))
-        span = self.control.log_lam_max - self.control.log_lam_min
-        log_lam = self.control.log_lam_min + 0.5 * (mean["log_lam"] + 1.0) * span
-        return float(10.0 ** (2.0 * mean["log_shrink"] - log_lam))
 
     def _facts(
         self,
@@ -288,10 +239,10 @@ class LearnedSchedule(Schedule):
         if initial_lam is None:
             if card.initial_lam is None:
                 return 0.5 * (card.log_lam_min + card.log_lam_max)
-            return float(self.control.clip(math.log10(card.initial_lam)))
+            return self.control.clip(math.log10(card.initial_lam))
         if not (math.isfinite(initial_lam) and initial_lam > 0):
             raise ValueError(f"initial_lam must be finite and above 0, got {initial_lam}")
-        return float(self.control.clip(math.log10(initial_lam / self.factor)))
+        return self.control.clip(math.log10(initial_lam / self.factor))
 
     # ---- calls
 
@@ -314,30 +265,15 @@ class LearnedSchedule(Schedule):
         if self.total_steps is not None:
             slack = max(slack, (1.0 - 1e-6) / self.total_steps)
         due = advance > 0 and advance + slack >= 1.0 / self.decisions - 1e-12
-        self._collect(given, covered, due)
+        self._collector.add(given, covered, read_now=due)
         if due:
             self._decision(progress)
         else:
             self._set(self._value)
 
-    def _collect(self, given: dict[str, Number], covered: float, due: bool) -> None:
-        for name, signal in given.items():
-            if isinstance(signal, Tensor) and not (due and signal.is_floating_point()):
-                # A copy, for the loop may go on adding to its tensor; in double, so that a mean of tensors is
-                # the one of numbers (MPS has none).
-                dtype = torch.float32 if signal.device.type == "mps" else torch.float64
-                signal = signal.to(dtype, copy=True)
-                signal = signal.reshape(()) if signal.ndim else signal
-            weight, mean = self._collected.get(name, (0.0, signal))
-            if name in _AVERAGED and weight > 0:
-                weight += covered
-                self._collected[name] = (weight, mean + (signal - mean) * (covered / weight))
-            else:
-                self._collected[name] = (covered, signal)
-
     def _decision(self, progress: float) -> None:
         """Reads the signals of the interval that ends here, and sets λ for the next one."""
-        signals = numbers({name: value for name, (_, value) in self._collected.items()})
+        signals = self._collector.read()
         watched = self._with_weights(signals)
         if self._over_ranks:
             means = mean_over_ranks([watched.get(name) for name in _WATCHED])
@@ -350,7 +286,7 @@ class LearnedSchedule(Schedule):
             )
             self._set(self._value)
             return
-        self._collected.clear()
+        self._collector.clear()
         self._at_decision = progress
         self._set(self._value if absent else self._judge(progress, watched))
         self.history.append({**signals, "progress": progress, "lam": self._value})
@@ -376,7 +312,7 @@ class LearnedSchedule(Schedule):
 
     def _judge(self, progress: float, watched: dict[str, float]) -> float:
         """The next λ; that in force if the signals are not to be believed."""
-        if not self._sound(watched):
+        if not self._safety.sound(watched):
             return self.value
         if isinstance(self._loss_scale, str) and watched["train_loss"] > 0:
             self._loss_scale = watched["train_loss"]
@@ -399,53 +335,20 @@ class LearnedSchedule(Schedule):
         if inferred and self._classes_known:
             self._warn_once("accuracy", f"not given: {', '.join(inferred)}; inferred from the loss")
         signals = Signals(
-            progress=np.array([progress]),
-            log_lam=np.array([self._log_lam]),
-            train_loss=np.array([watched["train_loss"] * unit]),
-            val_loss=np.array([watched["val_loss"] * unit]),
-            train_accuracy=np.array([watched["train_accuracy"]]),
-            val_accuracy=np.array([watched["val_accuracy"]]),
-            weight_norm=np.array([watched["weight_norm"]]),
-            penalty=np.array([watched["penalty"] * unit / self.factor]),
-            lr_ratio=np.array([watched["lr_ratio"]]),
+            progress=progress,
+            log_lam=self._log_lam,
+            train_loss=watched["train_loss"] * unit,
+            val_loss=watched["val_loss"] * unit,
+            train_accuracy=watched["train_accuracy"],
+            val_accuracy=watched["val_accuracy"],
+            weight_norm=watched["weight_norm"],
+            penalty=watched["penalty"] * unit / self.factor,
+            lr_ratio=watched["lr_ratio"],
         )
-        observation: npt.NDArray[np.float32] = self.observer.observe(signals, (0,))[0]
-        if progress >= 1.0:
-            return self.value
-        if self._far(observation):
+        observation = self.observer.observe_one(signals)
+        if progress >= 1.0 or self._safety.far(observation):
             return self.value
         return self._decide(observation)
-
-    def _sound(self, watched: dict[str, float]) -> bool:
-        """Whether all signals can be what they are said to be; a warning says which cannot."""
-        wild = sorted(name for name, value in watched.items() if not math.isfinite(value))
-        if wild:
-            self._warn_once("finite", f"signal not finite ({', '.join(wild)}); λ is held")
-            return False
-        for name in ("train_accuracy", "val_accuracy"):
-            if not -1e-6 <= watched.get(name, 0.0) <= 1.0 + 1e-6:
-                self._warn_once(
-                    "fraction", f"{name}={watched[name]:g} is not a fraction of 0 to 1; λ is held"
-                )
-                return False
-        for name in ("train_loss", "val_loss"):
-            if watched[name] < 0:
-                self._warn_once(
-                    "negative",
-                    f"{name}={watched[name]:g} is negative, give losses whose best is 0; λ is held",
-                )
-                return False
-        return True
-
-    def _far(self, observation: npt.NDArray[np.float32]) -> bool:
-        """Whether the observation lies far outside what the policy was trained on."""
-        entries = observation.tolist()
-        far = [i for i, mean, reach in self._usual if abs(entries[i] - mean) > reach]
-        if len(far) < FAR_FEATURES:
-            return False
-        names = [FEATURES[i] for i in far]
-        self._warn_once("far", f"far outside what the policy was trained on ({', '.join(names)}); λ is held")
-        return True
 
     def _decide(self, observation: npt.NDArray[np.float32]) -> float:
         """λ after the policy's action on one observation."""
@@ -453,29 +356,8 @@ class LearnedSchedule(Schedule):
         if not math.isfinite(action):
             self._warn_once("action", "the policy's action is not finite; λ is held")
             action = 0.0
-        self._log_lam = self._within(float(self.control.apply(self._log_lam, action)), action)
+        self._log_lam = self._safety.within(self.control.apply(self._log_lam, action), action)
         return 10.0**self._log_lam * self.factor
-
-    def _within(self, asked: float, action: float) -> float:
-        """The next log₁₀ λ: what was asked for, unless that has been the upper end of the range for too long."""
-        low, high = self.control.log_lam_min, self.control.log_lam_max
-        if action > 0 and (asked >= high or self._beyond > AT_BOUND):
-            self._beyond = max(self._beyond, 0) + 1
-        elif action < 0 and asked <= low:
-            self._beyond = min(self._beyond, 0) - 1
-        else:
-            self._beyond = 0
-            self._inside = asked
-        if abs(self._beyond) > AT_BOUND:
-            end, what = (
-                ("upper", "the last one inside it is held until the policy asks for less")
-                if self._beyond > 0
-                else ("lower", "it is held there until the policy asks for more")
-            )
-            self._warn_once(
-                end, f"λ was at the {end} end of its range for {AT_BOUND} decisions in a row; {what}"
-            )
-        return self._inside if self._beyond > AT_BOUND else asked
 
     # ---- state
 
@@ -484,16 +366,14 @@ class LearnedSchedule(Schedule):
 
         Signals that are tensors of calls since the last decision are read, which waits for their device.
         """
-        pending = numbers({name: value for name, (_, value) in self._collected.items()})
         return {
             **super().state_dict(),
             "log_lam": self._log_lam,
-            "inside": self._inside,
-            "beyond": self._beyond,
+            **self._safety.state_dict(),
             "factor": self.factor,
             "loss_scale": self._loss_scale,
             "last": dict(self._last),
-            "pending": {name: [self._collected[name][0], value] for name, value in pending.items()},
+            "pending": self._collector.state_dict(),
             "at_call": self._at_call,
             "at_decision": self._at_decision,
             "facts": dict(vars(self.facts)),
@@ -503,8 +383,8 @@ class LearnedSchedule(Schedule):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on where the state was taken; the policy must be the same one."""
         super().load_state_dict(state)
-        self._log_lam, self._inside = float(state["log_lam"]), float(state["inside"])
-        self._beyond = int(state["beyond"])
+        self._log_lam = float(state["log_lam"])
+        self._safety.load_state_dict(state)
         card = self.policy.card
         self.factor = float(state["factor"])
         self.lam_range = (
@@ -513,7 +393,7 @@ class LearnedSchedule(Schedule):
         )
         self._loss_scale = state["loss_scale"]
         self._last = dict(state["last"])
-        self._collected = {name: (float(w), float(v)) for name, (w, v) in state["pending"].items()}
+        self._collector.load_state_dict(state["pending"])
         self._at_call, self._at_decision = float(state["at_call"]), float(state["at_decision"])
         self.facts = RunFacts(**state["facts"])
         self.observer.load_state_dict(state["observer"])

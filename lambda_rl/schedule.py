@@ -8,53 +8,19 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
 from torch.optim import Optimizer
 
 from lambda_rl.files import atomic_write
 from lambda_rl.groups import DecayGroups
-
-SIGNALS = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
+from lambda_rl.signals import Number, numbers, one_number
 
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 Row = dict[str, float | None]
-Number = float | Tensor
-"""A signal as it was given: a tensor is not read before it has to be, since that waits for its device."""
-
-
-def _one(name: str, signal: Any) -> Number:
-    """A signal checked to be one real number; a tensor stays one."""
-    if isinstance(signal, Tensor):
-        if signal.numel() != 1 or signal.is_complex() or signal.is_meta:
-            raise ValueError(
-                f"signal {name} must be one number, got a {signal.dtype} tensor {list(signal.shape)}"
-            )
-        return signal.detach()
-    try:
-        return float(signal)
-    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-        raise ValueError(f"signal {name} must be one number, got {signal!r}") from error
-
-
-def numbers(signals: Mapping[str, Number]) -> dict[str, float]:
-    """Signals as plain numbers; each device is waited for once."""
-    waiting: dict[torch.device, list[str]] = {}
-    for name, signal in signals.items():
-        if isinstance(signal, Tensor) and signal.device.type != "cpu":
-            waiting.setdefault(signal.device, []).append(name)
-    read: dict[str, float] = {}
-    for device, names in waiting.items():
-        # MPS has no double precision
-        dtype = torch.float32 if device.type == "mps" else torch.float64
-        together = torch.stack([torch.as_tensor(signals[name]).reshape(()).to(dtype) for name in names])
-        read.update(zip(names, together.tolist(), strict=True))
-    return {name: read[name] if name in read else float(signal) for name, signal in signals.items()}
 
 
 class Schedule:
@@ -158,7 +124,9 @@ class Schedule:
             "val_accuracy": val_accuracy,
             **more,
         }
-        self._take(share, {name: _one(name, signal) for name, signal in given.items() if signal is not None})
+        self._take(
+            share, {name: one_number(name, signal) for name, signal in given.items() if signal is not None}
+        )
         return self._value
 
     def _take(self, progress: float | None, given: dict[str, Number]) -> None:

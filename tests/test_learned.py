@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import time
 import warnings
 
 import numpy as np
@@ -184,9 +183,9 @@ def test_frozen_layer_changes_nothing():
 
 
 def test_other_meaning_is_refused_unless_told():
-    with pytest.raises(ValueError, match="λ is coupled decay, the optimizer's weight_decay is decoupled"):
+    with pytest.raises(ValueError, match="λ is coupled decay, that of the run is decoupled"):
         loop(torch.optim.AdamW, "coupled")
-    with pytest.raises(ValueError, match="λ is decoupled decay, the optimizer's weight_decay is coupled"):
+    with pytest.raises(ValueError, match="λ is decoupled decay, that of the run is coupled"):
         loop(torch.optim.SGD, "decoupled")
     loop(torch.optim.AdamW, "coupled", lam_meaning="coupled")
     loop(torch.optim.AdamW, "decoupled")
@@ -196,6 +195,33 @@ def test_other_meaning_is_refused_unless_told():
         loop(torch.optim.AdamW, "coupled", lam_meaning="decoupled")
     with pytest.raises(ValueError, match="allowed: coupled, decoupled"):
         loop(lam_meaning="both")
+
+
+def test_without_an_optimizer_the_run_can_say_its_meaning(tmp_path):
+    with pytest.raises(ValueError, match="λ is coupled decay, that of the run is decoupled"):
+        alone(decay="decoupled")
+    with pytest.raises(ValueError, match="unknown decay 'weight'; allowed: coupled, decoupled"):
+        alone(decay="weight")
+    with pytest.raises(ValueError, match="needs an optimizer, or decay="):
+        alone(lam_meaning="convert")
+    plain, same = alone(), alone(decay="coupled", lam_meaning="convert")
+    told, converted = (alone(decay="decoupled", lam_meaning=m) for m in ("coupled", "convert"))
+    assert plain.value == same.value == told.value != converted.value
+    # A λ that is converted shrinks the weights as much in the policy's average run as it does here.
+    assert converted.value / converted.factor == pytest.approx(
+        alone(facts=dataclasses.replace(plain.facts, lr_sum=plain.facts.lr_sum * converted.factor)).value
+    )
+    path = tmp_path / "a, lam_meaning of b.safetensors"
+    save_policy(path, plain.policy)
+    context = {"facts": plain.facts, "weight_norm": 3.0, "total_steps": 10, "decay": "decoupled"}
+    specs = {f"learned:{path},lam_meaning=convert": converted, f"learned:{path}, lam_meaning=coupled": told}
+    for spec, expected in specs.items():
+        assert parse_schedule(spec)(**context).value == expected.value
+    assert parse_schedule(f"learned:{path}")(**{**context, "decay": None}).value == plain.value
+    assert parse_schedule("learned:lam_meaning=convert")(**context).factor > 0  # the default policy
+    for spec in (f"learned:{path},lam_meaning=both", "learned:lam_meaning="):
+        with pytest.raises(ValueError, match="allowed: coupled, decoupled, convert; expected learned"):
+            parse_schedule(spec)
 
 
 def test_group_that_says_it_is_decoupled():
@@ -362,14 +388,3 @@ def test_frozen_into_an_open_loop_schedule(tmp_path):
     schedule.to_csv(tmp_path / "t.csv")
     replay = ReplaySchedule(tmp_path / "t.csv")
     assert [replay.value, *(replay.step(progress=(i + 1) / 10) for i in range(9))] == trace
-
-
-def test_a_decision_is_cheap():
-    schedule = alone(decisions=300)
-    times = []
-    for i in range(300):
-        signals = good(i % 10, progress=(i + 1) / 300)
-        begin = time.perf_counter()
-        schedule.step(**signals)
-        times.append(time.perf_counter() - begin)
-    assert np.median(times) < 1e-3  # about 0.1 ms on an idle core; the bound leaves room for a busy machine

@@ -1,0 +1,98 @@
+"""Signals of a training run: one number each, collected between decisions, read from their device when one is due."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Number = float | Tensor
+"""A signal as it was given: a tensor is not read before it has to be, since that waits for its device."""
+
+_AVERAGED = ("train_loss", "train_accuracy")
+
+
+def one_number(name: str, signal: Any) -> Number:
+    """A signal checked to be one real number; a tensor stays one.
+
+    Raises:
+        ValueError: it is none; the message names the signal.
+    """
+    if isinstance(signal, Tensor):
+        if signal.numel() != 1 or signal.is_complex() or signal.is_meta:
+            raise ValueError(
+                f"signal {name} must be one number, got a {signal.dtype} tensor {list(signal.shape)}"
+            )
+        return signal.detach()
+    try:
+        return float(signal)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise ValueError(f"signal {name} must be one number, got {signal!r}") from error
+
+
+def numbers(signals: Mapping[str, Number]) -> dict[str, float]:
+    """Signals as plain numbers; each device is waited for once."""
+    waiting: dict[torch.device, list[str]] = {}
+    for name, signal in signals.items():
+        if isinstance(signal, Tensor) and signal.device.type != "cpu":
+            waiting.setdefault(signal.device, []).append(name)
+    read: dict[str, float] = {}
+    for device, names in waiting.items():
+        # MPS has no double precision
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        together = torch.stack([torch.as_tensor(signals[name]).reshape(()).to(dtype) for name in names])
+        read.update(zip(names, together.tolist(), strict=True))
+    return {name: read[name] if name in read else float(signal) for name, signal in signals.items()}
+
+
+class Collector:
+    """The signals of several calls between two decisions.
+
+    ``train_loss`` and ``train_accuracy`` are averaged over the calls, weighted by the progress that each covers; of
+    all other signals the last one counts. Nothing waits for a device before :meth:`read`.
+    """
+
+    def __init__(self) -> None:
+        self._collected: dict[
+            str, tuple[float, Number]
+        ] = {}  # signal: (progress covered, mean or last value)
+
+    def add(self, given: Mapping[str, Number], covered: float, *, read_now: bool) -> None:
+        """Takes the signals of one call.
+
+        Args:
+            given: from :func:`one_number`.
+            covered: the progress that the call covers, 0 or more.
+            read_now: they are read before the loop goes on, so that no copy is needed.
+        """
+        for name, signal in given.items():
+            if isinstance(signal, Tensor) and not (read_now and signal.is_floating_point()):
+                # A copy, for the loop may go on adding to its tensor; in double, so that a mean of tensors is
+                # the one of numbers (MPS has none).
+                dtype = torch.float32 if signal.device.type == "mps" else torch.float64
+                signal = signal.to(dtype, copy=True)
+                signal = signal.reshape(()) if signal.ndim else signal
+            weight, mean = self._collected.get(name, (0.0, signal))
+            if name in _AVERAGED and weight > 0:
+                weight += covered
+                self._collected[name] = (weight, mean + (signal - mean) * (covered / weight))
+            else:
+                self._collected[name] = (covered, signal)
+
+    def read(self) -> dict[str, float]:
+        """What was collected, as plain numbers; waits for their devices."""
+        return numbers({name: value for name, (_, value) in self._collected.items()})
+
+    def clear(self) -> None:
+        """Begins a new interval."""
+        self._collected.clear()
+
+    def state_dict(self) -> dict[str, list[float]]:
+        """(Progress covered, value) of each signal; waits for their devices."""
+        return {name: [self._collected[name][0], value] for name, value in self.read().items()}
+
+    def load_state_dict(self, state: Mapping[str, Sequence[float]]) -> None:
+        """Takes back what :meth:`state_dict` gave."""
+        self._collected = {name: (float(w), float(v)) for name, (w, v) in state.items()}
