@@ -17,7 +17,7 @@ from lambda_rl.agents.export import POLICY_NAME, actor_arrays, best_policy, make
 from lambda_rl.agents.tracking import Tracker
 from lambda_rl.agents.validation import Validator
 from lambda_rl.envs.suites import Suite
-from lambda_rl.policy import save_policy
+from lambda_rl.policy_file import save_policy
 
 
 class StopTraining(Exception):  # noqa: N818 - no error, a way out of SB3's loop

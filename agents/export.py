@@ -23,7 +23,9 @@ from lambda_rl.agents.checkpoint import (
     read_progress,
 )
 from lambda_rl.envs.suites import Suite, load_suite
-from lambda_rl.policy import Policy, PolicyCard, policy_from_arrays, save_policy
+from lambda_rl.policy import Policy, policy_from_arrays
+from lambda_rl.policy_card import PolicyCard
+from lambda_rl.policy_file import save_policy
 
 Arrays = dict[str, npt.NDArray[Any]]
 

@@ -33,7 +33,7 @@ from lambda_rl.envs.data import ImageData, load_train
 from lambda_rl.envs.suites import Suite
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
 from lambda_rl.files import atomic_write
-from lambda_rl.policy import save_policy
+from lambda_rl.policy_file import save_policy
 
 CONFIG_NAME = "config.yaml"
 COMMAND_NAME = "command.txt"

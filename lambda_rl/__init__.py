@@ -15,16 +15,10 @@ from lambda_rl.penalties import (
     penalty_terms,
     split_parameters,
 )
-from lambda_rl.policy import (
-    Policy,
-    PolicyCard,
-    PolicyFileError,
-    describe,
-    load_policy,
-    policy_from_arrays,
-    save_policy,
-    shipped_policies,
-)
+from lambda_rl.policy import Policy, policy_from_arrays
+from lambda_rl.policy_card import PolicyCard
+from lambda_rl.policy_file import PolicyFileError, load_policy, save_policy, shipped_policies
+from lambda_rl.policy_text import describe
 from lambda_rl.replay import ReplaySchedule
 from lambda_rl.schedule import Schedule
 from lambda_rl.schedules import Constant, Cosine, OpenLoop, PullDown, PullUp, Steps

@@ -1,4 +1,4 @@
-"""The command ``lambda-rl``: what a policy file is."""
+"""The command ``lambda-rl``: what a policy is, and what is known of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 
 import lambda_rl
-from lambda_rl.policy import describe, load_policy, shipped_policies
+from lambda_rl.policy_file import load_policy, policy_path, shipped_policies
+from lambda_rl.policy_text import describe
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -16,8 +17,19 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="{info,list}")
     info = commands.add_parser("info", help="print a policy's card")
     info.add_argument("policy", metavar="FILE", help="a policy file, or the name of a shipped policy")
+    info.add_argument(
+        "--card", action="store_true", help="print its model card, with results and when not to use it"
+    )
     commands.add_parser("list", help="list the policies that come with the package")
     return parser
+
+
+def _card(policy: str) -> str:
+    """The model card beside a policy file."""
+    path = policy_path(policy).with_suffix(".md")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; this policy has no model card")
+    return path.read_text(encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.command == "info":
-            text = describe(load_policy(options.policy))
+            text = _card(options.policy) if options.card else describe(load_policy(options.policy))
         else:
             cards = {name: load_policy(name).card for name in shipped_policies()}
             text = "".join(f"{name}  {card.suite or 'suite not stated'}\n" for name, card in cards.items())

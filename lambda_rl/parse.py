@@ -9,7 +9,8 @@ from typing import Any
 
 from lambda_rl.gap_rule import GapRule
 from lambda_rl.learned import LearnedSchedule
-from lambda_rl.policy import load_policy
+from lambda_rl.meaning import LAM_MEANINGS_TOLD
+from lambda_rl.policy_file import load_policy
 from lambda_rl.replay import ReplaySchedule
 from lambda_rl.schedule import Schedule
 from lambda_rl.schedules import SHAPES, Constant, Cosine, PullDown, PullUp, Steps
@@ -25,7 +26,7 @@ SCHEDULE_FORMS: dict[str, str] = {
     "cosine": "cosine:START,END",
     "gap": "gap[:initial=0.01,factor=2,threshold=0.05,low_threshold=0.0125]",
     "replay": "replay:FILE.csv",
-    "learned": "learned[:FILE.safetensors or a shipped policy's name]",
+    "learned": "learned[:FILE.safetensors or a shipped policy's name][,lam_meaning=convert]",
 }
 """The names of schedules, and how each is written."""
 
@@ -41,6 +42,7 @@ _LEARNED_CONTEXT = (
     "weight_norm",
     "penalty_sum",
     "lam_meaning",
+    "decay",
     "decisions",
     "loss_scale",
     "distributed",
@@ -138,11 +140,20 @@ def _gap(rest: str) -> ScheduleFactory:
     return factory
 
 
-def _learned(path: str) -> ScheduleFactory:
+def _learned(rest: str) -> ScheduleFactory:
+    # A path may hold commas and equals signs; only this one option is told apart from it.
+    path, _, meaning = rest.rpartition("lam_meaning=")
+    fixed = {"lam_meaning": meaning.strip()} if path or rest.startswith("lam_meaning=") else {}
+    path = (path.rstrip().removesuffix(",") if fixed else rest).rstrip()
+    if fixed and fixed["lam_meaning"] not in LAM_MEANINGS_TOLD:
+        raise ValueError(
+            f"unknown lam_meaning {fixed['lam_meaning']!r}; allowed: {', '.join(LAM_MEANINGS_TOLD)}; "
+            f"expected {SCHEDULE_FORMS['learned']}"
+        )
     policy = load_policy(path or None)
 
     def factory(optimizer: Any = None, **context: Any) -> Schedule:
-        options = {key: context[key] for key in _LEARNED_CONTEXT if key in context}
+        options = {key: context[key] for key in _LEARNED_CONTEXT if key in context} | fixed
         return LearnedSchedule(optimizer, policy=policy, total_steps=context.get("total_steps"), **options)
 
     return factory

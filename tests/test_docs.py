@@ -31,7 +31,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of shipped policies with a throw-away one in it, so that the page does not depend on which ship."""
     folder = tmp_path / "policies"
     save_policy(folder / "throw-away.safetensors", make_policy())
-    monkeypatch.setattr("lambda_rl.policy._shipped_folder", lambda: folder)
+    monkeypatch.setattr("lambda_rl.policy_file._shipped_folder", lambda: folder)
     monkeypatch.chdir(tmp_path)
     return folder
 

@@ -3,70 +3,22 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
-import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from test_learned import CARD, make_policy
+from test_integrations import Recording, history
 
-from lambda_rl import LearnedSchedule, PullDown, Schedule, save_policy, split_parameters
+from lambda_rl import split_parameters
 
 pytest.importorskip("lightning")
 
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import CSVLogger
-from tiny_lightning import BATCHES, EPOCHS, LEARNED, TinyModule, fit, loaders, run
+from tiny_lightning import BATCHES, TinyModule, fit
 
 from lambda_rl.integrations.lightning import ScheduleCallback
-
-STEPS = EPOCHS * BATCHES // 2
-
-
-@pytest.fixture
-def policy_file(tmp_path: Path) -> Path:
-    save_policy(
-        tmp_path / "policy.safetensors", make_policy(card=dataclasses.replace(CARD, lam_meaning="any"))
-    )
-    return tmp_path / "policy.safetensors"
-
-
-class Recording(Schedule):
-    """Keeps what it is told; λ counts its calls."""
-
-    def __init__(self, optimizer: Any = None, *, total_steps: int | None = None) -> None:
-        super().__init__(optimizer, total_steps=total_steps)
-        self._start(1e-3)
-
-    def _next(self, progress: float | None, signals: dict[str, float]) -> float:
-        return 1e-3 * (len(self.history) + 1)
-
-
-def history(callback: ScheduleCallback) -> list[dict[str, Any]]:
-    assert callback.schedule is not None
-    return callback.schedule.history
-
-
-def test_decides_at_each_validation_and_writes_only_to_groups_with_decay() -> None:
-    callback = ScheduleCallback("pull-down:0.3,0.003")
-    trainer = fit(TinyModule(), callback)
-    rows = history(callback)
-    assert [row["progress"] for row in rows] == [0.0, 0.25, 0.5, 0.75, 1.0]
-    assert rows[1]["lam"] == pytest.approx(0.3 * 0.01**0.25)
-    with_decay, without = trainer.optimizers[0].param_groups
-    assert with_decay["weight_decay"] == rows[-1]["lam"]
-    assert without["weight_decay"] == 0
-
-
-def test_every_counts_optimizer_steps_not_batches() -> None:
-    callback = ScheduleCallback(PullDown, every=8, high=0.3, low=0.003, shape="linear")
-    fit(TinyModule(), callback, accumulate_grad_batches=4)
-    assert [row["progress"] for row in history(callback)] == [0.0, 8 / 20, 16 / 20]
 
 
 class Collect(pl.Callback):
@@ -125,17 +77,9 @@ def test_metrics_that_training_step_returns_are_used() -> None:
     assert history(callback)[1]["train_loss"] == pytest.approx(2 * history(plain)[1]["train_loss"], rel=1e-5)
 
 
-def test_learned_schedule_needs_only_the_classes(policy_file: Path) -> None:
-    callback = ScheduleCallback(LearnedSchedule, policy=policy_file, **LEARNED)
-    fit(TinyModule("adamw"), callback)
-    assert isinstance(callback.schedule, LearnedSchedule)
-    facts = callback.schedule.facts
-    assert (facts.num_train, facts.val_size, facts.epochs) == (16 * BATCHES, 8 * BATCHES, EPOCHS)
-    assert len({row["lam"] for row in history(callback)}) > 2
-
-
-def test_lambda_goes_to_the_loggers_and_the_metrics(tmp_path: Path) -> None:
-    callback = ScheduleCallback("pull-down:0.3,0.003", name="decay")
+@pytest.mark.parametrize("every", [None, 10])
+def test_lambda_goes_to_the_loggers_and_the_metrics(every: int | None, tmp_path: Path) -> None:
+    callback = ScheduleCallback("pull-down:0.3,0.003", every=every, name="decay")
     trainer = fit(TinyModule(), callback, logger=CSVLogger(tmp_path, version="v"), log_every_n_steps=1)
     with open(Path(trainer.loggers[0].log_dir) / "metrics.csv", newline="") as file:  # type: ignore[arg-type]
         logged = {int(row["step"]): float(row["decay"]) for row in csv.DictReader(file) if row["decay"]}
@@ -173,47 +117,6 @@ def test_several_optimizers_and_two_callbacks() -> None:
     assert one.state_key != two.state_key
 
 
-def test_train_save_new_process_load_train(policy_file: Path) -> None:
-    """Must show: the λ trace, weights and schedule state are those of a run that was never interrupted."""
-    folder = policy_file.parent
-    whole = {kind: run(folder, kind) for kind in ("sgd", "adamw")}
-    for kind in whole:
-        run(folder, kind, epochs=EPOCHS // 2)
-    script = Path(__file__).with_name("tiny_lightning.py")
-    command = [sys.executable, str(script), str(folder), "sgd,adamw"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
-    assert done.returncode == 0, done.stderr
-    for kind, expected in whole.items():
-        resumed = torch.load(folder / f"{kind}-resumed.pt", weights_only=True)
-        assert resumed["callback"] == expected["callback"]
-        assert resumed["decays"] == expected["decays"]
-        assert all(torch.equal(resumed["weights"][key], w) for key, w in expected["weights"].items())
-        rows = resumed["callback"]["schedule"]["history"]
-        assert len(rows) == (6 if kind == "sgd" else 9)
-        assert len({row["lam"] for row in rows}) > 2
-        assert all(math.isfinite(row["train_loss"]) for row in rows[1:])
-
-
-def test_a_second_fit_starts_anew_and_validate_decides_nothing() -> None:
-    callback = ScheduleCallback("pull-down:0.3,0.003")
-    module = TinyModule()
-    for _ in range(2):
-        trainer = fit(module, callback)
-        assert [row["progress"] for row in history(callback)] == [0.0, 0.25, 0.5, 0.75, 1.0]
-    trainer.validate(module, loaders()[1], verbose=False)
-    assert len(history(callback)) == 5
-
-
-def test_refusals() -> None:
-    with pytest.raises(ValueError, match="unknown schedule 'cosin'"):
-        ScheduleCallback("cosin:1,2")
-    with pytest.raises(ValueError, match="every must be 1 or more"):
-        ScheduleCallback("constant:1", every=0)
-    with pytest.raises(TypeError, match="the optimizer is not made yet"):
-        ScheduleCallback(PullDown(0.1, 0.01))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="the run has none; give every="):
-        fit(TinyModule(), ScheduleCallback("constant:1"), limit_val_batches=0)
+def test_a_run_of_unknown_length_needs_total_steps() -> None:
     with pytest.raises(ValueError, match="give total_steps="):
         fit(TinyModule(), ScheduleCallback("constant:1"), max_epochs=-1, max_time="00:00:00:01")
-    with pytest.raises(TypeError, match="made a float"):
-        fit(TinyModule(), ScheduleCallback(lambda optimizer, total_steps: 0.1))  # type: ignore[arg-type, return-value]

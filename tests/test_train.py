@@ -22,7 +22,7 @@ from lambda_rl.agents.train import _build, train
 from lambda_rl.agents.validation import Validator, training_suite
 from lambda_rl.envs.data import load_train
 from lambda_rl.features import FEATURES, NUM_FEATURES
-from lambda_rl.policy import load_policy
+from lambda_rl.policy_file import load_policy
 
 
 def quiet(config: TrainConfig, **options: Any) -> Path:

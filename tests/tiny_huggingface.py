@@ -1,6 +1,6 @@
-"""A tiny run in the Trainer of Transformers, for test_huggingface.py; as a script it goes on in a new process.
+"""A tiny run in the Trainer of Transformers, for test_huggingface.py and test_integrations.py.
 
-python tests/tiny_huggingface.py FOLDER OPTIMIZER[,OPTIMIZER]
+As a script it goes on from checkpoints in a new process: python tests/tiny_huggingface.py FOLDER OPTIMIZER[,OPTIMIZER]
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from lambda_rl.integrations.huggingface import ScheduleCallback
 
-STEPS = 40
-LEARNED = {"num_classes": 3, "val_size": 96}
+STEPS, ACCUMULATED = 40, 2
+NUM_TRAIN, VAL_SIZE, PER_STEP = 320, 96, 8 * ACCUMULATED  # examples
+LEARNED = {"num_classes": 3, "val_size": VAL_SIZE}
+MEANING: dict[str, dict[str, Any]] = {"sgd": {}, "adamw": {"lam_meaning": "convert"}}
+OPTIMIZERS = {"sgd": "sgd", "adamw": "adamw_torch"}
+LONG = 200
 
 
 class Points(Dataset[dict[str, torch.Tensor]]):
@@ -66,8 +70,8 @@ def trainer(folder: Path, callbacks: Sequence[TrainerCallback], **options: Any) 
         "disable_tqdm": True,
         "max_steps": STEPS,
         "per_device_train_batch_size": 8,
-        "per_device_eval_batch_size": 96,
-        "gradient_accumulation_steps": 2,
+        "per_device_eval_batch_size": VAL_SIZE,
+        "gradient_accumulation_steps": ACCUMULATED,
         "learning_rate": 0.01,
         "weight_decay": 0.01,
         "eval_strategy": "steps",
@@ -81,39 +85,87 @@ def trainer(folder: Path, callbacks: Sequence[TrainerCallback], **options: Any) 
     return Trainer(
         model=TinyModel(),
         args=arguments,
-        train_dataset=Points(320, 1),
-        eval_dataset=Points(96, 2),
+        train_dataset=Points(NUM_TRAIN, 1),
+        eval_dataset=Points(VAL_SIZE, 2),
         compute_metrics=accuracy,
         callbacks=list(callbacks),
     )
 
 
-def run(
-    folder: Path, optimizer: str, *, stop: int | None = None, resume: Path | None = None
-) -> dict[str, Any]:
-    """SGD decides each 7 optimizer steps (the checkpoint is at 20), AdamW at evaluations."""
-    callback = ScheduleCallback(
-        f"learned:{folder / 'policy.safetensors'}", every=7 if optimizer == "sgd" else None, **LEARNED
-    )
+class Session:
+    """A model that can be trained several times, for the checks that all frameworks share.
+
+    Args:
+        folder: for what the framework writes.
+        callback: the callback.
+        optimizer: ``sgd`` or ``adamw``.
+        accumulated: batches an optimizer step.
+        validating: four times in a run, or never.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        callback: ScheduleCallback,
+        *,
+        optimizer: str = "sgd",
+        accumulated: int = ACCUMULATED,
+        validating: bool = True,
+    ) -> None:
+        steps = STEPS * ACCUMULATED // accumulated
+        self.trainer = trainer(
+            folder,
+            [callback],
+            optim=OPTIMIZERS[optimizer],
+            gradient_accumulation_steps=accumulated,
+            max_steps=steps,
+            eval_strategy="steps" if validating else "no",
+            eval_steps=steps // 4,
+        )
+
+    def train(self) -> list[dict[str, Any]]:
+        """One run from the start; returns the optimizer's groups."""
+        self.trainer.train()
+        assert self.trainer.optimizer is not None
+        return self.trainer.optimizer.param_groups
+
+    def validate(self) -> None:
+        self.trainer.evaluate()
+
+
+def run(folder: Path, optimizer: str, *, half: bool = False, resumed: bool = False) -> dict[str, Any]:
+    """200 steps, the first 100 of them, which leave a checkpoint, or from there to the end.
+
+    SGD decides each 7 steps, AdamW at evaluations, each 6 steps, so that an interval is under way at the checkpoint.
+    """
+    every = 7 if optimizer == "sgd" else None
+    policy = f"learned:{folder / 'policy.safetensors'}"
+    callback = ScheduleCallback(policy, every=every, **LEARNED, **MEANING[optimizer])
+    interrupted = folder / f"{optimizer}-interrupted"
     made = trainer(
-        folder / (f"{optimizer}-half" if stop or resume else optimizer),
-        [callback, *([StopAt(stop)] if stop else [])],
-        optim={"sgd": "sgd", "adamw": "adamw_torch"}[optimizer],
-        save_strategy="steps",
-        save_steps=20,
+        interrupted if half or resumed else folder / optimizer,
+        [callback, *([StopAt(LONG // 2)] if half else [])],
+        optim=OPTIMIZERS[optimizer],
+        max_steps=LONG,
+        save_strategy="steps",  # in the whole run too: the loss is logged, and so summed up, before a checkpoint
+        save_steps=LONG // 2,
         eval_steps=6,  # so that nothing but the callback asks for a log at the checkpoint
         logging_steps=6,
     )
-    made.train(resume_from_checkpoint=None if resume is None else str(resume))
+    made.train(resume_from_checkpoint=str(interrupted / f"checkpoint-{LONG // 2}") if resumed else None)
+    assert made.state.global_step == (LONG // 2 if half else LONG)
     assert made.optimizer is not None
-    decays = [group["weight_decay"] for group in made.optimizer.param_groups]
-    return {"weights": made.model.state_dict(), "saved": callback.state()["attributes"], "decays": decays}
+    assert callback.schedule is not None
+    return {
+        "weights": made.model.state_dict(),
+        "schedule": callback.schedule.state_dict(),
+        "callback": callback.state()["attributes"],
+        "decays": [group["weight_decay"] for group in made.optimizer.param_groups],
+    }
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     for kind in sys.argv[2].split(","):
         base = Path(sys.argv[1])
-        torch.save(
-            run(base, kind, resume=base / f"{kind}-half" / "checkpoint-20"), base / f"{kind}-resumed.pt"
-        )
+        torch.save(run(base, kind, resumed=True), base / f"{kind}-resumed.pt")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -14,6 +16,37 @@ from lambda_rl.parse import parse_schedule
 from lambda_rl.schedule import Schedule
 
 ScheduleMaker = str | Callable[..., Schedule]
+
+
+@dataclass(frozen=True)
+class MetricNames:
+    """What a trainer calls the signals of a schedule; None: it has no such metric.
+
+    Attributes:
+        train_loss: loss on training examples.
+        train_accuracy: accuracy on them, a fraction.
+        val_loss: loss on validation examples.
+        val_accuracy: accuracy on them, a fraction.
+    """
+
+    train_loss: str | None
+    train_accuracy: str | None
+    val_loss: str | None
+    val_accuracy: str | None
+
+    @property
+    def train(self) -> dict[str, str]:
+        """Signal to metric, of the training signals that have one."""
+        return _named(train_loss=self.train_loss, train_accuracy=self.train_accuracy)
+
+    @property
+    def val(self) -> dict[str, str]:
+        """Signal to metric, of the validation signals that have one."""
+        return _named(val_loss=self.val_loss, val_accuracy=self.val_accuracy)
+
+
+def _named(**names: str | None) -> dict[str, str]:
+    return {signal: name for signal, name in names.items() if name is not None}
 
 
 class Attached:
@@ -27,10 +60,12 @@ class Attached:
             a class of schedule, or a function; classes and functions are called as
             ``schedule(optimizer=…, total_steps=…, **options)``.
         options: passed on to it.
+        names: what the trainer calls the signals.
         total_steps: optimizer steps of the run; None: what the trainer says.
         every: decide each so many optimizer steps; None: whenever there has been a validation.
 
     Attributes:
+        names: as given.
         schedule: None before training.
         steps: optimizer steps done, counted on the first optimizer.
 
@@ -43,6 +78,7 @@ class Attached:
         self,
         schedule: ScheduleMaker,
         options: Mapping[str, Any],
+        names: MetricNames,
         *,
         total_steps: int | None = None,
         every: int | None = None,
@@ -59,6 +95,7 @@ class Attached:
         learned = inspect.isclass(schedule) and issubclass(schedule, LearnedSchedule)
         self._takes_facts = isinstance(schedule, str) or learned
         self._options = dict(options)
+        self.names = names
         self._total_steps = total_steps
         self.every = every
         self.schedule: Schedule | None = None
@@ -153,6 +190,13 @@ class Attached:
         """Sets a signal to its newest value."""
         self._last[name] = value.detach() if isinstance(value, Tensor) else value
 
+    def put_validation(self, metrics: Mapping[str, Any]) -> bool:
+        """Sets the validation signals to what a validation measured; False if none of them is among its metrics."""
+        found = {signal: metrics[name] for signal, name in self.names.val.items() if name in metrics}
+        for signal, value in found.items():
+            self.put(signal, value)
+        return bool(found)
+
     def decide(self) -> bool:
         """Ends the interval: gives the signals to the schedule, which sets λ for the next one.
 
@@ -167,6 +211,16 @@ class Attached:
         self.schedule.step(progress=min(self.steps / self.total_steps, 1.0), **self._last)
         self._decided_at = self.steps
         return True
+
+    def finish(self) -> bool:
+        """Ends the run: decides if it is due, so that the history has the last interval, and stops.
+
+        Returns:
+            Whether something was decided.
+        """
+        decided = self.due and self.decide()
+        self.stop()
+        return decided
 
     def state_dict(self) -> dict[str, Any]:
         """State of the schedule and of the interval that is under way, as plain values; empty before training."""
@@ -184,3 +238,31 @@ class Attached:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes a state for the next :meth:`start`; an empty one is none."""
         self._saved = dict(state) if state else None
+
+
+class AttachedCallback:
+    """What the callbacks of all frameworks have in common for their user.
+
+    Their constructors are written out in each, since the names of metrics, and what they default to, are the
+    framework's own.
+
+    Attributes:
+        name: what λ is logged as.
+    """
+
+    name: str
+    _attached: Attached
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """The schedule; None before training begins."""
+        return self._attached.schedule
+
+
+def num_examples(loader: Any) -> int | None:
+    """Examples in the data set of a data loader; None if it does not know."""
+    try:
+        length = len(loader.dataset)
+    except (AttributeError, TypeError):
+        return None
+    return length if math.isfinite(length) else None

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import asdict
 from typing import Any
 
 from torch.optim import Optimizer
 
-from lambda_rl.integrations._attached import Attached, ScheduleMaker
-from lambda_rl.schedule import Schedule
+from lambda_rl.integrations._attached import (
+    Attached,
+    AttachedCallback,
+    MetricNames,
+    ScheduleMaker,
+    num_examples,
+)
 
 try:
     from transformers.trainer_callback import (
@@ -24,7 +30,7 @@ except ImportError as error:
     ) from error
 
 
-class ScheduleCallback(TrainerCallback, ExportableState):
+class ScheduleCallback(AttachedCallback, TrainerCallback, ExportableState):
     """Lets a schedule set the decay of the optimizer of a ``Trainer``.
 
     λ is set when training begins, and again after each evaluation or each ``every`` optimizer steps. The trainer must
@@ -80,9 +86,10 @@ class ScheduleCallback(TrainerCallback, ExportableState):
                 "be done where the schedule is a class or a function, or the options are not plain values; leave "
                 "restore_callback_states_from_checkpoint off (the schedule's state is restored without it)"
             )
-        self._attached = Attached(schedule, options, total_steps=total_steps, every=every)
-        self._train = {"train_loss": train_loss, "train_accuracy": train_accuracy}
-        self._val = {"val_loss": val_loss, "val_accuracy": val_accuracy}
+        names = MetricNames(
+            train_loss=train_loss, train_accuracy=train_accuracy, val_loss=val_loss, val_accuracy=val_accuracy
+        )
+        self._attached = Attached(schedule, options, names, total_steps=total_steps, every=every)
         self._logged_at: dict[str, int] = {}
         self._met: set[str] = set()  # metrics of the evaluation under way
         self._matched = False
@@ -92,8 +99,7 @@ class ScheduleCallback(TrainerCallback, ExportableState):
             "schedule": schedule,
             "every": every,
             "total_steps": total_steps,
-            **self._train,
-            **self._val,
+            **asdict(names),
             "name": name,
             **options,
         }
@@ -102,11 +108,6 @@ class ScheduleCallback(TrainerCallback, ExportableState):
         except TypeError:
             arguments = {"schedule": None}
         self._arguments = arguments
-
-    @property
-    def schedule(self) -> Schedule | None:
-        """The schedule; None before training begins."""
-        return self._attached.schedule
 
     def add_to(self, trainer: Any) -> None:
         """Adds the callback to a trainer, before its reporters, so that their logs have λ too.
@@ -146,7 +147,7 @@ class ScheduleCallback(TrainerCallback, ExportableState):
                 "steps"
             )
         self._attached.load_state_dict(self._enter(state.stateful_callbacks, state.global_step))
-        self._logged_at = dict.fromkeys(self._train, state.global_step)
+        self._logged_at = dict.fromkeys(self._attached.names.train, state.global_step)
         self._met, self._matched = set(), False
         optimizer: Any = kwargs["optimizer"]
         while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
@@ -156,8 +157,8 @@ class ScheduleCallback(TrainerCallback, ExportableState):
             total_steps=state.max_steps,
             steps=state.global_step,
             facts={
-                "num_train": _length(kwargs.get("train_dataloader")),
-                "val_size": _length(kwargs.get("eval_dataloader")),
+                "num_train": num_examples(kwargs.get("train_dataloader")),
+                "val_size": num_examples(kwargs.get("eval_dataloader")),
                 "batch_size": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
             },
         )
@@ -196,7 +197,7 @@ class ScheduleCallback(TrainerCallback, ExportableState):
         if met and not matched and not self._warned:
             self._warned = True
             warnings.warn(
-                f"ScheduleCallback: an evaluation without {' and '.join(k for k in self._val.values() if k)} decides "
+                f"ScheduleCallback: an evaluation without {' and '.join(self._attached.names.val.values())} decides "
                 f"nothing (it has {', '.join(sorted(met))}); name its metrics with val_loss= and val_accuracy=, or "
                 "give every=",
                 RuntimeWarning,
@@ -218,7 +219,7 @@ class ScheduleCallback(TrainerCallback, ExportableState):
         """Takes the train signals, and adds λ."""
         if logs is None or not self._attached.running:
             return
-        for signal, key in self._train.items():
+        for signal, key in self._attached.names.train.items():
             steps = state.global_step - self._logged_at[signal]
             if key in logs and steps > 0:
                 self._attached.add(signal, logs[key], steps)  # the trainer's mean over these steps
@@ -234,26 +235,15 @@ class ScheduleCallback(TrainerCallback, ExportableState):
         if not self._attached.running:
             return
         metrics = metrics or {}
-        found = {signal: metrics[key] for signal, key in self._val.items() if key in metrics}
-        for signal, value in found.items():
-            self._attached.put(signal, value)
+        found = self._attached.put_validation(metrics)
         if self._attached.every is not None:
             return
         if found:
             self._attached.decide()
-        self._matched = self._matched or bool(found)
+        self._matched = self._matched or found
         self._met.update(metrics)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Records the last interval, and lets go of the optimizer."""
         self._check_evaluation()
-        if self._attached.due:
-            self._attached.decide()
-        self._attached.stop()
-
-
-def _length(loader: Any) -> int | None:
-    try:
-        return len(loader.dataset)
-    except (AttributeError, TypeError):
-        return None
+        self._attached.finish()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lambda_rl.integrations._attached import Attached, ScheduleMaker
-from lambda_rl.schedule import Schedule
+from lambda_rl.integrations._attached import (
+    Attached,
+    AttachedCallback,
+    MetricNames,
+    ScheduleMaker,
+    num_examples,
+)
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -26,7 +30,7 @@ else:
             ) from error
 
 
-class ScheduleCallback(Callback):
+class ScheduleCallback(AttachedCallback, Callback):
     """Lets a schedule set the decay of the optimizers of a Lightning module.
 
     λ is set when training begins, and again after each validation or each ``every`` optimizer steps. Optimizer steps
@@ -38,10 +42,11 @@ class ScheduleCallback(Callback):
     step (the default in ``training_step``): one that is logged by epoch only arrives an epoch late. Validation
     signals are logged metrics. A metric that nobody logs is a missing signal.
 
+    With several optimizers, the schedule is made with the list of them.
+
     Args:
         schedule: a text as :func:`lambda_rl.parse_schedule` takes it, a class of schedule, or a function; the latter
-            two are called as ``schedule(optimizer=…, total_steps=…, **options)`` when training begins. With several
-            optimizers, ``optimizer`` is the list of them.
+            two are called as ``schedule(optimizer=…, total_steps=…, **options)`` when training begins.
         every: decide each so many optimizer steps; None: after each validation.
         total_steps: optimizer steps of the run; None: ``trainer.estimated_stepping_batches``. Give it with several
             optimizers and ``max_steps``, which then counts the steps of all of them.
@@ -73,16 +78,12 @@ class ScheduleCallback(Callback):
         **options: Any,
     ) -> None:
         super().__init__()
-        self._attached = Attached(schedule, options, total_steps=total_steps, every=every)
-        self._train = {"train_loss": train_loss, "train_accuracy": train_accuracy}
-        self._val = {"val_loss": val_loss, "val_accuracy": val_accuracy}
+        names = MetricNames(
+            train_loss=train_loss, train_accuracy=train_accuracy, val_loss=val_loss, val_accuracy=val_accuracy
+        )
+        self._attached = Attached(schedule, options, names, total_steps=total_steps, every=every)
         self._seen: dict[str, Any] = {}
         self.name = name
-
-    @property
-    def schedule(self) -> Schedule | None:
-        """The schedule; None before training begins."""
-        return self._attached.schedule
 
     @property
     def state_key(self) -> str:
@@ -124,10 +125,10 @@ class ScheduleCallback(Callback):
     ) -> None:
         """Counts the batch's loss and accuracy into the interval's means."""
         returned = outputs if isinstance(outputs, Mapping) else {"loss": outputs}
-        if self._train["train_loss"] is None and returned.get("loss") is not None:
+        named = self._attached.names.train
+        if "train_loss" not in named and returned.get("loss") is not None:
             # Lightning hands the loss out divided by the number of accumulated batches.
             self._attached.add("train_loss", returned["loss"] * trainer.accumulate_grad_batches)
-        named = {signal: key for signal, key in self._train.items() if key is not None}
         logged = trainer.callback_metrics if any(key not in returned for key in named.values()) else {}
         for signal, key in named.items():
             if key in returned:
@@ -141,17 +142,14 @@ class ScheduleCallback(Callback):
         """Takes the validation metrics, and decides unless there is an ``every``."""
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        for signal, key in self._val.items():
-            if key is not None and key in trainer.callback_metrics:
-                self._attached.put(signal, trainer.callback_metrics[key])
+        self._attached.put_validation(trainer.callback_metrics)
         if self._attached.every is None:
             self._decide(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Records the last interval, and lets go of the optimizer."""
-        if self._attached.due:
-            self._decide(trainer)
-        self._attached.stop()
+        if self._attached.finish():
+            self._log(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Lets go of the optimizer."""
@@ -174,17 +172,9 @@ def _facts(trainer: Trainer) -> dict[str, Any]:
     batch = getattr(loader, "batch_size", None)
     if isinstance(batch, int):
         facts["batch_size"] = batch * trainer.accumulate_grad_batches * trainer.world_size
-    facts["num_train"] = _length(loader)
+    facts["num_train"] = num_examples(loader)
     validation = trainer.val_dataloaders
-    facts["val_size"] = _length(
+    facts["val_size"] = num_examples(
         validation[0] if isinstance(validation, list) and len(validation) == 1 else validation
     )
     return facts
-
-
-def _length(loader: Any) -> int | None:
-    try:
-        length = len(loader.dataset)
-    except (AttributeError, TypeError):
-        return None
-    return length if math.isfinite(length) else None
