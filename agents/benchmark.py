@@ -41,7 +41,7 @@ class BenchmarkConfig:
     Attributes:
         data: what to train on; its content does not matter for the speed.
         repeats: interleaved repetitions.
-        networks: which to time.
+        networks: which to time against the plain loop; may be none.
         device: of the trainer; the plain loop runs there too.
         overhead: also time a learned schedule against the training steps that it rides on (on the CPU).
         json: file for the results; empty: none.

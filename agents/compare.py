@@ -33,7 +33,7 @@ from lambda_rl.envs.suites import Suite, suite_names
 from lambda_rl.envs.trainer import TrainerConfig
 from lambda_rl.files import atomic_write
 from lambda_rl.parse import parse_schedule
-from lambda_rl.policy import load_policy
+from lambda_rl.policy_file import load_policy
 
 FORMAT_VERSION = 1
 PACKAGES = ("lambda-rl", "torch", "numpy", "gymnasium", "stable-baselines3", "scipy", "pandas", "matplotlib")
@@ -126,7 +126,13 @@ def default_tuning_suite(suite: Suite, data: str = "") -> str:
 
 
 def entries(
-    policies: Sequence[str | Path], constants: Sequence[float], tuned: Tuned | None
+    policies: Sequence[str | Path],
+    constants: Sequence[float],
+    tuned: Tuned | None,
+    *,
+    lam_meaning: str = "",
+    families: Sequence[str] = tuple(UNTUNED),
+    extra: Sequence[str] = (),
 ) -> tuple[list[Entry], Plan]:
     """All schedules that take part, each once, and what the constants mean.
 
@@ -134,19 +140,48 @@ def entries(
         policies: policy files.
         constants: the grid.
         tuned: result of tuning; None: untuned settings, and the best single constant is chosen in hindsight.
+        lam_meaning: for policies on tasks of the other meaning, see :class:`~lambda_rl.LearnedSchedule`.
+        families: hand-designed schedules that take part.
+        extra: further schedules, as :func:`lambda_rl.parse.parse_schedule` takes them.
+
+    Raises:
+        ValueError: a family that there is not, or a schedule named twice.
     """
+    unknown = sorted(set(families) - set(UNTUNED))
+    if unknown:
+        raise ValueError(
+            f"unknown hand-designed schedule {', '.join(unknown)}; allowed are {', '.join(UNTUNED)}"
+        )
     grid = [constant_name(value) for value in check_constants(constants)]
+    told = f",lam_meaning={lam_meaning}" if lam_meaning else ""
     listed = [
-        Entry(name, "learned", f"learned:{path}")
+        Entry(name, "learned", f"learned:{path}{told}")
         for name, path in zip(policy_names(policies), policies, strict=True)
     ]
-    for family, spec in UNTUNED.items():
-        listed.append(Entry(family, "hand-designed", spec if tuned is None else tuned.best(family)))
+    for family in families:
+        spec = UNTUNED[family] if tuned is None else tuned.best(family)
+        listed.append(Entry(family, "hand-designed", spec))
     best = "" if tuned is None else tuned.best("constant")
-    extra = [best] if best and best not in grid else []
-    listed += [Entry(name, "constant", name) for name in grid + extra]
+    more = [best] if best and best not in grid else []
+    listed += [Entry(name, "constant", name) for name in grid + more]
     listed.append(Entry(NO_PENALTY, "constant", "constant:0"))
+    for spec in extra:
+        if spec in {word for entry in listed for word in (entry.name, entry.spec)}:
+            raise ValueError(f"schedule {spec} takes part already")
+        listed.append(Entry(spec, "constant" if spec.startswith("constant:") else "hand-designed", spec))
     return listed, Plan(grid, best, {} if tuned is None else dict(tuned.inner_runs))
+
+
+def check_meanings(policies: Sequence[str | Path], suite: Suite, lam_meaning: str) -> None:
+    """Raises ``ValueError`` if a policy's λ means another thing than the suite's, and nobody said what to do."""
+    for policy in policies:
+        meaning = load_policy(policy).card.lam_meaning
+        other = sorted({task.decay for task in suite.tasks} - {meaning})
+        if other and meaning != "any" and not lam_meaning:
+            raise ValueError(
+                f"the λ of policy {policy} is {meaning} decay, suite {suite.name} has {' and '.join(other)}; say "
+                f"--lam-meaning convert, or {meaning} to use λ unconverted"
+            )
 
 
 def compare(
@@ -158,6 +193,9 @@ def compare(
     *,
     tuned: Tuned | None = None,
     constants: Sequence[float] = CONSTANT_GRID,
+    lam_meaning: str = "",
+    families: Sequence[str] = tuple(UNTUNED),
+    extra: Sequence[str] = (),
     config: TrainerConfig | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
@@ -171,6 +209,9 @@ def compare(
         test: test images.
         tuned: hand-designed schedules, tuned on the training side; None: untuned ones.
         constants: the grid.
+        lam_meaning: see :func:`entries`, as for the next two.
+        families: hand-designed schedules that take part.
+        extra: further schedules.
         config: device, precision and threads of the inner runs.
         progress: called with (runs done, runs in all).
 
@@ -187,7 +228,10 @@ def compare(
         )
     if seeds < 1:
         raise ValueError(f"seeds must be at least 1, got {seeds}")
-    taking_part, plan = entries(policies, constants, tuned)
+    check_meanings(policies, suite, lam_meaning)
+    taking_part, plan = entries(
+        policies, constants, tuned, lam_meaning=lam_meaning, families=families, extra=extra
+    )
     runs = [
         (name, task.with_seed(task.seed + offset))
         for name, task in zip(suite.task_names, suite.tasks, strict=True)
@@ -197,7 +241,7 @@ def compare(
         raise ValueError(
             "the suite's seeds are among those that schedules were tuned with; give its tasks others"
         )
-    notes = _notes(policies, suite, train, tuned)
+    notes = _notes(policies, suite, train, tuned, lam_meaning)
     config = config or TrainerConfig()
     started = time.monotonic()
     makers = {entry.name: parse_schedule(entry.spec) for entry in taking_part}
@@ -220,9 +264,15 @@ def compare(
         **summary,
         "task_fields": {n: asdict(task) for n, task in zip(suite.task_names, suite.tasks, strict=True)},
         "policies": {
-            name: {"file": str(path), "suite": card.suite, "data": card.data, "commit": card.commit}
+            name: {
+                "file": str(path),
+                "fingerprint": policy.fingerprint,
+                "suite": policy.card.suite,
+                "data": policy.card.data,
+                "commit": policy.card.commit,
+            }
             for name, path in zip(policy_names(policies), policies, strict=True)
-            for card in [load_policy(path).card]
+            for policy in [load_policy(path)]
         },
         "tuning": None
         if tuned is None
@@ -250,7 +300,9 @@ def compare(
     return Comparison(results, pd.DataFrame(decisions), summary)
 
 
-def _notes(policies: Sequence[str | Path], suite: Suite, train: ImageData, tuned: Tuned | None) -> list[str]:
+def _notes(
+    policies: Sequence[str | Path], suite: Suite, train: ImageData, tuned: Tuned | None, lam_meaning: str
+) -> list[str]:
     """What a reader should know before believing the numbers, one line each."""
     notes = []
     if suite.fold != "held-out":
@@ -259,7 +311,7 @@ def _notes(policies: Sequence[str | Path], suite: Suite, train: ImageData, tuned
         )
     if tuned is None:
         notes.append(
-            "hand-designed schedules are untuned, and the best single constant is chosen in hindsight"
+            "the best single constant is chosen in hindsight; hand-designed schedules, if any, are untuned"
         )
     else:
         notes += tuned.warnings(suite, train)
@@ -269,7 +321,8 @@ def _notes(policies: Sequence[str | Path], suite: Suite, train: ImageData, tuned
         card = load_policy(path).card
         if card.lam_meaning != "any" and decays != {card.lam_meaning}:
             notes.append(
-                f"{name} was trained with {card.lam_meaning} decay, the suite has {' and '.join(sorted(decays))}"
+                f"{name} was trained with {card.lam_meaning} decay, the suite has {' and '.join(sorted(decays))}; "
+                + ("its λ is converted" if lam_meaning == "convert" else "its λ is used unconverted")
             )
         if card.penalty != "any" and penalties != {card.penalty}:
             notes.append(

@@ -22,12 +22,19 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from lambda_rl.agents.compare import Comparison, compare, default_tuning_suite, entries, headline
+from lambda_rl.agents.compare import (
+    Comparison,
+    check_meanings,
+    compare,
+    default_tuning_suite,
+    entries,
+    headline,
+)
 from lambda_rl.agents.config import available_cores
 from lambda_rl.agents.figures import draw_all
 from lambda_rl.agents.report import write_report
 from lambda_rl.agents.summary import BEST_SINGLE, BEST_SINGLE_HINDSIGHT, NO_PENALTY
-from lambda_rl.agents.tuning import CONSTANT_GRID, Tuned, check_tuning_suite, family_settings, tune
+from lambda_rl.agents.tuning import CONSTANT_GRID, UNTUNED, Tuned, check_tuning_suite, family_settings, tune
 from lambda_rl.envs.data import ImageData, load_test, load_train
 from lambda_rl.envs.device import PRECISIONS, resolve_device
 from lambda_rl.envs.suites import Suite, load_suite
@@ -50,6 +57,10 @@ class CompareConfig:
         precision: auto, fp32, bf16 or fp64.
         threads: CPU threads; 0: one per core.
         constants: the grid of constants.
+        schedule: a further schedule to compare, such as constant:0.0005 or replay:FILE.csv; may be given several times.
+        families: hand-designed schedules that take part; give none of them to leave them out.
+        lam_meaning: what to do where the tasks' decay is not the policy's: convert, or coupled or decoupled, the
+            policy's own, to use λ unconverted; empty: refuse.
         tune: suite that hand-designed schedules are tuned on; auto: the validation suite that belongs to the suite,
             or for a suite file the one of the same kind of network; none: no tuning.
         tune_seeds: seeds per task for tuning.
@@ -69,6 +80,9 @@ class CompareConfig:
     precision: str = "auto"
     threads: int = 0
     constants: tuple[float, ...] = CONSTANT_GRID
+    schedule: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    families: tuple[str, ...] = tuple(UNTUNED)
+    lam_meaning: Literal["", "convert", "coupled", "decoupled"] = ""
     tune: str = "auto"
     tune_seeds: int = 2
     tune_settings: int = 0
@@ -86,6 +100,11 @@ class CompareConfig:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 0, got {getattr(self, name)}")
         if self.precision not in PRECISIONS:
             raise ValueError(f"--precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}")
+
+    @property
+    def taking_part(self) -> dict[str, Any]:
+        """What else takes part, as :func:`~lambda_rl.agents.compare.entries` has it."""
+        return {"lam_meaning": self.lam_meaning, "families": self.families, "extra": self.schedule}
 
     @property
     def trainer(self) -> TrainerConfig:
@@ -127,7 +146,8 @@ def run_comparison(config: CompareConfig, console: Console | None = None) -> Com
     if tuning is not None:
         check_tuning_suite(tuning)
     # Reads every policy file and constant now, rather than after minutes of tuning.
-    for entry in entries(config.policy, config.constants, earlier)[0]:
+    check_meanings(config.policy, suite, config.lam_meaning)
+    for entry in entries(config.policy, config.constants, earlier, **config.taking_part)[0]:
         parse_schedule(entry.spec)
     trainer = config.trainer
     root = Path(config.data_root).expanduser() if config.data_root else None
@@ -168,6 +188,7 @@ def _compare(
             test,
             tuned=tuned,
             constants=config.constants,
+            **config.taking_part,
             config=trainer,
             progress=progress,
         )

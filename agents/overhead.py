@@ -24,11 +24,12 @@ INTERVAL = 20
 LIMIT = 0.02
 """What the schedule may cost, as a share of a training step, spread over the interval."""
 
-NETWORKS: dict[str, tuple[int, int, int, float]] = {
-    # network: width, resolution, batch size, learning rate
-    "mlp": (32, 16, 64, 0.05),
-    "cnn3": (16, 16, 64, 0.02),
-    "resnet9": (16, 32, 64, 0.05),
+NETWORKS: dict[str, tuple[str, int, int, int, float]] = {
+    # label: network, width, resolution, batch size, learning rate
+    "mlp, 16 px, batch 64": ("mlp", 32, 16, 64, 0.05),  # the smallest inner network of the presets
+    "mlp, 32 px, batch 128": ("mlp", 32, 32, 128, 0.05),
+    "cnn3, 16 px, batch 64": ("cnn3", 16, 16, 64, 0.02),
+    "resnet9, 32 px, batch 64": ("resnet9", 16, 32, 64, 0.05),
 }
 
 
@@ -61,8 +62,8 @@ def _policy() -> Policy:
 
 def _parts(name: str, intervals: int, decisions: int) -> tuple[Callable[[], None], Callable[[], None]]:
     """(One training step, one call of the schedule)."""
-    width, resolution, batch, rate = NETWORKS[name]
-    model = _Inner(name, width, resolution)
+    network, width, resolution, batch, rate = NETWORKS[name]
+    model = _Inner(network, width, resolution)
     optimizer = torch.optim.SGD(split_parameters(model, 1e-4), lr=rate, momentum=0.9)
     schedule = LearnedSchedule(
         optimizer, policy=_policy(), total_steps=intervals * INTERVAL, num_train=5000, val_size=500, num_classes=10,
@@ -102,12 +103,12 @@ def overhead(
     """Times training steps and calls of the schedule in turn, and prints a table of their ratios.
 
     Args:
-        networks: which of :data:`NETWORKS`.
+        networks: which of :data:`NETWORKS`, by label.
         repeats: intervals of :data:`INTERVAL` training steps, each with one call, in each of two runs.
         console: where to print.
 
     Returns:
-        By network, medians: ``step_us``, ``decision_us`` and ``note_us``, the times of a training step, of a call
+        By label, medians: ``step_us``, ``decision_us`` and ``note_us``, the times of a training step, of a call
         that decides and of a call that only takes note of its signals, in microseconds; ``share``, the time of a
         call over that of its interval's steps where every call decides, the dearest case: a run of as many
         intervals as decisions; ``share_long``, the same in a run ten times as long.

@@ -63,7 +63,9 @@ class Validator:
 
     def __call__(self, policy: Policy) -> Validation:
         """Runs the policy on all tasks and seeds."""
-        make = functools.partial(LearnedSchedule, policy=policy)
+        # As in training, λ is used as the task means it, unconverted.
+        meaning = None if policy.card.lam_meaning == "any" else policy.card.lam_meaning
+        make = functools.partial(LearnedSchedule, policy=policy, lam_meaning=meaning)
         jobs = [ScheduleJob(task, "learned", make) for task in self.tasks]
         done = run_schedules(jobs, self.data, "agent", config=self.trainer)
         accuracy = np.array([result.outer_accuracy for result in done])

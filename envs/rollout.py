@@ -32,7 +32,8 @@ class ScheduleJob:
         task: what is trained.
         name: the schedule's name in the result.
         make: makes the schedule; called with ``total_steps``, ``facts``, ``weight_norm``, ``penalty_sum`` (R of
-            the initial weights), ``initial_lam`` and ``decisions``, as what ``parse_schedule`` returns takes them.
+            the initial weights), ``initial_lam``, ``decisions`` and ``decay``, as what
+            ``parse_schedule`` returns takes them.
     """
 
     task: Task
@@ -149,6 +150,7 @@ def _run_batch(
             penalty_sum=penalty,
             initial_lam=job.task.initial_lam,
             decisions=job.task.decisions,
+            decay=job.task.decay,
         )
         runs.append(run)
         schedules.append(made)

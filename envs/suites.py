@@ -142,6 +142,12 @@ RESNET = Task(
 )  # fmt: skip
 WIDE_MLP = dataclasses.replace(MLP, width=128, learning_rate=0.03)
 SMALL_CNN = dataclasses.replace(CNN, width=8, steps=300, decisions=15)
+# Wider and longer than anything that a shipped policy was trained on.
+TRANSFER = dataclasses.replace(CNN, width=32, steps=1200, decisions=15, train_size=5000, val_size=1000)
+# λ starts where the default policy starts, converted to decoupled decay.
+TRANSFER_ADAMW = dataclasses.replace(
+    TRANSFER, optimizer="adamw", decay="decoupled", learning_rate=1e-3, initial_lam=2.05
+)
 QUICK = dataclasses.replace(MLP, val_size=400)
 
 NOISES = (0.0, 0.2, 0.4)
@@ -167,6 +173,8 @@ def _builtin() -> dict[str, Suite]:
         "cifar-cnn-held-out": ("held-out", _grid(CNN, cnn_sizes, (0.0, 0.4), None)),
         "cifar-resnet9-validation": ("agent", _grid(RESNET, (2000, 20_000), (0.0, 0.4), None)),
         "cifar-resnet9-held-out": ("held-out", _grid(RESNET, (2000, 6000, 20_000), (0.0, 0.4), None)),
+        "transfer-sgd-held-out": ("held-out", (TRANSFER,)),
+        "transfer-adamw-held-out": ("held-out", (TRANSFER_ADAMW,)),
     }
     suites = {name: Suite(name, fold, tasks=tasks) for name, (fold, tasks) in lists.items()}
     mixed_validation = suites["cifar-mlp-validation"].tasks + suites["cifar-cnn-validation"].tasks

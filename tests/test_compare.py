@@ -10,7 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lambda_rl.agents.compare import Comparison, compare, default_tuning_suite, headline, policy_names
+from lambda_rl.agents.compare import (
+    Comparison,
+    compare,
+    default_tuning_suite,
+    entries,
+    headline,
+    policy_names,
+)
 from lambda_rl.agents.compare_command import CompareConfig, run_comparison
 from lambda_rl.agents.summary import Plan, scores_of, summarise
 from lambda_rl.agents.tuning import UNTUNED, Setting, Tuned
@@ -18,7 +25,9 @@ from lambda_rl.envs.data import load_test, load_train
 from lambda_rl.envs.suites import Suite, load_suite
 from lambda_rl.envs.tasks import Task
 from lambda_rl.features import NUM_FEATURES
-from lambda_rl.policy import PolicyCard, policy_from_arrays, save_policy
+from lambda_rl.policy import policy_from_arrays
+from lambda_rl.policy_card import PolicyCard
+from lambda_rl.policy_file import save_policy
 
 TASK = Task(width=4, train_size=64, val_size=40, steps=6, decisions=3, batch_size=16)
 SUITE = Suite("tiny", "held-out", tasks=(TASK, dataclasses.replace(TASK, label_noise=0.4)))
@@ -182,11 +191,35 @@ def test_seeds_of_tuning_are_refused() -> None:
 
 def test_an_agent_suite_and_untuned_schedules_are_noted(policy: Path) -> None:
     suite = Suite("tiny", "agent", tasks=(dataclasses.replace(TASK, optimizer="adamw", decay="decoupled"),))
-    found = compare([policy], suite, 1, load_train("synthetic"), load_test("synthetic"), constants=(0.01,))
-    notes = " ".join(found.summary["notes"])
-    assert "fold agent" in notes
-    assert "untuned" in notes
-    assert "coupled decay" in notes
+    data = load_train("synthetic"), load_test("synthetic")
+    with pytest.raises(
+        ValueError, match="coupled decay, suite tiny has decoupled; say --lam-meaning convert"
+    ):
+        compare([policy], suite, 1, *data, constants=(0.01,))
+    lams = {}
+    for meaning, word in (("convert", "converted"), ("coupled", "used unconverted")):
+        found = compare(
+            [policy], suite, 1, *data, constants=(0.01,), lam_meaning=meaning, families=("gap",),
+            extra=("constant:0.0005",),
+        )  # fmt: skip
+        notes = " ".join(found.summary["notes"])
+        assert "fold agent" in notes
+        assert "untuned" in notes
+        assert f"coupled decay, the suite has decoupled; its λ is {word}" in notes
+        kinds = {name: item["kind"] for name, item in found.summary["schedules"].items()}
+        assert {name for name, kind in kinds.items() if kind == "hand-designed"} == {"gap"}
+        assert kinds["constant:0.0005"] == "constant"
+        assert found.summary["constants"] == ["constant:0.01"]  # what is extra is not of the grid
+        rows = found.trajectories
+        lams[meaning] = rows[rows["schedule"] == "learned"]["lam"].to_numpy()
+    assert not np.allclose(lams["convert"], lams["coupled"], rtol=0.1)
+
+
+def test_what_takes_part_is_checked() -> None:
+    with pytest.raises(ValueError, match="unknown hand-designed schedule warm; allowed are pull-down"):
+        entries([], (0.01,), None, families=("warm",))
+    with pytest.raises(ValueError, match=r"constant:0\.01 takes part already"):
+        entries([], (0.01,), None, extra=("constant:0.01",))
 
 
 @pytest.mark.parametrize(
