@@ -53,6 +53,7 @@ MARKERS = {
     GRID_SEARCH: "X",
 }
 MAX_PANELS = 12
+LEGEND_WIDTH = 7.2  # inches that the legend over the panels needs, however few panels there are
 LOWEST_LAM = 1e-7  # where λ = 0 is drawn on a logarithmic axis
 DPI = 160
 _INK = "#333333"
@@ -110,7 +111,7 @@ def lam_trajectories(results: pd.DataFrame, trajectories: pd.DataFrame, summary:
     # Of the widths that leave the fewest panels empty, the largest.
     columns = min(len(tasks), max((4, 3), key=lambda width: (-(-len(tasks) % width), width)))
     rows = math.ceil(len(tasks) / columns)
-    figure = _figure(2.6 * columns + 0.8, 2.05 * rows + 1.1)
+    figure = _figure(max(2.6 * columns + 0.8, LEGEND_WIDTH), 2.05 * rows + 1.1)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     shown = learned_names(summary) + hand_designed_names(summary)
     best_lam = float(summary["best_single_constant"].partition(":")[2])

@@ -1,7 +1,7 @@
 """Trains one network with any schedule of λ, and says how good it is.
 
 python scripts/train_network.py --schedule constant:0.01
-python scripts/train_network.py --schedule learned:policy.safetensors --task.network cnn3 --data cifar10 --out runs/one
+python scripts/train_network.py --schedule learned:policy.safetensors --network cnn3 --data cifar10 --out runs/one
 """
 
 from __future__ import annotations

@@ -1,0 +1,56 @@
+"""The tables of docs/gain-and-cost.md say what the files say that they are made of."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lambda_rl.agents.statistics import bootstrap_interval
+from lambda_rl.agents.summary import BOOTSTRAP_SEED, scores_of
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def rows(kind: str, path: str) -> list[list[str]]:
+    text = (DOCS / "gain-and-cost.md").read_text(encoding="utf-8")
+    (table,) = re.findall(rf"<!-- {kind} table of {re.escape(path)} -->\n((?:\|.*\n)+)", text)
+    return [row.strip("|\n ").split(" | ") for row in table.splitlines()[2:]]
+
+
+@pytest.mark.parametrize("name", ["transfer-sgd", "transfer-adamw"])
+def test_one_run_against_a_search(name: str) -> None:
+    folder = DOCS / "results" / name
+    results = pd.read_csv(folder / "results.csv", keep_default_na=False)
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    searched = scores_of(results, "grid-search")
+    assert searched.shape == (1, 5)
+    (task,) = summary["task_fields"].values()
+    assert len(summary["constants"]) == 7
+    table = rows("transfer", f"results/{name}")
+    assert [row[0] for row in table] == [
+        "learned:cifar-mlp", "learned:cifar-mixed", "no-penalty", "constant:0.0005", "constant:0.01", "grid-search",
+        "oracle-constant",
+    ]  # fmt: skip
+    for schedule, accuracy, difference, runs, steps in table:
+        scores = scores_of(results, schedule)
+        assert accuracy == f"{scores.mean():.2f}"
+        low, high = bootstrap_interval(scores - searched, np.random.default_rng(BOOTSTRAP_SEED))
+        expected = f"{(scores - searched).mean():+.2f} [{low:+.2f}, {high:+.2f}]"
+        assert difference == ("–" if schedule == "grid-search" else expected)
+        paid = summary["schedules"][schedule]["inner_runs"]
+        assert (runs, steps) == (str(paid), f"{paid * task['steps']:,}")
+
+
+def test_overhead() -> None:
+    found = json.loads((DOCS / "results" / "overhead.json").read_text(encoding="utf-8"))["overhead"]
+    table = rows("overhead", "results/overhead.json")
+    assert [row[0] for row in table] == list(found)
+    for name, *numbers in table:
+        row = found[name]
+        times = [f"{row[key]:,.0f}" for key in ("step_us", "decision_us", "note_us")]
+        assert numbers == [*times, f"{row['share']:.2%}", f"{row['share_long']:.2%}"]
