@@ -10,11 +10,35 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-# Optimizers of torch and of the usual libraries that shrink weights by lr·λ without saying so in their
-# groups.
-_DECOUPLED = frozenset({"adamw", "nadamw", "adafactor", "muon", "lion", "adamp", "sgdw", "lamb"})
+# Optimizers of torch, timm and other libraries that shrink weights by lr·λ without saying so in their groups.
+_DECOUPLED = frozenset(
+    {
+        "adamw",
+        "nadamw",
+        "adafactor",
+        "adafactorbigvision",
+        "muon",
+        "lion",
+        "adamp",
+        "adan",
+        "laprop",
+        "mars",
+        "sgdw",
+    }
+    | {"lamb"}
+)
+# What those call it that do say it.
+_DECOUPLED_KEYS = ("decoupled_decay", "decoupled", "weight_decouple")
 
 DecayState = list[list[float]]
+
+
+def unwrapped(optimizer: Optimizer) -> Optimizer:
+    """The optimizer itself, of a wrapper such as that of ``accelerate``, which looks like one but has no hooks."""
+    inner = getattr(optimizer, "optimizer", None)
+    while isinstance(inner, Optimizer):
+        optimizer, inner = inner, getattr(inner, "optimizer", None)
+    return optimizer
 
 
 def group_meaning(optimizer: Optimizer, group: dict[str, Any]) -> str:
@@ -29,10 +53,12 @@ def group_meaning(optimizer: Optimizer, group: dict[str, Any]) -> str:
         group), else "coupled" (λ·w is added to the gradient: SGD, Adam).
     """
     named = group.get("decoupled_weight_decay")
-    if named is not None:
-        return "decoupled" if named else "coupled"
-    name = type(optimizer).__name__.lower()
-    return "decoupled" if name in _DECOUPLED or "adamw" in name else "coupled"
+    if named is None:
+        name = type(optimizer).__name__.lower()
+        named = (
+            name in _DECOUPLED or "adamw" in name or any(group.get(key) is True for key in _DECOUPLED_KEYS)
+        )
+    return "decoupled" if named else "coupled"
 
 
 class DecayGroups:
@@ -48,11 +74,12 @@ class DecayGroups:
         optimizers: one or several.
 
     Raises:
-        ValueError: no group has decay, or a decay is negative or not finite.
+        ValueError: no group has decay, a decay is negative or not finite, or the optimizer knows no decay.
     """
 
     def __init__(self, optimizers: Optimizer | Sequence[Optimizer]) -> None:
-        self.optimizers = [optimizers] if isinstance(optimizers, Optimizer) else list(optimizers)
+        given = [optimizers] if isinstance(optimizers, Optimizer) else list(optimizers)
+        self.optimizers = [unwrapped(optimizer) for optimizer in given]
         self._mults: DecayState = [
             [] for _ in self.optimizers
         ]  # by position: loading a checkpoint replaces groups
@@ -61,6 +88,15 @@ class DecayGroups:
         decays = [float(group.get("weight_decay", 0.0)) for group in groups]
         if any(not 0.0 <= decay < float("inf") for decay in decays):
             raise ValueError(f"weight_decay of every group must be finite and 0 or more, got {decays}")
+        for optimizer in self.optimizers:
+            # torch takes any key in a group without a word.
+            if "weight_decay" not in optimizer.defaults and any(
+                float(group.get("weight_decay", 0.0)) or float(group.get("wd_mult", 0.0))
+                for group in optimizer.param_groups
+            ):
+                raise ValueError(
+                    f"{type(optimizer).__name__} has no weight_decay: what is written there would be ignored"
+                )
         self._largest = max((d for d in decays if d > 0), default=1.0)
         self._where: list[tuple[Optimizer, int, float, float]] = []
         self._take_in_new_groups()
@@ -79,6 +115,12 @@ class DecayGroups:
                 mult = float(group.get("wd_mult", float(group.get("weight_decay", 0.0)) / self._largest))
                 if mult != 0:
                     group["wd_mult"] = mult
+                decay = group.get("weight_decay")
+                if isinstance(decay, Tensor):
+                    # The default of an optimizer is one tensor for all groups; each needs its own to be filled.
+                    others = [g for g in optimizer.param_groups if g is not group]
+                    if any(g.get("weight_decay") is decay for g in others):
+                        group["weight_decay"] = decay.clone()
                 mults.append(mult)
                 rates.append(float(group.get("initial_lr", group.get("lr", 1.0))))
         self._find()

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from torch.optim import Optimizer
 
+from lambda_rl.counting import StepCounter
 from lambda_rl.files import atomic_write
 from lambda_rl.groups import DecayGroups
 from lambda_rl.signals import Number, numbers, one_number
@@ -65,17 +66,9 @@ class Schedule:
         self.history: list[Row] = []
         self.groups = None if optimizer is None else DecayGroups(optimizer)
         self._value = math.nan
-        self._steps_done = 0
         self._config: dict[str, Any] = {}  # what a state must agree on to be loaded; subclasses fill it
         self._warned: set[str] = set()
-        self._hook = None
-        if self.groups is not None:
-            # Counts optimizer steps, not calls or minibatches, so gradient accumulation and steps that a
-            # GradScaler skips are right.
-            self._hook = self.groups.optimizers[0].register_step_post_hook(self._count)
-
-    def _count(self, *_: Any) -> None:
-        self._steps_done += 1
+        self._counter = None if self.groups is None else StepCounter(self.groups.optimizers[0])
 
     @property
     def value(self) -> float:
@@ -142,8 +135,8 @@ class Schedule:
                 share = float(progress)
             elif step is not None and self.total_steps is not None:
                 share = float(step) / self.total_steps
-            elif step is None and self.groups is not None and self.total_steps is not None:
-                share = self._steps_done / self.total_steps
+            elif step is None and self._counter is not None and self.total_steps is not None:
+                share = self._counter.steps / self.total_steps
             elif not self.needs_progress:
                 return None
             else:
@@ -189,7 +182,7 @@ class Schedule:
             "schedule": type(self).__name__,
             "config": dict(self._config),
             "value": self._value,
-            "steps_done": self._steps_done,
+            "steps_done": 0 if self._counter is None else self._counter.steps,
             "history": [dict(row) for row in self.history],
             "groups": None if self.groups is None else self.groups.state_dict(),
         }
@@ -214,7 +207,8 @@ class Schedule:
             raise ValueError(f"state is of a {type(self).__name__} with other arguments ({listing})")
         if self.groups is not None and state["groups"] is not None:
             self.groups.load_state_dict(state["groups"])
-        self._steps_done = int(state["steps_done"])
+        if self._counter is not None:
+            self._counter.steps = int(state["steps_done"])
         self.history = [dict(row) for row in state["history"]]
         self._value = float(state["value"])
         if self.groups is not None:

@@ -11,6 +11,8 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lambda_rl.counting import StepCounter
+from lambda_rl.groups import unwrapped
 from lambda_rl.learned import LearnedSchedule
 from lambda_rl.parse import parse_schedule
 from lambda_rl.schedule import Schedule
@@ -67,7 +69,6 @@ class Attached:
     Attributes:
         names: as given.
         schedule: None before training.
-        steps: optimizer steps done, counted on the first optimizer.
 
     Raises:
         ValueError: a text that is not a schedule, ``every`` or ``total_steps`` below 1.
@@ -99,14 +100,14 @@ class Attached:
         self._total_steps = total_steps
         self.every = every
         self.schedule: Schedule | None = None
-        self.steps = 0
         self.total_steps = 0
         self._decided_at = 0
         self._sums: dict[str, Any] = {}
         self._counts: dict[str, float] = {}
         self._last: dict[str, Any] = {}
         self._saved: dict[str, Any] | None = None
-        self._hook: Any = None
+        self._counter: StepCounter | None = None
+        self._steps = 0  # when nothing counts
 
     def start(
         self,
@@ -145,29 +146,33 @@ class Attached:
         if not isinstance(made, Schedule):
             raise TypeError(f"schedule= made a {type(made).__name__}, not a lambda_rl.Schedule")
         self.schedule = made
-        self.steps = self._decided_at = steps
+        self._decided_at = steps
         self._sums, self._counts, self._last = {}, {}, {}
         saved, self._saved = self._saved, None
         if saved is not None:
             made.load_state_dict(saved["schedule"])
-            self.steps, self._decided_at = int(saved["steps"]), int(saved["decided_at"])
+            steps, self._decided_at = int(saved["steps"]), int(saved["decided_at"])
             self._sums, self._counts = dict(saved["sums"]), dict(saved["counts"])
             self._last = dict(saved["last"])
-        self._hook = optimizers[0].register_step_post_hook(self._count)
+        self._counter = StepCounter(unwrapped(optimizers[0]))
+        self._counter.steps = steps
 
-    def _count(self, *_: Any) -> None:
-        self.steps += 1
+    @property
+    def steps(self) -> int:
+        """Optimizer steps done, counted on the first optimizer."""
+        return self._steps if self._counter is None else self._counter.steps
 
     def stop(self) -> None:
         """Stops counting steps; the schedule stays, to be read."""
-        if self._hook is not None:
-            self._hook.remove()
-            self._hook = None
+        if self._counter is not None:
+            self._steps = self._counter.steps
+            self._counter.remove()
+            self._counter = None
 
     @property
     def running(self) -> bool:
         """Whether training has begun and not ended."""
-        return self._hook is not None
+        return self._counter is not None
 
     @property
     def value(self) -> float:
