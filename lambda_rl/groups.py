@@ -85,6 +85,12 @@ class DecayGroups:
         ]  # by position: loading a checkpoint replaces groups
         self._start_lr: DecayState = [[] for _ in self.optimizers]
         groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
+        for group in groups:
+            decay = group.get("weight_decay")
+            if isinstance(decay, Tensor) and (not decay.is_floating_point() or decay.requires_grad):
+                raise ValueError(
+                    "weight_decay as a tensor, to be filled with λ, must be floating point and not require grad"
+                )
         decays = [float(group.get("weight_decay", 0.0)) for group in groups]
         if any(not 0.0 <= decay < float("inf") for decay in decays):
             raise ValueError(f"weight_decay of every group must be finite and 0 or more, got {decays}")

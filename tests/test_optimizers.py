@@ -284,3 +284,11 @@ def test_a_learned_schedule_on_a_bfloat16_network() -> None:
     assert len({row["lam"] for row in schedule.history}) > 5
     assert optimizer.param_groups[0]["weight_decay"] == schedule.value
     assert all(bool(p.isfinite().all()) for p in model.parameters())
+
+
+def test_a_tensor_that_cannot_be_filled_is_refused() -> None:
+    weight = nn.Parameter(torch.ones(2, 2))
+    for decay in (torch.tensor(1), torch.tensor(0.1, requires_grad=True)):
+        optimizer = torch.optim.SGD([{"params": [weight], "weight_decay": decay}], lr=LR)
+        with pytest.raises(ValueError, match="must be floating point and not require grad"):
+            Constant(0.5, optimizer)
