@@ -97,10 +97,15 @@ class Network:
     def _buffers(self) -> dict[str, ParamSpec]:
         return {}
 
-    def init(self, generator: torch.Generator, dtype: torch.dtype) -> tuple[Params, Params]:
+    def init(self, generator: torch.Generator, dtype: torch.dtype, std: float = 0.0) -> tuple[Params, Params]:
         """Parameters and buffers of one network, without the leading N, on the CPU.
 
         The numbers come from the generator alone, in float32, so that they are the same for every dtype and device.
+
+        Args:
+            generator: draws them.
+            dtype: of the parameters.
+            std: weights are normal with this deviation and biases 0; 0: both uniform in ±bound.
         """
         made = []
         for specs in (self.specs, self.buffer_specs):
@@ -108,6 +113,10 @@ class Network:
             for name, spec in specs.items():
                 if spec.fill is not None:
                     values[name] = torch.full(spec.shape, spec.fill, dtype=dtype)
+                elif std and spec.penalised:
+                    values[name] = (std * torch.randn(spec.shape, generator=generator)).to(dtype)
+                elif std:
+                    values[name] = torch.zeros(spec.shape, dtype=dtype)
                 else:
                     uniform = torch.rand(spec.shape, generator=generator)
                     values[name] = ((2 * uniform - 1) * spec.bound).to(dtype)

@@ -32,17 +32,25 @@ class ResidentImages:
         device: where they live.
         statistics: per-channel mean and standard deviation ``[3]`` each to normalise with, in pixel values 0…255;
             those of ``data`` itself if none are given (test images take the training images').
+        reference: images that the mean image is taken of; these ones if none are given (test images take the
+            training images').
     """
 
     def __init__(
-        self, data: ImageData, device: torch.device, statistics: tuple[Tensor, Tensor] | None = None
+        self,
+        data: ImageData,
+        device: torch.device,
+        statistics: tuple[Tensor, Tensor] | None = None,
+        reference: ResidentImages | None = None,
     ) -> None:
         self.device = device
         self.num_classes = data.num_classes
         self.labels = data.labels.to(device)
         self._images = {data.images.shape[-1]: data.images.to(device)}
         self.statistics = statistics or self._measure(data.images)
-        self._affine: dict[tuple[int, torch.dtype], tuple[Tensor, Tensor]] = {}
+        self._reference = reference
+        self._mean_images: dict[int, Tensor] = {}
+        self._affine: dict[tuple[int, torch.dtype, str], tuple[Tensor, Tensor]] = {}
 
     @staticmethod
     def _measure(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,24 +83,45 @@ class ResidentImages:
         """uint8 ``[n, 3, resolution, resolution]``; :meth:`prepare` must have made them."""
         return self._images[resolution]
 
-    def normalise(self, raw: Tensor, dtype: torch.dtype) -> Tensor:
-        """uint8 ``[…, 3, H, W]`` to ``dtype`` with mean 0 and deviation 1 per channel."""
-        key = (raw.shape[-1], dtype)
+    def mean_image(self, resolution: int) -> Tensor:
+        """Mean of each pixel over the reference images, float64 ``[3, resolution, resolution]`` on the CPU."""
+        if self._reference is not None:
+            return self._reference.mean_image(resolution)
+        if resolution not in self._mean_images:
+            self.prepare(resolution)
+            images = self._images[resolution]
+            sums = [part.sum(0, dtype=torch.float64).cpu() for part in images.split(4096)]
+            self._mean_images[resolution] = torch.stack(sums).sum(0) / len(images)
+        return self._mean_images[resolution]
+
+    def normalise(self, raw: Tensor, dtype: torch.dtype, pixels: str = "standardised") -> Tensor:
+        """uint8 ``[…, 3, H, W]`` to ``dtype``: as ``Task.pixels`` says, by default mean 0, deviation 1 per channel."""
+        key = (raw.shape[-1], dtype, pixels)
         if key not in self._affine:
-            mean, deviation = (s.view(3, 1, 1).expand(raw.shape[-3:]).reshape(-1) for s in self.statistics)
+            if pixels == "standardised":
+                mean, deviation = (
+                    s.view(3, 1, 1).expand(raw.shape[-3:]).reshape(-1) for s in self.statistics
+                )
+            else:
+                mean = self.mean_image(raw.shape[-1]).reshape(-1)
+                deviation = torch.ones_like(mean)
             scale, shift = (v.to(self.device, dtype) for v in (1 / deviation, -mean / deviation))
             self._affine[key] = scale, shift  # as long as an image: broadcasting over channels is slower
         scale, shift = self._affine[key]
         return raw.to(dtype).flatten(-3).mul_(scale).add_(shift).view_as(raw)
 
-    def batch(self, index: Tensor, resolution: int, dtype: torch.dtype) -> Tensor:
+    def batch(
+        self, index: Tensor, resolution: int, dtype: torch.dtype, pixels: str = "standardised"
+    ) -> Tensor:
         """Normalised images ``[*index.shape, 3, resolution, resolution]``."""
         raw = self._images[resolution].index_select(0, index.flatten())
-        return self.normalise(raw, dtype).unflatten(0, index.shape)
+        return self.normalise(raw, dtype, pixels).unflatten(0, index.shape)
 
-    def evaluation_set(self, index: Tensor, resolution: int, dtype: torch.dtype) -> EvaluationSet:
+    def evaluation_set(
+        self, index: Tensor, resolution: int, dtype: torch.dtype, pixels: str = "standardised"
+    ) -> EvaluationSet:
         """The images of ``index`` (int64 ``[V]``), ready to be evaluated."""
-        return EvaluationSet(self.batch(index, resolution, dtype), self.labels[index])
+        return EvaluationSet(self.batch(index, resolution, dtype, pixels), self.labels[index])
 
 
 def crop_and_flip(raw: Tensor, offset: Tensor, flip: Tensor) -> Tensor:

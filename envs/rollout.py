@@ -22,6 +22,7 @@ from lambda_rl.envs.trainer import Trainer, TrainerConfig, to_log
 from lambda_rl.schedule import Schedule
 
 DecisionHook = Callable[[int, dict[str, float]], None]
+WeightHook = Callable[[int, InnerRun], None]
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,8 @@ def run_schedules(
     config: TrainerConfig | None = None,
     progress: Callable[[int, int], None] | None = None,
     on_decision: DecisionHook | None = None,
+    on_interval: WeightHook | None = None,
+    on_result: Callable[[int, RunResult], None] | None = None,
     keep_runs: bool = False,
 ) -> list[RunResult]:
     """Does all the jobs.
@@ -107,6 +110,9 @@ def run_schedules(
         config: device, precision, threads.
         progress: called with (runs done, runs in all).
         on_decision: called with (index of the job, measurements) after each decision.
+        on_interval: called with (index of the job, its run) at the start and after each interval of a run that is
+            sound; may read the weights (and change them in place, where that is the experiment).
+        on_result: called with (index of the job, its result) as soon as it is there, before ``progress``.
         keep_runs: leaves the trained networks in the results.
 
     Returns:
@@ -118,12 +124,21 @@ def run_schedules(
     if test is not None and test.num_classes != train.num_classes:
         raise ValueError(f"test images have {test.num_classes} classes, training images {train.num_classes}")
     trainer = Trainer(train, fold, config, outer_size=0)
-    resident = None if test is None else ResidentImages(test, trainer.device, trainer.data.statistics)
+    resident = (
+        None
+        if test is None
+        else ResidentImages(test, trainer.device, trainer.data.statistics, reference=trainer.data)
+    )
     results: dict[int, RunResult] = {}
     try:
         for batch in _batches(jobs, trainer):
-            done = _run_batch([jobs[i] for i in batch], trainer, resident, batch, on_decision, keep_runs)
+            done = _run_batch(
+                [jobs[i] for i in batch], trainer, resident, batch, on_decision, on_interval, keep_runs
+            )
             results.update(zip(batch, done, strict=True))
+            if on_result is not None:
+                for index, result in zip(batch, done, strict=True):
+                    on_result(index, result)
             if progress is not None:
                 progress(len(results), len(jobs))
     finally:
@@ -137,6 +152,7 @@ def _run_batch(
     test: ResidentImages | None,
     numbers: list[int],
     on_decision: DecisionHook | None,
+    on_interval: WeightHook | None,
     keep_runs: bool,
 ) -> list[RunResult]:
     runs, schedules = [], []
@@ -154,6 +170,8 @@ def _run_batch(
         )
         runs.append(run)
         schedules.append(made)
+        if on_interval is not None:
+            on_interval(numbers[len(runs) - 1], run)
     history: list[dict[str, list[float]]] = [{key: [] for key in HISTORY_KEYS} for _ in jobs]
     final = np.full((len(jobs), 4), np.nan)  # val accuracy, val loss, outer accuracy, outer loss
     active = list(range(len(jobs)))
@@ -170,6 +188,8 @@ def _run_batch(
             if on_decision is not None:
                 on_decision(numbers[i], {key: values[-1] for key, values in history[i].items()})
             diverged[i] = not measured.finite[n] or bool(np.isinf(measured.outer_loss[n]))
+            if on_interval is not None and not diverged[i]:
+                on_interval(numbers[i], runs[i])
             if diverged[i] or runs[i].finished:
                 final[i] = (
                     measured.val_accuracy[n], measured.val_loss[n], measured.outer_accuracy[n], measured.outer_loss[n]

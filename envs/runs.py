@@ -117,6 +117,9 @@ def learning_rates(task: Task) -> Tensor:
         factor = 0.5 * (1 + torch.cos(math.pi * share))
     elif task.lr_schedule == "exponential":
         factor = 0.01**share
+    elif task.lr_schedule == "step":
+        every = task.lr_decay_every or max(task.train_size // task.batch_size, 1)
+        factor = task.lr_decay ** (torch.arange(task.steps + 1) // every).double()
     else:
         factor = torch.ones_like(share)
     return task.learning_rate * factor
@@ -201,7 +204,7 @@ def start_run(
     stream = stream.view(task.steps, task.batch_size)
 
     network = make_network(task.network, task.width, task.resolution, data.num_classes)
-    params, buffers = network.init(weights, dtype)
+    params, buffers = network.init(weights, dtype, task.init_std)
     params = {name: value.to(data.device) for name, value in params.items()}
     return InnerRun(
         task=task,
@@ -217,8 +220,8 @@ def start_run(
         labels=labels[stream].to(data.device),
         learning_rates=learning_rates(task),
         val_index=val_index,
-        val=data.evaluation_set(val_index, task.resolution, compute),
+        val=data.evaluation_set(val_index, task.resolution, compute, task.pixels),
         outer_index=outer_index,
-        outer=data.evaluation_set(outer_index, task.resolution, compute),
+        outer=data.evaluation_set(outer_index, task.resolution, compute, task.pixels),
         augmentation=augmentation,
     )

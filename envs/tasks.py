@@ -10,10 +10,11 @@ from typing import Any
 
 NETWORKS = ("mlp", "cnn3", "resnet9")
 OPTIMIZERS = ("sgd", "adamw")
-LR_SCHEDULES = ("constant", "cosine", "exponential")
+LR_SCHEDULES = ("constant", "cosine", "exponential", "step")
 TASK_PENALTIES = ("l2", "l1", "l0.5")
 DECAYS = ("coupled", "decoupled")
 RESOLUTIONS = (16, 32)
+PIXELS = ("standardised", "mean-subtracted")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Task:
             labels stay clean.
         optimizer: ``sgd`` (with momentum) or ``adamw``.
         learning_rate: at the start.
-        lr_schedule: ``constant``, ``cosine`` (to 0 at the end) or ``exponential`` (to 1/100 at the end).
+        lr_schedule: ``constant``, ``cosine`` (to 0 at the end), ``exponential`` (to 1/100 at the end) or ``step``
+            (times ``lr_decay`` after every ``lr_decay_every`` steps).
         momentum: of SGD; β₁ of AdamW.
         batch_size: examples in a minibatch.
         steps: optimizer steps in the run.
@@ -39,6 +41,11 @@ class Task:
         decay: ``coupled`` adds λ·R'(w) to the gradient; ``decoupled`` shrinks weights by lr·λ (L2 only).
         initial_lam: the start λ of schedules that are given none, the learned policy among them.
         augment: random crops and horizontal flips.
+        pixels: ``standardised`` (mean 0 and deviation 1 per channel) or ``mean-subtracted`` (0…255 minus the mean
+            training image).
+        init_std: initial weights are normal with this deviation and biases 0; 0: both uniform in ±1/√fan-in.
+        lr_decay: factor of ``lr_schedule=step``.
+        lr_decay_every: steps between two of its decays; 0: an epoch (``train_size`` // ``batch_size``, at least 1).
         seed: of all that is random in the run: subset, label noise, initial weights, minibatches, augmentation.
 
     Raises:
@@ -62,6 +69,10 @@ class Task:
     decay: str = "coupled"
     initial_lam: float = 0.01
     augment: bool = False
+    pixels: str = "standardised"
+    init_std: float = 0.0
+    lr_decay: float = 0.95
+    lr_decay_every: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -72,15 +83,19 @@ class Task:
         self._one_of("lr_schedule", LR_SCHEDULES)
         self._one_of("penalty", TASK_PENALTIES)
         self._one_of("decay", DECAYS)
+        self._one_of("pixels", PIXELS)
         for name in ("width", "resolution", "train_size", "val_size", "batch_size", "steps", "decisions"):
             self._integer(name, least=1)
-        self._integer("seed", least=0)
+        for name in ("seed", "lr_decay_every"):
+            self._integer(name, least=0)
         if self.decisions > self.steps:
             raise ValueError(f"task: decisions={self.decisions} must be at most steps={self.steps}")
         self._number("label_noise", 0.0, 0.95)
         self._number("learning_rate", 1e-8, 1e4)
         self._number("momentum", 0.0, 0.9999)
         self._number("initial_lam", 1e-12, 1e6)
+        self._number("init_std", 0.0, 10.0)
+        self._number("lr_decay", 1e-6, 1.0)
         if not isinstance(self.augment, bool):
             raise ValueError(f"task: augment must be true or false, got {self.augment!r}")
         if self.decay == "decoupled" and self.penalty != "l2":
@@ -116,7 +131,7 @@ class Task:
         """Runs whose keys agree have the same shapes and update rule, so that they can be trained as one network."""
         return (
             self.network, self.width, self.resolution, self.batch_size, self.optimizer, self.penalty, self.decay,
-            self.augment,
+            self.augment, self.pixels,
         )  # fmt: skip
 
     def boundary(self, decision: int) -> int:

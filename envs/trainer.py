@@ -99,7 +99,7 @@ class Trainer:
         self.data = ResidentImages(data, self.device)
         self.outer_size = min(outer_size, len(self.split.outer_val))
         self._outer_all = self.split.outer_val.to(self.device)
-        self._whole: dict[tuple[int, int, torch.dtype], EvaluationSet] = {}
+        self._whole: dict[tuple[int, int, torch.dtype, str], EvaluationSet] = {}
         threads = self.config.threads if self.device.type == "cpu" else 1
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._threads = threads
@@ -117,16 +117,16 @@ class Trainer:
         convolutional = ARCHITECTURES[task.network].convolutional
         dtype, compute = resolve_precision(self.config.precision, self.device, convolutional)
         self.data.prepare(task.resolution)
-        self._evaluation_set(self.data, self._outer_all, task.resolution, compute)
+        self._evaluation_set(self.data, self._outer_all, task, compute)
         return start_run(task, self.data, self.split, self.fold, dtype, compute, self.outer_size)
 
     def _evaluation_set(
-        self, data: ResidentImages, index: Tensor, resolution: int, compute: torch.dtype
+        self, data: ResidentImages, index: Tensor, task: Task, compute: torch.dtype
     ) -> EvaluationSet:
         """A set that all runs share, made once; :meth:`start` and :meth:`test` make it before threads ask for it."""
-        key = (id(data), resolution, compute)
+        key = (id(data), task.resolution, compute, task.pixels)
         if key not in self._whole:
-            self._whole[key] = data.evaluation_set(index, resolution, compute)
+            self._whole[key] = data.evaluation_set(index, task.resolution, compute, task.pixels)
         return self._whole[key]
 
     @torch.no_grad()
@@ -157,14 +157,12 @@ class Trainer:
         def work(index: npt.NDArray[np.int64]) -> Tensor:
             chunk = [runs[i] for i in index]
             params, buffers = _stack([run.params for run in chunk]), _stack([run.buffers for run in chunk])
-            whole = self._evaluation_set(
-                test, everything, chunk[0].task.resolution, self._dtypes(chunk[0])[1]
-            )
+            whole = self._evaluation_set(test, everything, chunk[0].task, self._dtypes(chunk[0])[1])
             return torch.stack(self._evaluate(chunk, params, buffers, [whole] * len(chunk)), 1)
 
         for run in runs:
             test.prepare(run.task.resolution)
-            self._evaluation_set(test, everything, run.task.resolution, self._dtypes(run)[1])
+            self._evaluation_set(test, everything, run.task, self._dtypes(run)[1])
         chunks = self._chunks(runs)
         for index, measured in zip(chunks, self._each(work, chunks), strict=True):
             table[index] = measured.double().cpu().numpy()
@@ -256,7 +254,7 @@ class Trainer:
             raw = images.index_select(0, order[t].flatten())
             if crops is not None:
                 raw = crop_and_flip(raw, crops[0][t].flatten(0, 1), crops[1][t].flatten())
-            x = self.data.normalise(raw, compute).unflatten(0, (count, -1))
+            x = self.data.normalise(raw, compute, task.pixels).unflatten(0, (count, -1))
             leaves = [params[name].detach().requires_grad_() for name in names]
             cast = network.cast(dict(zip(names, leaves, strict=True)), compute)
             logits = network.forward(cast, buffers, x, training=True).to(dtype)
@@ -291,9 +289,7 @@ class Trainer:
         if not self.outer_size and not any(run.finished for run in runs):
             nothing = torch.full((len(runs),), torch.nan, device=self.device)
             return nothing, nothing
-        whole = self._evaluation_set(
-            self.data, self._outer_all, runs[0].task.resolution, self._dtypes(runs[0])[1]
-        )
+        whole = self._evaluation_set(self.data, self._outer_all, runs[0].task, self._dtypes(runs[0])[1])
         sets = [whole if run.finished else run.outer for run in runs]
         return self._evaluate(runs, params, buffers, sets)
 

@@ -16,6 +16,7 @@ from lambda_rl.envs.tasks import Task
 FIELDS = (
     "network", "width", "resolution", "train_size", "val_size", "label_noise", "optimizer", "learning_rate",
     "lr_schedule", "momentum", "batch_size", "steps", "decisions", "penalty", "decay", "initial_lam", "augment",
+    "pixels", "init_std", "lr_decay", "lr_decay_every",
 )  # fmt: skip
 
 
@@ -39,7 +40,7 @@ def test_defaults_are_a_task() -> None:
         ("resolution", 28, "one of 16, 32; got 28"),
         ("resolution", 16.0, "whole number"),
         ("optimizer", "rmsprop", "one of sgd, adamw"),
-        ("lr_schedule", "linear", "one of constant, cosine, exponential"),
+        ("lr_schedule", "linear", "one of constant, cosine, exponential, step"),
         ("penalty", "l3", r"one of l2, l1, l0\.5"),
         ("decay", "both", "one of coupled, decoupled"),
         ("width", 0, "whole number of at least 1, got 0"),
@@ -64,6 +65,13 @@ def test_defaults_are_a_task() -> None:
         ("initial_lam", "nan", "finite number"),
         ("augment", "yes", "true or false, got 'yes'"),
         ("augment", 1, "true or false"),
+        ("pixels", "raw", "one of standardised, mean-subtracted; got 'raw'"),
+        ("init_std", -0.1, "between 0 and 10"),
+        ("init_std", "small", "number, got 'small'"),
+        ("lr_decay", 0.0, "between 1e-06 and 1"),
+        ("lr_decay", 1.1, "between 1e-06 and 1"),
+        ("lr_decay_every", -1, "whole number of at least 0"),
+        ("lr_decay_every", 2.5, "whole number of at least 0"),
     ],
 )
 def test_errors_name_the_field_and_what_is_allowed(field: str, value: Any, allowed: str) -> None:
@@ -117,8 +125,10 @@ def test_what_is_fused_is_alike_in_all_that_is_not_a_number_per_run() -> None:
     base = Task()
     change: dict[str, Any]
     for change in ({"learning_rate": 0.1}, {"momentum": 0.5}, {"train_size": 10}, {"val_size": 5}, {"seed": 3},
-                   {"label_noise": 0.3}, {"lr_schedule": "constant"}, {"initial_lam": 1.0}):  # fmt: skip
+                   {"label_noise": 0.3}, {"lr_schedule": "constant"}, {"initial_lam": 1.0}, {"init_std": 1e-4},
+                   {"lr_decay": 0.5}, {"lr_decay_every": 7}):  # fmt: skip
         assert dataclasses.replace(base, **change).group_key == base.group_key, change
     for change in ({"network": "cnn3"}, {"width": 3}, {"resolution": 32}, {"batch_size": 3}, {"optimizer": "adamw"},
-                   {"penalty": "l1"}, {"decay": "decoupled"}, {"augment": True}):  # fmt: skip
+                   {"penalty": "l1"}, {"decay": "decoupled"}, {"augment": True},
+                   {"pixels": "mean-subtracted"}):  # fmt: skip
         assert dataclasses.replace(base, **change).group_key != base.group_key, change
