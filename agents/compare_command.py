@@ -56,6 +56,7 @@ class CompareConfig:
         device: auto, cpu, cuda or cuda:N.
         precision: auto, fp32, bf16 or fp64.
         threads: CPU threads; 0: one per core.
+        compile: compile the training step: pays off after minutes.
         constants: the grid of constants.
         schedule: a further schedule to compare, such as constant:0.0005 or replay:FILE.csv; may be given several times.
         families: hand-designed schedules that take part; give none of them to leave them out.
@@ -79,6 +80,7 @@ class CompareConfig:
     device: str = "cpu"
     precision: str = "auto"
     threads: int = 0
+    compile: bool = False
     constants: tuple[float, ...] = CONSTANT_GRID
     schedule: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     families: tuple[str, ...] = tuple(UNTUNED)
@@ -110,7 +112,10 @@ class CompareConfig:
     def trainer(self) -> TrainerConfig:
         """How the inner runs are computed."""
         return TrainerConfig(
-            str(resolve_device(self.device)), self.precision, self.threads or available_cores()
+            str(resolve_device(self.device)),
+            self.precision,
+            self.threads or available_cores(),
+            compile=self.compile,
         )
 
 

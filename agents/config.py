@@ -127,6 +127,7 @@ class TrainConfig:
         device: of inner training: auto, cpu, cuda or cuda:N. The agent itself always runs on the CPU.
         precision: of inner training: auto, fp32, bf16 or fp64.
         threads: CPU threads of inner training; 0: one per core.
+        compile: compile the training step (see :class:`~lambda_rl.envs.trainer.TrainerConfig`): pays off after minutes.
         wandb: Weights & Biases; online becomes offline where no key is set.
         eval_every: rollouts between two validations; 0: never, and the last policy is kept.
         eval_seeds: seeds per validation task.
@@ -148,6 +149,7 @@ class TrainConfig:
     device: str = "cpu"
     precision: str = "auto"
     threads: int = 0
+    compile: bool = False
     wandb: Literal["online", "offline", "disabled"] = "online"
     eval_every: int = 5
     eval_seeds: int = 1

@@ -163,6 +163,7 @@ def _build(config: TrainConfig, suite: Suite, data: ImageData) -> Learner:
         device=config.device,
         precision=config.precision,
         threads=config.threads,
+        compile=config.compile,
     )
     monitor = VecMonitor(SB3VecEnv(env))  # inside the normaliser, so that it sums up true rewards
     normalize = VecNormalize(

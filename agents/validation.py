@@ -53,7 +53,7 @@ class Validator:
         if not suite.tasks:
             raise ValueError(f"validation suite {suite.name} must be a list of tasks, not a distribution")
         self.data, self.reward = data, config.reward
-        self.trainer = TrainerConfig(config.device, config.precision, config.threads)
+        self.trainer = TrainerConfig(config.device, config.precision, config.threads, compile=config.compile)
         self.labels: list[str] = []
         self.tasks = []
         for name, task in zip(suite.task_names, suite.tasks, strict=True):

@@ -94,34 +94,37 @@ class ResidentImages:
             self._mean_images[resolution] = torch.stack(sums).sum(0) / len(images)
         return self._mean_images[resolution]
 
-    def normalise(self, raw: Tensor, dtype: torch.dtype, pixels: str = "standardised") -> Tensor:
-        """uint8 ``[…, 3, H, W]`` to ``dtype``: as ``Task.pixels`` says, by default mean 0, deviation 1 per channel."""
-        key = (raw.shape[-1], dtype, pixels)
+    def affine(self, resolution: int, dtype: torch.dtype, pixels: str) -> tuple[Tensor, Tensor]:
+        """Scale and shift ``[3·R·R]`` that bring images to what ``Task.pixels`` says."""
+        key = (resolution, dtype, pixels)
         if key not in self._affine:
             if pixels == "standardised":
-                mean, deviation = (
-                    s.view(3, 1, 1).expand(raw.shape[-3:]).reshape(-1) for s in self.statistics
-                )
+                shape = (3, resolution, resolution)
+                mean, deviation = (s.view(3, 1, 1).expand(shape).reshape(-1) for s in self.statistics)
             else:
-                mean = self.mean_image(raw.shape[-1]).reshape(-1)
+                mean = self.mean_image(resolution).reshape(-1)
                 deviation = torch.ones_like(mean)
             scale, shift = (v.to(self.device, dtype) for v in (1 / deviation, -mean / deviation))
             self._affine[key] = scale, shift  # as long as an image: broadcasting over channels is slower
-        scale, shift = self._affine[key]
-        return raw.to(dtype).flatten(-3).mul_(scale).add_(shift).view_as(raw)
+        return self._affine[key]
 
     def batch(
         self, index: Tensor, resolution: int, dtype: torch.dtype, pixels: str = "standardised"
     ) -> Tensor:
         """Normalised images ``[*index.shape, 3, resolution, resolution]``."""
         raw = self._images[resolution].index_select(0, index.flatten())
-        return self.normalise(raw, dtype, pixels).unflatten(0, index.shape)
+        return normalised(raw, *self.affine(resolution, dtype, pixels)).unflatten(0, index.shape)
 
     def evaluation_set(
         self, index: Tensor, resolution: int, dtype: torch.dtype, pixels: str = "standardised"
     ) -> EvaluationSet:
         """The images of ``index`` (int64 ``[V]``), ready to be evaluated."""
         return EvaluationSet(self.batch(index, resolution, dtype, pixels), self.labels[index])
+
+
+def normalised(raw: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """uint8 ``[…, 3, H, W]`` to ``raw · scale + shift`` in their format, both ``[3·H·W]``."""
+    return raw.to(scale.dtype).flatten(-3).mul_(scale).add_(shift).view_as(raw)
 
 
 def crop_and_flip(raw: Tensor, offset: Tensor, flip: Tensor) -> Tensor:

@@ -6,8 +6,10 @@ This is the only training loop of the project. The single environment, the vecto
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +21,10 @@ from torch import Tensor
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.device import resolve_device, resolve_precision
 from lambda_rl.envs.networks import ARCHITECTURES, Params
-from lambda_rl.envs.optim import update
-from lambda_rl.envs.resident import EvaluationSet, ResidentImages, crop_and_flip
+from lambda_rl.envs.resident import EvaluationSet, ResidentImages
 from lambda_rl.envs.runs import InnerRun, start_run
 from lambda_rl.envs.split import Fold, split_data
+from lambda_rl.envs.step import COMPILED_SIZES, StepSpec, compiled_step, training_step
 from lambda_rl.envs.tasks import Task
 from lambda_rl.penalties import penalty_terms
 
@@ -41,14 +43,18 @@ class TrainerConfig:
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp64`` (see :func:`resolve_precision`).
         threads: chunks of networks that are trained at the same time on a CPU. With more than 1, call
             ``torch.set_num_threads(1)`` first, or the threads of the products get in each other's way.
-        chunk: networks fused at once; 0 chooses: on a GPU all, on a CPU at most 16 MLPs or 1 convolutional network
-            (fused convolutions are slower there).
+        chunk: networks fused at once; 0 chooses: on a GPU all, on a CPU at most 16 MLPs (32 compiled) or 1
+            convolutional network (fused convolutions are slower there).
+        compile: compile the training step of MLPs, and on a GPU of all networks, with ``torch.compile``: several times
+            faster after 10 to 20 seconds at the first use, the same up to rounding. Needs a C++ compiler on a CPU;
+            without one a warning is given and nothing is compiled.
     """
 
     device: str = "cpu"
     precision: str = "auto"
     threads: int = 1
     chunk: int = 0
+    compile: bool = False
 
     def __post_init__(self) -> None:
         """Checks the numbers."""
@@ -164,7 +170,7 @@ class Trainer:
             test.prepare(run.task.resolution)
             self._evaluation_set(test, everything, run.task, self._dtypes(run)[1])
         chunks = self._chunks(runs)
-        for index, measured in zip(chunks, self._each(work, chunks), strict=True):
+        for index, measured in zip(chunks, self._each(work, chunks, runs), strict=True):
             table[index] = measured.double().cpu().numpy()
         return table[:, 0], table[:, 1]
 
@@ -175,9 +181,21 @@ class Trainer:
             groups.setdefault((*run.task.group_key, run.interval), []).append(i)
         chunks = []
         for group in groups.values():
-            size = self.config.chunk or self._chunk_size(runs[group[0]], len(group))
-            chunks += [np.array(group[at : at + size]) for at in range(0, len(group), size)]
+            for size in self._chunk_sizes(runs[group[0]], len(group)):
+                chunks.append(np.array(group[:size]))
+                group = group[size:]
         return chunks
+
+    def _chunk_sizes(self, run: InnerRun, count: int) -> list[int]:
+        """Sizes of the chunks that ``count`` runs alike are trained in."""
+        if self.config.chunk == 0 and self.device.type == "cpu" and self._compiles(run):
+            sizes: list[int] = []
+            for size in COMPILED_SIZES:  # few sizes, each of them compiled once; what is left is not compiled
+                sizes += [size] * ((count - sum(sizes)) // size)
+            rest = count - sum(sizes)
+            return [*sizes, rest] if rest else sizes
+        size = self.config.chunk or self._chunk_size(run, count)
+        return [min(size, count - at) for at in range(0, count, size)]
 
     def _chunk_size(self, run: InnerRun, count: int) -> int:
         if self.device.type != "cpu":
@@ -187,14 +205,25 @@ class Trainer:
         return min(16, -(-count // self._threads))
 
     def _each(
-        self, work: Callable[[npt.NDArray[np.int64]], Tensor], chunks: list[npt.NDArray[np.int64]]
+        self,
+        work: Callable[[npt.NDArray[np.int64]], Tensor],
+        chunks: list[npt.NDArray[np.int64]],
+        runs: Sequence[InnerRun],
     ) -> list[Tensor]:
         """``work`` of every chunk, on the threads if there are any."""
-        return list(self._pool.map(work, chunks) if self._pool is not None else map(work, chunks))
+        if self._pool is None:
+            return list(map(work, chunks))
+        results: dict[int, Tensor] = {}
+        pooled = [i for i, chunk in enumerate(chunks) if not self._compiles(runs[chunk[0]])]
+        results.update(zip(pooled, self._pool.map(work, [chunks[i] for i in pooled]), strict=True))
+        # Compiled code holds Python's lock: torch's threads inside of it serve it better than ours around it.
+        with _torch_threads(self._threads):
+            results.update((i, work(chunk)) for i, chunk in enumerate(chunks) if i not in results)
+        return [results[i] for i in range(len(chunks))]
 
     def _map(self, runs: Sequence[InnerRun], work: Callable[[npt.NDArray[np.int64]], Tensor]) -> Measurements:
         chunks = self._chunks(runs)
-        results = self._each(work, chunks)
+        results = self._each(work, chunks, runs)
         table = np.empty((len(runs), 9))
         if chunks:  # one transfer from the device for all chunks
             table[np.concatenate(chunks)] = torch.cat(results).cpu().numpy()
@@ -228,12 +257,28 @@ class Trainer:
             run.buffers = {name: value[i] for name, value in buffers.items()}
         return torch.stack([*columns, finite.double()], 1)
 
+    def _compiles(self, run: InnerRun) -> bool:
+        """Whether the steps of such runs are compiled: on a CPU convolutions gain nothing by it."""
+        return self.config.compile and (self.device.type != "cpu" or not run.network.convolutional)
+
+    def _step_function(self, runs: list[InnerRun]) -> Callable[..., None]:
+        """The training step of a chunk, compiled or not."""
+        task, network = runs[0].task, runs[0].network
+        spec = StepSpec(
+            (task.network, task.width, task.resolution, network.num_classes), task.optimizer, task.penalty, task.decay,
+            *self._dtypes(runs[0]),
+        )  # fmt: skip
+        whole = self.device.type != "cpu" or len(runs) in COMPILED_SIZES
+        if self._compiles(runs[0]) and whole:
+            return compiled_step(spec)
+        return functools.partial(training_step, spec)
+
     @torch.enable_grad()  # callers often step an environment under torch.no_grad()
     def _train(
         self, runs: list[InnerRun], params: Params, buffers: Params, lam: Tensor
     ) -> tuple[Tensor, Tensor]:
         """One interval of SGD in place; mean loss and accuracy ``[N]`` over its minibatches."""
-        task, network, count = runs[0].task, runs[0].network, len(runs)
+        task, count = runs[0].task, len(runs)
         dtype, compute = self._dtypes(runs[0])
         steps = runs[0].interval
         state = {kind: _stack([run.optimizer[kind] for run in runs]) for kind in runs[0].optimizer}
@@ -243,32 +288,18 @@ class Trainer:
         rates = rates.to(self.device, dtype)
         momentum = torch.tensor([run.task.momentum for run in runs], dtype=dtype, device=self.device)
         done = torch.tensor([run.step for run in runs], dtype=torch.float64, device=self.device)
-        crops = self._augmentation(runs, steps) if task.augment else None
+        crops = self._augmentation(runs, steps) if task.augment else ()
         lam = lam.to(dtype)
-        penalised = frozenset(network.penalised)
         loss_sum = torch.zeros(count, dtype=dtype, device=self.device)
         correct = torch.zeros(count, dtype=dtype, device=self.device)
-        names = list(params)
         images = self.data.images(task.resolution)
+        scale, shift = self.data.affine(task.resolution, compute, task.pixels)
+        step = self._step_function(runs)
         for t in range(steps):
-            raw = images.index_select(0, order[t].flatten())
-            if crops is not None:
-                raw = crop_and_flip(raw, crops[0][t].flatten(0, 1), crops[1][t].flatten())
-            x = self.data.normalise(raw, compute, task.pixels).unflatten(0, (count, -1))
-            leaves = [params[name].detach().requires_grad_() for name in names]
-            cast = network.cast(dict(zip(names, leaves, strict=True)), compute)
-            logits = network.forward(cast, buffers, x, training=True).to(dtype)
-            # Classes first: that is how the logits lie in memory, and softmax over them is several times faster.
-            logits = logits.transpose(1, 2)
-            loss = F.cross_entropy(logits, labels[t], reduction="none").mean(1)
-            grads = dict(zip(names, torch.autograd.grad(loss.sum(), leaves), strict=True))
-            update(
-                task.optimizer, task.penalty, task.decay, params, grads, state, penalised,
-                lam=lam, learning_rate=rates[t], momentum=momentum, step=done + t,
+            step(
+                params, buffers, state, loss_sum, correct, images, scale, shift, order[t], labels[t], lam, rates[t],
+                momentum, done + t, *(part[t] for part in crops),
             )  # fmt: skip
-            with torch.no_grad():
-                loss_sum += loss
-                correct += (logits.argmax(1) == labels[t]).to(dtype).mean(1)
         for i, run in enumerate(runs):
             run.optimizer = {
                 kind: {name: value[i] for name, value in tensors.items()} for kind, tensors in state.items()
@@ -302,16 +333,23 @@ class Trainer:
         params = network.cast(params, self._dtypes(runs[0])[1])
         loss = torch.full((len(runs),), torch.nan, device=self.device)
         accuracy = loss.clone()
-        for members, inputs, labels in self._together(sets):
+
+        def evaluate(part: tuple[slice | list[int], Tensor, Tensor]) -> None:
+            members, inputs, labels = part
             some = {name: value[members] for name, value in params.items()}
             stats = {name: value[members] for name, value in buffers.items()}
             total, right = torch.zeros_like(loss[members]), torch.zeros_like(loss[members])
             blocks = zip(inputs.split(EVALUATION_BLOCK, 1), labels.split(EVALUATION_BLOCK, 1), strict=True)
-            for x, y in blocks:
-                logits = network.forward(some, stats, x, training=False).float().transpose(1, 2)
-                total += F.cross_entropy(logits, y, reduction="none").sum(1)
-                right += (logits.argmax(1) == y).sum(1)
-            loss[members], accuracy[members] = total / labels.shape[1], right / labels.shape[1]
+            with torch.no_grad():  # in each thread
+                for x, y in blocks:
+                    logits = network.forward(some, stats, x, training=False).float().transpose(1, 2)
+                    total += F.cross_entropy(logits, y, reduction="none").sum(1)
+                    right += (logits.argmax(1) == y).sum(1)
+                loss[members], accuracy[members] = total / labels.shape[1], right / labels.shape[1]
+
+        # A compiled chunk is not on our threads itself, so they are free.
+        free = self._pool is not None and self._compiles(runs[0])
+        list((self._pool.map if self._pool is not None and free else map)(evaluate, self._together(sets)))
         return loss, accuracy
 
     def _together(self, sets: list[EvaluationSet]) -> Iterator[tuple[slice | list[int], Tensor, Tensor]]:
@@ -342,6 +380,17 @@ class Trainer:
                     else sets[members[0]].inputs[None],
                     torch.stack([sets[i].labels for i in members]),
                 )
+
+
+@contextmanager
+def _torch_threads(count: int) -> Iterator[None]:
+    """Torch's own threads, for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _stack(parts: Sequence[Params]) -> Params:

@@ -52,6 +52,7 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
         device: where the runs are trained.
         precision: number format of the inner training.
         threads: chunks of runs trained at once on a CPU.
+        compile: compile the training step, see :class:`~lambda_rl.envs.trainer.TrainerConfig`.
         render_mode: ``rgb_array``: :meth:`render` gives one picture a slot.
     """
 
@@ -71,6 +72,7 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
         device: str = "cpu",
         precision: str = "auto",
         threads: int = 1,
+        compile: bool = False,
         render_mode: str | None = None,
     ) -> None:
         if num_envs < 1:
@@ -81,7 +83,12 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
         self.render_mode = render_mode
         self.suite = suite if isinstance(suite, Suite) else load_suite(suite)
         self._core = make_core(
-            num_envs, self.suite, data, control, reward, TrainerConfig(device, precision, threads)
+            num_envs,
+            self.suite,
+            data,
+            control,
+            reward,
+            TrainerConfig(device, precision, threads, compile=compile),
         )
         self.single_observation_space, self.single_action_space = observation_space(), action_space()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
