@@ -1,4 +1,4 @@
-"""Times inner training against a plain PyTorch loop.
+"""Times our environment against plain loops in processes, vmap, DACBench and the machine's own limits.
 
 python scripts/benchmark.py --json runs/benchmark.json
 """

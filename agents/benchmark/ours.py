@@ -1,0 +1,151 @@
+"""Our vector environment as SB3 drives it: a row of the table, its own cost, and what it recompiles."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch._dynamo.utils
+
+from lambda_rl.agents.benchmark.timing import Row
+from lambda_rl.agents.vec_env import SB3VecEnv
+from lambda_rl.envs.core import RewardConfig
+from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.suites import Suite
+from lambda_rl.envs.tasks import Task
+from lambda_rl.envs.trainer import Trainer, TrainerConfig
+from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
+
+
+def make_env(
+    data: ImageData, task: Task, outer_size: int, slots: int, config: TrainerConfig
+) -> CifarLambdaVectorEnv:
+    """Slots that all run this task, each episode with another seed."""
+    return CifarLambdaVectorEnv(
+        slots,
+        suite=Suite("benchmark", "agent", tasks=(task,)),
+        data=data,
+        reward=RewardConfig(outer_size=outer_size),
+        device=config.device,
+        precision=config.precision,
+        threads=config.threads,
+        compile=config.compile,
+    )
+
+
+def vector_env(data: ImageData, task: Task, outer_size: int, slots: int, config: TrainerConfig) -> Row:
+    """Our environment through SB3's interface; a run of the row is one episode in every slot."""
+    vec_env = SB3VecEnv(make_env(data, task, outer_size, slots, config))
+    vec_env.seed(0)
+    vec_env.reset()
+    action = np.zeros((slots, 1), np.float32)
+
+    def episode() -> int:
+        for _ in range(task.decisions):
+            vec_env.step(action)
+        return slots * task.steps
+
+    return Row(episode, close=vec_env.close)
+
+
+class _Spans:
+    """Times at which something ran, on any thread."""
+
+    def __init__(self) -> None:
+        self._spans: list[tuple[float, float]] = []
+
+    def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any, **options: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return function(*arguments, **options)
+            finally:
+                self._spans.append((start, time.perf_counter()))
+
+        return timed
+
+    def covered(self) -> float:
+        """Seconds in which at least one ran; forgets them."""
+        total, end = 0.0, 0.0
+        for start, stop in sorted(self._spans):
+            total += max(0.0, stop - max(start, end))
+            end = max(end, stop)
+        self._spans = []
+        return total
+
+
+def own_cost(
+    data: ImageData, task: Task, outer_size: int, slots: int, config: TrainerConfig, episodes: int
+) -> dict[str, float]:
+    """The share of a decision that our environment spends outside training and evaluation.
+
+    That is all but ``Trainer._train`` and ``Trainer._evaluate``: the control law, stacking the networks and taking
+    them apart, norms, features, rewards, infos, SB3's adapter, and new runs where an episode ended.
+
+    Returns:
+        Medians over the episodes after the first: ``decision``, the share in decisions that end no episode, and
+        ``episode``, the share in a whole episode with the start of the next one in every slot.
+    """
+    env = make_env(data, task, outer_size, slots, config)
+    trainer: Trainer = env._core.trainer
+    spans = _Spans()
+    for name in ("_train", "_evaluate"):
+        setattr(trainer, name, spans.wrap(getattr(trainer, name)))
+    vec_env = SB3VecEnv(env)
+    vec_env.seed(0)
+    vec_env.reset()
+    action = np.zeros((slots, 1), np.float32)
+    shares = []
+    for _ in range(episodes + 1):
+        times = []
+        spans.covered()
+        for _ in range(task.decisions):
+            start = time.perf_counter()
+            vec_env.step(action)
+            times.append((time.perf_counter() - start, spans.covered()))
+        total, inside = np.array(times).T
+        shares.append((1 - inside[:-1].sum() / total[:-1].sum(), 1 - inside.sum() / total.sum()))
+    vec_env.close()
+    decision, episode = np.median(shares[1:], 0)
+    return {"decision": float(decision), "episode": float(episode)}
+
+
+def recompilations(data: ImageData, *, changes: int = 1000, resets: int = 100) -> dict[str, int]:
+    """How often a compiled environment compiles again while λ changes and slots are reset, after its first step.
+
+    Eight small MLPs, one step a decision. The new tasks differ in size, label noise, learning rate and momentum, as
+    those of a suite do.
+
+    Args:
+        data: images.
+        changes: decisions, each with another λ in every slot.
+        resets: single slots that get a new task meanwhile, besides those whose episode ended.
+    """
+    task = Task(width=4, batch_size=8, steps=changes + 1, decisions=changes + 1, train_size=64, val_size=16)
+    slots = 8
+    env = make_env(data, task, 16, slots, TrainerConfig(precision="fp32", compile=True))
+    rng = np.random.default_rng(0)
+    env.reset(seed=0)
+    env.step(np.zeros((slots, 1), np.float32))  # compiles
+    before = compiled_graphs()
+    every = max(1, changes // resets)
+    done = 0
+    for change in range(changes):
+        if change % every == 0 and done < resets:
+            done += 1
+            drawn = dataclasses.replace(
+                task, train_size=int(rng.integers(32, 96)), label_noise=0.2, momentum=float(rng.uniform(0.5, 0.9)),
+                learning_rate=float(rng.uniform(0.01, 0.1)), seed=int(rng.integers(10**6)),
+            )  # fmt: skip
+            env._core.begin(change % slots, drawn)
+        env.step(rng.uniform(-1, 1, (slots, 1)).astype(np.float32))
+    env.close()
+    return {"changes": changes, "resets": done, "recompilations": compiled_graphs() - before}
+
+
+def compiled_graphs() -> int:
+    """Graphs that ``torch.compile`` has made in this process."""
+    return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])

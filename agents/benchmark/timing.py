@@ -1,0 +1,74 @@
+"""Rows that are timed in turn, over and over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lambda_rl.agents.benchmark.machine import synchronize
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contestant.
+
+    Attributes:
+        run: works for a while; gives the number of network-steps that it did.
+        threads: torch's threads in this process meanwhile.
+        close: called at the end.
+    """
+
+    run: Callable[[], int]
+    threads: int = 1
+    close: Callable[[], object] = lambda: None
+
+
+def time_rows(
+    rows: Mapping[str, Row], repeats: int, device: torch.device, first: str | None = None
+) -> dict[str, dict[str, float]]:
+    """Times the rows in turn.
+
+    Machines drift, so a ratio is taken repeat by repeat, and the median of the ratios is what counts.
+
+    Args:
+        rows: by label.
+        repeats: rounds, after one that warms up.
+        device: to be waited for.
+        first: label of the row that the others are compared with; the first one if none is given.
+
+    Returns:
+        By label: median ``steps_per_second``, ``lowest``, ``highest``, ``ratio`` to ``first``, ``lowest_ratio``,
+        ``highest_ratio``, and ``first_use_seconds``, the warm-up, which compiles where that is asked for.
+    """
+    speed: dict[str, list[float]] = {label: [] for label in rows}
+    warm: dict[str, float] = {}
+    for repeat in range(repeats + 1):
+        for label, row in rows.items():
+            torch.set_num_threads(row.threads)
+            start = time.perf_counter()
+            steps = row.run()
+            synchronize(device)
+            seconds = time.perf_counter() - start
+            if repeat:
+                speed[label].append(steps / seconds)
+            else:
+                warm[label] = seconds
+    torch.set_num_threads(1)
+    base = np.array(speed[first or next(iter(rows))])
+    found = {}
+    for label, values in speed.items():
+        ratios = np.array(values) / base
+        found[label] = {
+            "steps_per_second": float(np.median(values)),
+            "lowest": min(values),
+            "highest": max(values),
+            "ratio": float(np.median(ratios)),
+            "lowest_ratio": float(ratios.min()),
+            "highest_ratio": float(ratios.max()),
+            "first_use_seconds": warm[label],
+        }
+    return found
