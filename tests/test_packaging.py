@@ -154,7 +154,13 @@ def test_the_wheel_names_the_dependencies_of_deployment_only(wheel: zipfile.ZipF
     base = {re.split(r"[^A-Za-z0-9_-]", line)[0] for line in requirements if "extra ==" not in line}
     assert base == BASE
     assert metadata["Requires-Python"] == ">=3.10"
-    assert set(metadata.get_all("Provides-Extra") or []) == {"train", "lightning", "huggingface", "bench", "dev"}
+    assert set(metadata.get_all("Provides-Extra") or []) == {
+        "train",
+        "lightning",
+        "huggingface",
+        "bench",
+        "dev",
+    }
     import lambda_rl
 
     assert metadata["Version"] == lambda_rl.__version__
