@@ -37,7 +37,7 @@ from lambda_rl.envs.data import ImageData, load_test, load_train
 from lambda_rl.envs.device import PRECISIONS, resolve_device
 from lambda_rl.envs.trainer import TrainerConfig
 from lambda_rl.files import atomic_write
-from lambda_rl.policy import load_policy
+from lambda_rl.policy_file import load_policy
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ BUDGETS: dict[str, Budget] = {
         sensitivity_iterations=6, decisions=8, variations=("lr-triple", "list-tenth"),
     ),
     "standard": Budget(
-        widths=(25, 50, 100, 200), iterations=(100, 300, 1000, 2000), column=1000, seeds=5, resolution=16,
+        widths=(25, 50, 100, 200), iterations=(100, 300, 1000), column=1000, seeds=5, resolution=16,
         train_size=20_000, val_size=2000, cnn_width=16, cnn_epochs=10, cnn_val_size=4000, sensitivity_width=100,
         sensitivity_iterations=300,
     ),
