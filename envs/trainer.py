@@ -105,7 +105,8 @@ class Trainer:
         self.data = ResidentImages(data, self.device)
         self.outer_size = min(outer_size, len(self.split.outer_val))
         self._outer_all = self.split.outer_val.to(self.device)
-        self._whole: dict[tuple[int, int, torch.dtype, str], EvaluationSet] = {}
+        # With the images each was made of: kept, lest others come to have their place in memory, hence their id.
+        self._whole: dict[tuple[int, int, torch.dtype, str], tuple[ResidentImages, EvaluationSet]] = {}
         threads = self.config.threads if self.device.type == "cpu" else 1
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._threads = threads
@@ -132,8 +133,8 @@ class Trainer:
         """A set that all runs share, made once; :meth:`start` and :meth:`test` make it before threads ask for it."""
         key = (id(data), task.resolution, compute, task.pixels)
         if key not in self._whole:
-            self._whole[key] = data.evaluation_set(index, task.resolution, compute, task.pixels)
-        return self._whole[key]
+            self._whole[key] = data, data.evaluation_set(index, task.resolution, compute, task.pixels)
+        return self._whole[key][1]
 
     @torch.no_grad()
     def weight_measures(self, run: InnerRun) -> tuple[float, float]:

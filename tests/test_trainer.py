@@ -517,6 +517,20 @@ def test_test_images_are_normalised_as_the_training_images() -> None:
         assert accuracy[0] == pytest.approx((logits.argmax(1) == data.labels).double().mean().item())
 
 
+def test_test_images_that_take_the_place_of_others_are_not_taken_for_them() -> None:
+    test = tiny_data(90, seed=5)
+    brighter = replace(test, images=test.images + 60)
+    trainer = Trainer(DATA, "agent", FP64)
+    run = trainer.start(BASE)
+    expected = [trainer.test([run], ResidentImages(data, trainer.device, trainer.data.statistics))[0][0]
+                for data in (test, brighter)]  # fmt: skip
+    assert expected[0] != expected[1]
+    for _ in range(5):  # each is gone when the next is made, often at its address
+        for data, loss in zip((test, brighter), expected, strict=True):
+            found, _ = trainer.test([run], ResidentImages(data, trainer.device, trainer.data.statistics))
+            assert found[0] == loss
+
+
 # Images
 
 
