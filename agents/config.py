@@ -127,7 +127,7 @@ class TrainConfig:
         device: of inner training: auto, cpu, cuda or cuda:N. The agent itself always runs on the CPU.
         precision: of inner training: auto, fp32, bf16 or fp64.
         threads: CPU threads of inner training; 0: one per core.
-        compile: compile the training step (see :class:`~lambda_rl.envs.trainer.TrainerConfig`): pays off after minutes.
+        compile: compile the training step (see :class:`~lambda_rl.envs.trainer.TrainerConfig`); experimental.
         wandb: Weights & Biases; online becomes offline where no key is set.
         eval_every: rollouts between two validations; 0: never, and the last policy is kept.
         eval_seeds: seeds per validation task.

@@ -45,9 +45,10 @@ class TrainerConfig:
             ``torch.set_num_threads(1)`` first, or the threads of the products get in each other's way.
         chunk: networks fused at once; 0 chooses: on a GPU all, on a CPU at most 16 MLPs (32 compiled) or 1
             convolutional network (fused convolutions are slower there).
-        compile: compile the training step of MLPs, and on a GPU of all networks, with ``torch.compile``: several times
-            faster after 10 to 20 seconds at the first use, the same up to rounding. Needs a C++ compiler on a CPU;
-            without one a warning is given and nothing is compiled.
+        compile: compile the training step of MLPs, and on a GPU of all networks, with ``torch.compile``, which takes
+            10 to 20 seconds at the first use; the same numbers up to rounding. Experimental: the step alone is up to
+            three times as fast on a CPU, whole decisions not always, and with other processes on the cores it is far
+            slower. Needs a C++ compiler on a CPU; without one a warning is given and nothing is compiled.
     """
 
     device: str = "cpu"
