@@ -8,26 +8,20 @@ is read after a run's schedule has finished, and nothing is chosen with it but w
 from __future__ import annotations
 
 import json
-import platform
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
-from lambda_rl.agents.cli import command_line
-from lambda_rl.agents.config import available_cores
-from lambda_rl.agents.export import code_commit
+from lambda_rl.agents.provenance import provenance
 from lambda_rl.agents.summary import NO_PENALTY, Plan, summarise
 from lambda_rl.agents.tuning import CONSTANT_GRID, UNTUNED, Tuned, check_constants, constant_name
 from lambda_rl.envs.data import ImageData
-from lambda_rl.envs.device import resolve_device
 from lambda_rl.envs.rollout import RunResult, ScheduleJob, run_schedules
 from lambda_rl.envs.suites import Suite, suite_names
 from lambda_rl.envs.trainer import TrainerConfig
@@ -36,7 +30,6 @@ from lambda_rl.parse import parse_schedule
 from lambda_rl.policy_file import load_policy
 
 FORMAT_VERSION = 1
-PACKAGES = ("lambda-rl", "torch", "numpy", "gymnasium", "stable-baselines3", "scipy", "pandas", "matplotlib")
 
 
 @dataclass(frozen=True)
@@ -371,38 +364,6 @@ def _decisions(task_name: str, entry: Entry, result: RunResult) -> list[dict[str
         }
         for k in range(len(history["log_lam"]))
     ]
-
-
-def provenance(device: str) -> dict[str, Any]:
-    """When, with what and where: command, commit, time, device, versions."""
-    resolved = resolve_device(device)
-    if resolved.type == "cuda":
-        hardware = torch.cuda.get_device_name(resolved)
-    else:
-        hardware = f"{available_cores()} CPU cores ({_processor()})"
-    versions: dict[str, str] = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return {
-        "command": command_line(),
-        "commit": code_commit(),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "device": str(resolved),
-        "hardware": hardware,
-        "versions": versions,
-    }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        match = re.search(r"model name\s*:\s*(.+)", info.read_text(encoding="utf-8", errors="replace"))
-        if match:
-            return match[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def headline(summary: Mapping[str, Any]) -> list[str]:

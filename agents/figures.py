@@ -59,7 +59,8 @@ DPI = 160
 _INK = "#333333"
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of that size in inches."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -111,7 +112,7 @@ def lam_trajectories(results: pd.DataFrame, trajectories: pd.DataFrame, summary:
     # Of the widths that leave the fewest panels empty, the largest.
     columns = min(len(tasks), max((4, 3), key=lambda width: (-(-len(tasks) % width), width)))
     rows = math.ceil(len(tasks) / columns)
-    figure = _figure(max(2.6 * columns + 0.8, LEGEND_WIDTH), 2.05 * rows + 1.1)
+    figure = new_figure(max(2.6 * columns + 0.8, LEGEND_WIDTH), 2.05 * rows + 1.1)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     shown = learned_names(summary) + hand_designed_names(summary)
     best_lam = float(summary["best_single_constant"].partition(":")[2])
@@ -197,7 +198,7 @@ def accuracy_over_run(
     results: pd.DataFrame, trajectories: pd.DataFrame, summary: Mapping[str, Any]
 ) -> Figure:
     """Validation accuracy, mean over tasks and seeds, against the share of the run."""
-    figure = _figure(7.2, 4.3)
+    figure = new_figure(7.2, 4.3)
     axes = figure.subplots()
     dress(axes)
     best = str(summary["best_single_constant"])
@@ -247,7 +248,7 @@ def accuracy_by_task(results: pd.DataFrame, trajectories: pd.DataFrame, summary:
     """
     tasks = list(summary["tasks"])
     learned = learned_names(summary)
-    figure = _figure(7.8, 0.42 * len(tasks) + 1.9)
+    figure = new_figure(7.8, 0.42 * len(tasks) + 1.9)
     axes = figure.subplots()
     dress(axes, "x")
     base = scores_of(results, BEST_SINGLE)
@@ -311,7 +312,7 @@ def differences(results: pd.DataFrame, trajectories: pd.DataFrame, summary: Mapp
     ]
     far = MEAN_CONSTANT  # off the scale in most suites; its number stands in the table
     items = [(name, item) for name, item in items if name != far][::-1]
-    figure = _figure(7.2, 0.34 * len(items) + 1.0)
+    figure = new_figure(7.2, 0.34 * len(items) + 1.0)
     axes = figure.subplots()
     dress(axes, "x")
     axes.axvline(0, color=COLOURS[BEST_SINGLE], linestyle=":", linewidth=1.4)
@@ -340,7 +341,7 @@ def differences(results: pd.DataFrame, trajectories: pd.DataFrame, summary: Mapp
 
 def constants(results: pd.DataFrame, trajectories: pd.DataFrame, summary: Mapping[str, Any]) -> Figure:
     """Test accuracy against a constant λ: each task, their mean, and the learned schedules' means."""
-    figure = _figure(7.2, 4.0)
+    figure = new_figure(7.2, 4.0)
     axes = figure.subplots()
     dress(axes)
     names = [name for name in summary["constants"] if float(name.partition(":")[2]) > 0]

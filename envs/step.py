@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lambda_rl.envs.networks import Params, make_network
+from lambda_rl.envs.networks import Network, Params, make_network
 from lambda_rl.envs.optim import update
 from lambda_rl.envs.resident import crop_and_flip, normalised
 
@@ -54,7 +54,7 @@ class CompiledStep:
     """
 
     def __init__(self, spec: StepSpec) -> None:
-        self._plain = functools.partial(training_step, spec)
+        self._plain = functools.partial(training_step, spec, make_network(*spec.network))
         self._compiled = torch.compile(self._plain, dynamic=False, fullgraph=True)
         self._ready: set[int] = set()
         self._failed = False
@@ -100,6 +100,7 @@ def _gradients(
 
 def training_step(
     spec: StepSpec,
+    network: Network,
     params: Params,
     buffers: Params,
     optimizer: dict[str, Params],
@@ -121,6 +122,7 @@ def training_step(
 
     Args:
         spec: what the step is for.
+        network: the architecture that it names.
         params: stacked ``[N, …]``.
         buffers: batch norm's running statistics, likewise.
         optimizer: see :func:`~lambda_rl.envs.optim.state_names`, by kind and parameter.
@@ -138,7 +140,6 @@ def training_step(
         offsets: int64 ``[N, B, 2]``, random crops; None: no augmentation.
         flips: bool ``[N, B]``.
     """
-    network = make_network(*spec.network)
     raw = images.index_select(0, index.flatten())
     if offsets is not None and flips is not None:
         raw = crop_and_flip(raw, offsets.flatten(0, 1), flips.flatten())

@@ -106,8 +106,8 @@ class Trainer:
         self.data = ResidentImages(data, self.device)
         self.outer_size = min(outer_size, len(self.split.outer_val))
         self._outer_all = self.split.outer_val.to(self.device)
-        # With the images each was made of: kept, lest others come to have their place in memory, hence their id.
-        self._whole: dict[tuple[int, int, torch.dtype, str], tuple[ResidentImages, EvaluationSet]] = {}
+        # By the images themselves, which are kept so: others may come to have the place, hence the id, of lost ones.
+        self._whole: dict[tuple[ResidentImages, int, torch.dtype, str], EvaluationSet] = {}
         threads = self.config.threads if self.device.type == "cpu" else 1
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._threads = threads
@@ -132,10 +132,10 @@ class Trainer:
         self, data: ResidentImages, index: Tensor, task: Task, compute: torch.dtype
     ) -> EvaluationSet:
         """A set that all runs share, made once; :meth:`start` and :meth:`test` make it before threads ask for it."""
-        key = (id(data), task.resolution, compute, task.pixels)
+        key = (data, task.resolution, compute, task.pixels)
         if key not in self._whole:
-            self._whole[key] = data, data.evaluation_set(index, task.resolution, compute, task.pixels)
-        return self._whole[key][1]
+            self._whole[key] = data.evaluation_set(index, task.resolution, compute, task.pixels)
+        return self._whole[key]
 
     @torch.no_grad()
     def weight_measures(self, run: InnerRun) -> tuple[float, float]:
@@ -273,7 +273,7 @@ class Trainer:
         whole = self.device.type != "cpu" or len(runs) in COMPILED_SIZES
         if self._compiles(runs[0]) and whole:
             return compiled_step(spec)
-        return functools.partial(training_step, spec)
+        return functools.partial(training_step, spec, network)
 
     @torch.enable_grad()  # callers often step an environment under torch.no_grad()
     def _train(

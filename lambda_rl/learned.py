@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from torch.optim import Optimizer
 
 from lambda_rl.distributed import active, mean_over_ranks
-from lambda_rl.features import FEATURES, Observer, RunFacts, Signals, typical_fact
+from lambda_rl.features import Observer, RunFacts, Signals, typical_fact
 from lambda_rl.meaning import DECAYS, must_convert, typical_lr_sum
 from lambda_rl.policy import Policy
 from lambda_rl.policy_file import load_policy
@@ -155,16 +156,11 @@ class LearnedSchedule(Schedule):
         if converting:
             typical = typical_lr_sum(self.policy)
             self.factor = typical / facts.lr_sum
-            facts = RunFacts(**{**vars(facts), "lr_sum": typical})
+            facts = dataclasses.replace(facts, lr_sum=typical)
         self.facts = facts
         if self._loss_scale == "cross-entropy":
             self._loss_scale = math.log(facts.num_classes)
-        # The range as powers of ten is rounded; widened by a hair, so that clipping never alters the control
-        # law's λ.
-        self.lam_range = (
-            10.0**card.log_lam_min * self.factor * (1 - 1e-12),
-            10.0**card.log_lam_max * self.factor * (1 + 1e-12),
-        )
+        self.lam_range = self._range()
         self._log_lam = self._first_log_lam(initial_lam)
         self._safety = Safety(self.policy, self._log_lam, self._warn_once)
 
@@ -218,10 +214,9 @@ class LearnedSchedule(Schedule):
                 f"not given: {', '.join(assumed)}; taken to be as on average in the policy's training. Give them, the "
                 "policy uses them",
             )
-        mean = dict(zip(FEATURES, self.policy.obs_mean.tolist(), strict=True))
 
         def typical(name: str) -> float:
-            return typical_fact(name, mean[f"log_{name}"])
+            return typical_fact(name, self.policy.usual(f"log_{name}"))
 
         examples = num_train if num_train is not None else max(round(typical("num_train")), 1)
         known = num_train is not None and batch_size is not None
@@ -233,6 +228,11 @@ class LearnedSchedule(Schedule):
             epochs=steps * (batch_size or 0) / max(examples, 1) if known else typical("epochs"),
             lr_sum=groups.lr_sum(steps) if lr_sum is None else lr_sum,
         )
+
+    def _range(self) -> tuple[float, float]:
+        """The range of λ, wider by a hair than rounded powers of ten: clipping never alters the control law's λ."""
+        low, high = 10.0**self.control.log_lam_min, 10.0**self.control.log_lam_max
+        return low * self.factor * (1 - 1e-12), high * self.factor * (1 + 1e-12)
 
     def _first_log_lam(self, initial_lam: float | None) -> float:
         card = self.policy.card
@@ -385,12 +385,8 @@ class LearnedSchedule(Schedule):
         super().load_state_dict(state)
         self._log_lam = float(state["log_lam"])
         self._safety.load_state_dict(state)
-        card = self.policy.card
         self.factor = float(state["factor"])
-        self.lam_range = (
-            10.0**card.log_lam_min * self.factor * (1 - 1e-12),
-            10.0**card.log_lam_max * self.factor * (1 + 1e-12),
-        )
+        self.lam_range = self._range()
         self._loss_scale = state["loss_scale"]
         self._last = dict(state["last"])
         self._collector.load_state_dict(state["pending"])

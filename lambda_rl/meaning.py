@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lambda_rl.features import FEATURES
 from lambda_rl.policy import Policy
 
 DECAYS = ("coupled", "decoupled")
@@ -45,7 +44,6 @@ def must_convert(policy: Policy, told: str | None, found: set[str]) -> bool:
 def typical_lr_sum(policy: Policy) -> float:
     """The summed learning rate of an average run of the policy's training, out of its mean observation."""
     control = policy.card.control
-    mean = dict(zip(FEATURES, policy.obs_mean.tolist(), strict=True))
     span = control.log_lam_max - control.log_lam_min
-    log_lam = control.log_lam_min + 0.5 * (mean["log_lam"] + 1.0) * span
-    return float(10.0 ** (2.0 * mean["log_shrink"] - log_lam))
+    log_lam = control.log_lam_min + 0.5 * (policy.usual("log_lam") + 1.0) * span
+    return float(10.0 ** (2.0 * policy.usual("log_shrink") - log_lam))

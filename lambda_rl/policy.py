@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lambda_rl.features import NUM_FEATURES
+from lambda_rl.features import FEATURES, NUM_FEATURES
 from lambda_rl.policy_card import PolicyCard
 
 ACTIVATION = "tanh"
@@ -102,6 +102,10 @@ class Policy:
             np.tanh(hidden, out=hidden)
         weight, bias = self._wide[-1]
         return np.minimum(np.maximum(hidden @ weight + bias, -1.0), 1.0).astype(np.float32)
+
+    def usual(self, feature: str) -> float:
+        """The mean of a feature in training."""
+        return float(self.obs_mean[FEATURES.index(feature)])
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         """Everything numeric by the name it has in the file."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from lambda_rl.agents.config import available_cores
+from lambda_rl.agents.provenance import processor
 
 BUSY = 0.1
 """Share of the cores that other processes may use before the numbers are no longer believed."""
@@ -41,7 +41,7 @@ class Peaks:
 def describe(device: torch.device) -> dict[str, object]:
     """Processor, cores and device, for the report."""
     found: dict[str, object] = {
-        "processor": _model_name() or platform.processor() or platform.machine(),
+        "processor": processor(),
         "cores": available_cores(),
         "system": f"{platform.system()} {platform.release()}",
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
@@ -50,14 +50,6 @@ def describe(device: torch.device) -> dict[str, object]:
     if device.type == "cuda":
         found["gpu"] = torch.cuda.get_device_name(device)
     return found
-
-
-def _model_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
 
 
 def l2_bytes() -> int:
@@ -114,17 +106,13 @@ def _calls_per_second(
 ) -> float:
     """Calls a second of all threads together; the best of three."""
 
-    def wait() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
     def work(call: Callable[[], object]) -> float:
         count, start = 0, time.perf_counter()
         while (passed := time.perf_counter() - start) < seconds / 3:
             for _ in range(8 if passed > 0.01 * seconds and count > 100 else 1):
                 call()
                 count += 1
-            wait()
+            synchronize(device)
         return count / (time.perf_counter() - start)
 
     before = torch.get_num_threads()
@@ -225,5 +213,4 @@ def synchronize(device: torch.device) -> None:
 
 def element_bytes(precision: str) -> int:
     """Bytes of one number."""
-    empty: Tensor = torch.empty(0, dtype=DTYPES[precision])
-    return empty.element_size()
+    return DTYPES[precision].itemsize

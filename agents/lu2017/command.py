@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from lambda_rl.agents.compare import provenance
 from lambda_rl.agents.config import available_cores
 from lambda_rl.agents.lu2017.experiments import (
     FIGURES,
@@ -33,6 +32,7 @@ from lambda_rl.agents.lu2017.running import pending, run_cells
 from lambda_rl.agents.lu2017.settings import BUDGETS, Budget
 from lambda_rl.agents.lu2017.store import SCALARS, Store, plain
 from lambda_rl.agents.lu2017.summary import summarise
+from lambda_rl.agents.provenance import provenance
 from lambda_rl.envs.data import ImageData, load_test, load_train
 from lambda_rl.envs.device import PRECISIONS, resolve_device
 from lambda_rl.envs.trainer import TrainerConfig

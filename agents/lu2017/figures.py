@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from lambda_rl.agents.figures import COLOURS, MARKERS, dress, png
+from lambda_rl.agents.figures import COLOURS, MARKERS, dress, new_figure, png
 from lambda_rl.agents.lu2017 import gains
 from lambda_rl.agents.lu2017.experiments import LEARNED, PULL_DOWN, PULL_UP
 from lambda_rl.agents.lu2017.gains import by_width, estimate, gain_grid, select
@@ -28,7 +28,6 @@ from lambda_rl.agents.lu2017.plotting import (
     legend,
     line,
     log_ticks,
-    new_figure,
     sensitivity,
     shifts,
     zero_line,

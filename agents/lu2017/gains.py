@@ -87,9 +87,13 @@ def scores(cell: pd.DataFrame, schedule: str, column: str = "test_accuracy") -> 
     return part[column].to_numpy(np.float64)
 
 
+def _names(cell: pd.DataFrame, kind: str) -> list[str]:
+    return [name for name in dict.fromkeys(cell["schedule"]) if name.startswith(kind)]
+
+
 def constant_names(cell: pd.DataFrame) -> list[str]:
     """The constants of a cell, as they were listed."""
-    return [name for name in dict.fromkeys(cell["schedule"]) if name.startswith("constant:")]
+    return _names(cell, "constant:")
 
 
 def chosen_constants(cell: pd.DataFrame, choice: Choice = "validation") -> list[str]:
@@ -125,18 +129,16 @@ def gain(cell: pd.DataFrame, schedule: str, against: str = "validation") -> Arra
 
 def gap_gain(cell: pd.DataFrame, column: str = "test_accuracy") -> Array:
     """The gap rule minus the constant that it starts from, mean over the starts, ``[seeds]``, points."""
-    starts = [name for name in dict.fromkeys(cell["schedule"]) if name.startswith("gap:")]
     pairs = [
         scores(cell, name, column) - scores(cell, name.replace("gap:", "constant:"), column)
-        for name in starts
+        for name in _names(cell, "gap:")
     ]
     return np.mean(pairs, axis=0)
 
 
 def gap_best(cell: pd.DataFrame) -> Array:
     """The gap rule (mean over the starts) minus the best constant by validation, ``[seeds]``, points."""
-    starts = [name for name in dict.fromkeys(cell["schedule"]) if name.startswith("gap:")]
-    return np.mean([gain(cell, name) for name in starts], axis=0)
+    return np.mean([gain(cell, name) for name in _names(cell, "gap:")], axis=0)
 
 
 def by_width(
@@ -172,12 +174,7 @@ def slopes(values: np.ndarray, widths: Sequence[int]) -> Array:
 def curves(cell: pd.DataFrame, schedule: str) -> Array:
     """Validation accuracy at each interval's end, ``[seeds, decisions]``, percent; a run that diverged stays at NaN."""
     part = cell[cell["schedule"] == schedule].sort_values("seed")
-    length = max(len(curve) for curve in part["curve"])
-    padded = [
-        [np.nan if v is None else v for v in curve] + [np.nan] * (length - len(curve))
-        for curve in part["curve"]
-    ]
-    return np.asarray(padded, np.float64)
+    return _padded(list(part["curve"]))
 
 
 def time_to_reach(curve: np.ndarray, target: np.ndarray, times: np.ndarray) -> Array:
@@ -201,9 +198,16 @@ def trace(cell: pd.DataFrame, schedule: str, kind: str, factor: float) -> Array:
     part = cell[cell["schedule"] == schedule].sort_values("seed")
     if part.empty or kind not in part or not all(isinstance(item, dict) for item in part[kind]):
         raise KeyError(f"the weights of {schedule} were not followed")
-    lines = [[np.nan if v is None else v for v in item[str(float(factor))]] for item in part[kind]]
-    length = max(len(line) for line in lines)
-    return np.asarray([line + [np.nan] * (length - len(line)) for line in lines], np.float64)
+    return _padded([item[str(float(factor))] for item in part[kind]])
+
+
+def _padded(lines: Sequence[Sequence[float | None]]) -> Array:
+    """Lines of different lengths as one table; what is missing is NaN."""
+    length = max(map(len, lines))
+    return np.array(
+        [[np.nan if v is None else v for v in line] + [np.nan] * (length - len(line)) for line in lines],
+        np.float64,
+    )
 
 
 def stage_ends(count: int) -> list[int]:

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from lambda_rl.agents.figures import COLOURS, MARKERS, dress
+from lambda_rl.agents.figures import COLOURS, MARKERS, dress, new_figure
 from lambda_rl.agents.lu2017 import gains
 from lambda_rl.agents.lu2017.experiments import LEARNED, PULL_DOWN, PULL_UP, REDRAWN, REVIVED
 from lambda_rl.agents.lu2017.gains import by_width
@@ -21,7 +21,6 @@ from lambda_rl.agents.lu2017.plotting import (
     legend,
     line,
     log_ticks,
-    new_figure,
     sensitivity,
     shifts,
     zero_line,

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, ScalarFormatter
 
-from lambda_rl.agents.figures import COLOURS, DPI, LEARNED_COLOURS, MARKERS, dress
+from lambda_rl.agents.figures import COLOURS, LEARNED_COLOURS, MARKERS, dress, new_figure
 from lambda_rl.agents.lu2017 import gains
 from lambda_rl.agents.lu2017.experiments import PULL_DOWN, PULL_UP
 from lambda_rl.agents.lu2017.gains import estimate, select
@@ -21,13 +20,6 @@ from lambda_rl.agents.lu2017.settings import Budget
 INK = "#333333"
 CONSTANT = "#6B6B6B"
 LEARNED_COLOUR = LEARNED_COLOURS[0]
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of that size in inches."""
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def zero_line(axes: Axes) -> None:
