@@ -46,7 +46,9 @@ class _Inner(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         params = {name: self.weights[key].unsqueeze(0) for name, key in self.names.items()}
         running = {name: value.unsqueeze(0) for name, value in self.running.items()}
-        return self.network.forward(params, running, x.unsqueeze(0), training=True)[0]
+        prepared = self.network.prepared(params, torch.float32)
+        images = self.network.arranged(x).unsqueeze(0)
+        return self.network.forward(prepared, running, images, training=True)[0].T
 
 
 def _policy() -> Policy:

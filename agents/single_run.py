@@ -142,7 +142,7 @@ def save_weights(result: RunResult, path: str | Path) -> Path:
     """
     if result.run is None:
         raise ValueError("the run was not kept; there are no weights to save")
-    tensors = {**result.run.params, **result.run.buffers}
+    tensors = {**result.run.network.exported(result.run.params), **result.run.buffers}
     path = Path(path)
     atomic_write(path, save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}))
     return path

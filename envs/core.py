@@ -127,13 +127,16 @@ class ControlledRuns:
             raise RuntimeError("no inner run: call reset() before step()")
         return run
 
-    def begin(self, slot: int, task: Task) -> npt.NDArray[np.float32]:
-        """Starts a run in a slot, in place of the one that was there.
+    def begin(self, slots: Sequence[int], tasks: Sequence[Task]) -> npt.NDArray[np.float32]:
+        """Starts a run in each of some slots, in place of those that were there.
 
         Returns:
-            The observation before its first interval, ``[NUM_FEATURES]``.
+            The observations before their first intervals, ``[n, NUM_FEATURES]``.
         """
-        run = self.trainer.start(task)
+        runs = self.trainer.start_all(tasks)
+        return np.stack([self._begin(*each) for each in zip(slots, tasks, runs, strict=True)])
+
+    def _begin(self, slot: int, task: Task, run: InnerRun) -> npt.NDArray[np.float32]:
         self.runs[slot] = run
         self.log_lam[slot] = self.control.clip(math.log10(task.initial_lam))
         self.last_score[slot] = self.reward.chance(self._num_classes)

@@ -112,7 +112,7 @@ class CifarLambdaEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         """
         super().reset(seed=seed)
         task = (options or {}).get("task") or self.suite.sample(self.np_random)
-        return self._core.begin(0, task), {"task": task.name, "log_lam": float(self._core.log_lam[0])}
+        return self._core.begin([0], [task])[0], {"task": task.name, "log_lam": float(self._core.log_lam[0])}
 
     def step(self, action: npt.NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Moves λ, trains one interval, measures."""

@@ -1,7 +1,8 @@
 """The inner networks, written once for N networks side by side.
 
 N networks of one architecture are one network with N groups: parameters are stacked ``[N, …]``, a linear layer is a
-batched matrix product, a convolution has ``groups=N`` over activations ``[B, N·C, H, W]``, batch norm is ordinary.
+batched matrix product, a convolution is one over tiles of the image (:mod:`.layers`) or has ``groups=N`` over
+activations ``[B, N·C, H, W]``, batch norm is ordinary.
 No operation mixes networks, so a network that diverges leaves the others alone.
 """
 
@@ -13,6 +14,16 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from lambda_rl.envs.layers import (
+    linear,
+    logits,
+    max_of_four,
+    tile_columns,
+    tile_matrix,
+    tile_matrix_gradient,
+    tiles,
+)
 
 Params = dict[str, Tensor]
 
@@ -50,9 +61,12 @@ def _affine(name: str, fan_in: int, fan_out: int) -> dict[str, ParamSpec]:
 
 def _linear(params: Params, name: str, x: Tensor) -> Tensor:
     """``[N, B, in]`` to ``[N, B, out]``."""
-    weight, bias = params[f"{name}.weight"], params[f"{name}.bias"]
-    # Weight on the left: its gradient then has its own memory layout, which halves the time of the update.
-    return torch.baddbmm(bias.unsqueeze(2), weight, x.transpose(1, 2)).transpose(1, 2)
+    return linear(x, params[f"{name}.weight"], params[f"{name}.bias"])
+
+
+def _logits(params: Params, name: str, x: Tensor) -> Tensor:
+    """``[N, B, in]`` to ``[N, out, B]``."""
+    return logits(x, params[f"{name}.weight"], params[f"{name}.bias"])
 
 
 def _conv(params: Params, name: str, x: Tensor) -> Tensor:
@@ -83,6 +97,13 @@ class Network:
     """
 
     convolutional = True
+    evaluated_at_once = 512
+    """Images per network that an evaluation takes at once on a CPU: enough for efficient products, few enough for the
+    cache."""
+    evaluation_compiled = True
+    """Whether it is worth it to compile evaluations too."""
+    side_by_side = 1
+    """Networks that are trained as one on a CPU, at most: more spread the cost of calls, fewer stay in the cache."""
 
     def __init__(self, width: int, resolution: int, num_classes: int) -> None:
         self.width, self.resolution, self.num_classes = width, resolution, num_classes
@@ -123,24 +144,44 @@ class Network:
             made.append(values)
         return made[0], made[1]
 
-    def cast(self, params: Params, dtype: torch.dtype) -> Params:
-        """Parameters in the format of the computation; batch norm's stay in that of its running statistics."""
+    def arranged(self, images: Tensor) -> Tensor:
+        """Images ``[n, 3, H, W]`` in the form that the network reads, ``[n, D]``; what is added is zero."""
+        return images.flatten(1)
+
+    @property
+    def arrangement(self) -> object:
+        """Equal for networks whose :meth:`arranged` is the same."""
+        return None
+
+    def prepared(self, params: Params, dtype: torch.dtype) -> Params:
+        """Parameters in the format and form of the computation.
+
+        Batch norm's stay in the format of its running statistics.
+        """
         return {
             name: value if name.endswith((".scale", ".shift")) else value.to(dtype)
             for name, value in params.items()
         }
 
+    def gradients(self, grads: Params, dtype: torch.dtype) -> Params:
+        """Gradients of the parameters from those of the :meth:`prepared` ones; may share memory with them."""
+        return {name: value.to(dtype) for name, value in grads.items()}
+
+    def exported(self, params: Params) -> Params:
+        """Parameters of one network, without the leading N, as the modules of ``torch.nn`` have them."""
+        return dict(params)
+
     def forward(self, params: Params, buffers: Params, x: Tensor, *, training: bool) -> Tensor:
         """Logits.
 
         Args:
-            params: stacked ``[N, …]``.
+            params: stacked ``[N, …]``, as :meth:`prepared` gives them.
             buffers: stacked; batch norm's running statistics are updated in place when ``training``.
-            x: ``[N, B, 3, H, W]``, normalised images.
+            x: ``[N, B, D]``, normalised images as :meth:`arranged` gives them.
             training: batch statistics (true) or running statistics (false) in batch norm.
 
         Returns:
-            ``[N, B, num_classes]``.
+            ``[N, num_classes, B]``.
         """
         raise NotImplementedError
 
@@ -149,6 +190,8 @@ class MLP(Network):
     """Two layers: affine-ReLU-affine on the flattened image."""
 
     convolutional = False
+    evaluation_compiled = False  # one product is nearly all of it
+    side_by_side = 16
 
     def _parameters(self) -> dict[str, ParamSpec]:
         inputs = 3 * self.resolution**2
@@ -156,14 +199,29 @@ class MLP(Network):
 
     def forward(self, params: Params, buffers: Params, x: Tensor, *, training: bool) -> Tensor:
         """See :meth:`Network.forward`."""
-        return _linear(params, "fc2", F.relu(_linear(params, "fc1", x.flatten(2))))
+        return _logits(params, "fc2", F.relu(_linear(params, "fc1", x)))
 
 
 class CNN3(Network):
     """The three-layer convolutional network of Lu (2017), section 5: conv-ReLU-pool-affine-ReLU-affine.
 
-    5x5 filters, 2x2 maximum pooling, 4 hidden units per filter.
+    5x5 filters, 2x2 maximum pooling, 4 hidden units per filter. The convolution is a product over tiles of the image,
+    and the columns of ``fc1.weight`` are in the order in which that gives its outputs; :meth:`exported` has them in
+    that of ``torch.nn.Flatten``.
+
+    Raises:
+        ValueError: the resolution is odd.
     """
+
+    evaluated_at_once = 64
+    side_by_side = 4
+
+    def __init__(self, width: int, resolution: int, num_classes: int) -> None:
+        if resolution % 2:
+            raise ValueError(f"cnn3 pools 2x2 pixels: its resolution must be even, got {resolution}")
+        self.tile = 2 if resolution % 4 else 4
+        self._columns = tile_columns(width, resolution, self.tile)
+        super().__init__(width, resolution, num_classes)
 
     def _parameters(self) -> dict[str, ParamSpec]:
         bound = 1.0 / math.sqrt(3 * 25)
@@ -175,12 +233,44 @@ class CNN3(Network):
         hidden = 4 * self.width
         return conv | _affine("fc1", flat, hidden) | _affine("fc2", hidden, self.num_classes)
 
+    def init(self, generator: torch.Generator, dtype: torch.dtype, std: float = 0.0) -> tuple[Params, Params]:
+        """See :meth:`Network.init`."""
+        params, buffers = super().init(generator, dtype, std)
+        return params | {"fc1.weight": params["fc1.weight"][:, self._columns]}, buffers
+
+    def exported(self, params: Params) -> Params:
+        """See :meth:`Network.exported`."""
+        weight = params["fc1.weight"]
+        return params | {"fc1.weight": weight[:, self._columns.argsort().to(weight.device)]}
+
+    def arranged(self, images: Tensor) -> Tensor:
+        """See :meth:`Network.arranged`."""
+        return tiles(images, self.tile)
+
+    @property
+    def arrangement(self) -> object:
+        """See :meth:`Network.arrangement`."""
+        return self.tile
+
+    def prepared(self, params: Params, dtype: torch.dtype) -> Params:
+        """See :meth:`Network.prepared`."""
+        made = super().prepared(params, dtype)
+        return made | {"conv.weight": tile_matrix(made["conv.weight"], self.tile)}
+
+    def gradients(self, grads: Params, dtype: torch.dtype) -> Params:
+        """See :meth:`Network.gradients`."""
+        made = super().gradients(grads, dtype)
+        return made | {"conv.weight": tile_matrix_gradient(made["conv.weight"], self.tile, channels=3)}
+
     def forward(self, params: Params, buffers: Params, x: Tensor, *, training: bool) -> Tensor:
         """See :meth:`Network.forward`."""
-        # ReLU and maximum commute; after the pooling it has a quarter of the work.
-        h = F.relu(F.max_pool2d(_conv(params, "conv", _side_by_side(x)), 2))
-        h = F.relu(_linear(params, "fc1", _per_network(h, x.shape[0])))
-        return _linear(params, "fc2", h)
+        count, batch = x.shape[:2]
+        seen = x.reshape(count, batch * (self.resolution // self.tile) ** 2, -1)
+        h = max_of_four(torch.bmm(seen, params["conv.weight"]).unflatten(2, (4, -1)))
+        # Bias, ReLU and maximum commute; after the pooling they have a quarter of the work.
+        h = F.relu(h.unflatten(2, (-1, self.width)) + params["conv.bias"].view(count, 1, 1, -1))
+        h = F.relu(_linear(params, "fc1", h.reshape(count, batch, -1)))
+        return _logits(params, "fc2", h)
 
 
 class ResNet9(Network):
@@ -225,13 +315,13 @@ class ResNet9(Network):
             )
             return F.relu(h)
 
-        h = block("prep", _side_by_side(x))
+        h = block("prep", _side_by_side(x.unflatten(2, (3, self.resolution, self.resolution))))
         h = F.max_pool2d(block("layer1", h), 2)
         h = h + block("res1b", block("res1a", h))
         h = F.max_pool2d(block("layer2", h), 2)
         h = F.max_pool2d(block("layer3", h), 2)
         h = h + block("res3b", block("res3a", h))
-        return _linear(params, "fc", _per_network(F.adaptive_max_pool2d(h, 1), x.shape[0]))
+        return _logits(params, "fc", _per_network(F.adaptive_max_pool2d(h, 1), x.shape[0]))
 
 
 ARCHITECTURES: dict[str, type[Network]] = {"mlp": MLP, "cnn3": CNN3, "resnet9": ResNet9}

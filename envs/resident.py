@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.networks import Network
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class EvaluationSet:
     """Images that are evaluated over and over, normalised once.
 
     Attributes:
-        inputs: ``[V, 3, H, W]``.
+        inputs: ``[V, D]``, as the network reads them.
         labels: int64 ``[V]``.
     """
 
@@ -50,7 +51,8 @@ class ResidentImages:
         self.statistics = statistics or self._measure(data.images)
         self._reference = reference
         self._mean_images: dict[int, Tensor] = {}
-        self._affine: dict[tuple[int, torch.dtype, str], tuple[Tensor, Tensor]] = {}
+        self._rows: dict[tuple[int, object], Tensor] = {}
+        self._affine: dict[tuple[int, object, torch.dtype, str], tuple[Tensor, Tensor]] = {}
 
     @staticmethod
     def _measure(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,37 +96,46 @@ class ResidentImages:
             self._mean_images[resolution] = torch.stack(sums).sum(0) / len(images)
         return self._mean_images[resolution]
 
-    def affine(self, resolution: int, dtype: torch.dtype, pixels: str) -> tuple[Tensor, Tensor]:
-        """Scale and shift ``[3·R·R]`` that bring images to what ``Task.pixels`` says."""
-        key = (resolution, dtype, pixels)
+    def rows(self, network: Network) -> Tensor:
+        """All images as the network reads them, uint8 ``[n, D]``; :meth:`prepare` must have been called.
+
+        Four times as large for convolutions over tiles, which overlap; made at the first call.
+        """
+        images = self._images[network.resolution]
+        if network.arrangement is None:
+            return network.arranged(images)  # the same memory
+        key = (network.resolution, network.arrangement)
+        if key not in self._rows:
+            self._rows[key] = torch.cat([network.arranged(part) for part in images.split(4096)])
+        return self._rows[key]
+
+    def affine(self, network: Network, dtype: torch.dtype, pixels: str) -> tuple[Tensor, Tensor]:
+        """Scale and shift ``[D]`` that bring rows of images to what ``Task.pixels`` says; 0 where a row is padded."""
+        key = (network.resolution, network.arrangement, dtype, pixels)
         if key not in self._affine:
+            shape = (3, network.resolution, network.resolution)
             if pixels == "standardised":
-                shape = (3, resolution, resolution)
-                mean, deviation = (s.view(3, 1, 1).expand(shape).reshape(-1) for s in self.statistics)
+                mean, deviation = (s.view(3, 1, 1).expand(shape) for s in self.statistics)
             else:
-                mean = self.mean_image(resolution).reshape(-1)
+                mean = self.mean_image(network.resolution)
                 deviation = torch.ones_like(mean)
-            scale, shift = (v.to(self.device, dtype) for v in (1 / deviation, -mean / deviation))
-            self._affine[key] = scale, shift  # as long as an image: broadcasting over channels is slower
+            self._affine[key] = (
+                network.arranged((1 / deviation)[None])[0].to(self.device, dtype),
+                network.arranged((-mean / deviation)[None])[0].to(self.device, dtype),
+            )
         return self._affine[key]
 
-    def batch(
-        self, index: Tensor, resolution: int, dtype: torch.dtype, pixels: str = "standardised"
-    ) -> Tensor:
-        """Normalised images ``[*index.shape, 3, resolution, resolution]``."""
-        raw = self._images[resolution].index_select(0, index.flatten())
-        return normalised(raw, *self.affine(resolution, dtype, pixels)).unflatten(0, index.shape)
-
     def evaluation_set(
-        self, index: Tensor, resolution: int, dtype: torch.dtype, pixels: str = "standardised"
+        self, index: Tensor, network: Network, dtype: torch.dtype, pixels: str = "standardised"
     ) -> EvaluationSet:
         """The images of ``index`` (int64 ``[V]``), ready to be evaluated."""
-        return EvaluationSet(self.batch(index, resolution, dtype, pixels), self.labels[index])
+        raw = network.arranged(self._images[network.resolution].index_select(0, index))
+        return EvaluationSet(normalised(raw, *self.affine(network, dtype, pixels)), self.labels[index])
 
 
 def normalised(raw: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """uint8 ``[…, 3, H, W]`` to ``raw · scale + shift`` in their format, both ``[3·H·W]``."""
-    return raw.to(scale.dtype).flatten(-3).mul_(scale).add_(shift).view_as(raw)
+    """uint8 ``[…, D]`` to ``raw · scale + shift`` in their format, both ``[D]``."""
+    return raw.to(scale.dtype).mul_(scale).add_(shift)
 
 
 def crop_and_flip(raw: Tensor, offset: Tensor, flip: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lambda_rl.envs.networks import Network, Params, make_network
+from lambda_rl.envs.networks import Network, Params
 from lambda_rl.envs.optim import state_names
 from lambda_rl.envs.resident import EvaluationSet, ResidentImages
 from lambda_rl.envs.split import Fold, Split
@@ -21,7 +21,7 @@ from lambda_rl.features import RunFacts
 _FOLD_NUMBER = {"agent": 0, "held-out": 1}
 
 
-@dataclass
+@dataclass(eq=False)
 class InnerRun:
     """The state of one inner run.
 
@@ -42,6 +42,8 @@ class InnerRun:
         augmentation: generator of crops and flips.
         step: optimizer steps done.
         decision: intervals done.
+        seat: the stack whose memory its tensors are views of, and its place there; None: they are its own. They are
+            to be changed in place.
     """
 
     task: Task
@@ -60,6 +62,20 @@ class InnerRun:
     augmentation: torch.Generator
     step: int = 0
     decision: int = 0
+    seat: tuple[object, int] | None = None
+
+    def leave(self) -> None:
+        """Copies its tensors into memory of its own."""
+
+        def own(params: Params) -> Params:
+            return {name: value.clone() for name, value in params.items()}
+
+        self.params, self.buffers = own(self.params), own(self.buffers)
+        self.optimizer = {kind: own(tensors) for kind, tensors in self.optimizer.items()}
+        self.val, self.outer = (
+            EvaluationSet(part.inputs.clone(), part.labels.clone()) for part in (self.val, self.outer)
+        )
+        self.seat = None
 
     @property
     def interval(self) -> int:
@@ -100,13 +116,13 @@ class InnerRun:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes back what :meth:`state_dict` gave, into a run made from the same task."""
         self.step, self.decision = int(state["step"]), int(state["decision"])
-        for name in self.params:
-            self.params[name] = state["params"][name].to(self.params[name])
-        for name in self.buffers:
-            self.buffers[name] = state["buffers"][name].to(self.buffers[name])
+        for name, value in self.params.items():
+            value.copy_(state["params"][name])
+        for name, value in self.buffers.items():
+            value.copy_(state["buffers"][name])
         for kind, tensors in self.optimizer.items():
-            for name in tensors:
-                tensors[name] = state["optimizer"][kind][name].to(tensors[name])
+            for name, value in tensors.items():
+                value.copy_(state["optimizer"][kind][name])
         self.augmentation.set_state(state["augmentation"])
 
 
@@ -162,6 +178,7 @@ def _draw(part: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 def start_run(
     task: Task,
+    network: Network,
     data: ResidentImages,
     split: Split,
     fold: Fold,
@@ -173,6 +190,7 @@ def start_run(
 
     Args:
         task: what to train.
+        network: its architecture.
         data: resident training images.
         split: the fold's parts.
         fold: its name; the same seed gives other numbers in another fold.
@@ -203,7 +221,6 @@ def start_run(
     ]
     stream = stream.view(task.steps, task.batch_size)
 
-    network = make_network(task.network, task.width, task.resolution, data.num_classes)
     params, buffers = network.init(weights, dtype, task.init_std)
     params = {name: value.to(data.device) for name, value in params.items()}
     return InnerRun(
@@ -220,8 +237,8 @@ def start_run(
         labels=labels[stream].to(data.device),
         learning_rates=learning_rates(task),
         val_index=val_index,
-        val=data.evaluation_set(val_index, task.resolution, compute, task.pixels),
+        val=data.evaluation_set(val_index, network, compute, task.pixels),
         outer_index=outer_index,
-        outer=data.evaluation_set(outer_index, task.resolution, compute, task.pixels),
+        outer=data.evaluation_set(outer_index, network, compute, task.pixels),
         augmentation=augmentation,
     )

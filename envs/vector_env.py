@@ -24,6 +24,7 @@ from lambda_rl.envs.env import (
     step_info,
 )
 from lambda_rl.envs.suites import Suite, load_suite
+from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import TrainerConfig
 
 Observations = npt.NDArray[np.float32]
@@ -125,13 +126,14 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
         for slot, one in enumerate(seeds):
             if one is not None:
                 self._rngs[slot] = seeding.np_random(one)[0]
-            self._begin(slot, None if tasks is None else tasks[slot])
+        self._begin(range(self.num_envs), tasks)
         begun = np.ones(self.num_envs, np.bool_)
         return self._observations.copy(), self._begun(begun)
 
-    def _begin(self, slot: int, task: Any = None) -> None:
-        task = task or self.suite.sample(self._rngs[slot])
-        self._observations[slot] = self._core.begin(slot, task)
+    def _begin(self, slots: Sequence[int], tasks: Sequence[Task] | None = None) -> None:
+        if tasks is None:
+            tasks = [self.suite.sample(self._rngs[slot]) for slot in slots]
+        self._observations[slots] = self._core.begin(slots, tasks)
 
     def _begun(self, slots: npt.NDArray[np.bool_]) -> dict[str, Any]:
         """What a reset tells of the slots that were reset."""
@@ -152,7 +154,7 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
             for slot in np.flatnonzero(ended):
                 final[slot] = outcome.observation[slot].copy()
                 self.last_final_obs[slot] = outcome.observation[slot]
-                self._begin(int(slot))
+            self._begin(np.flatnonzero(ended).tolist())
             infos |= {"final_obs": final, "_final_obs": ended.copy()}
             infos |= {"final_info": _masked(values, ended), "_final_info": ended.copy()}
             infos |= self._begun(ended)

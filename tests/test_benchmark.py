@@ -28,7 +28,7 @@ from lambda_rl.agents.benchmark.plain import PlainEnv, plain_network
 from lambda_rl.agents.benchmark.report import DACBENCH, NAIVE, judge
 from lambda_rl.agents.benchmark.timing import Row, time_rows
 from lambda_rl.envs.data import load_train
-from lambda_rl.envs.networks import make_network
+from lambda_rl.envs.networks import Network, make_network
 from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import TrainerConfig
 
@@ -106,16 +106,27 @@ def test_a_busy_machine_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert not forced["believed"]
 
 
+def plain_loads(plain: torch.nn.Module, ours: Network, params: dict[str, torch.Tensor]) -> None:
+    """Gives the plain module our parameters, one after the other."""
+    exported = ours.exported(params)
+    with torch.no_grad():
+        for target, name in zip(plain.parameters(), ours.specs, strict=True):
+            assert target.shape == exported[name].shape
+            target.copy_(exported[name])
+
+
 @pytest.mark.parametrize("network", ["mlp", "cnn3"])
 def test_the_plain_network_is_ours(network: str) -> None:
     task = Task(network=network, width=4)
     plain = plain_network(task, 10)
     ours = make_network(network, 4, 16, 10)
-    params = {name: p.detach() for name, p in zip(ours.specs, plain.parameters(), strict=True)}
-    assert [p.shape for p in params.values()] == [spec.shape for spec in ours.specs.values()]
+    plain_loads(plain, ours, params := ours.init(torch.Generator().manual_seed(1), torch.float32)[0])
     x = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     stacked = {name: p.unsqueeze(0) for name, p in params.items()}
-    torch.testing.assert_close(plain(x), ours.forward(stacked, {}, x.unsqueeze(0), training=True)[0])
+    got = ours.forward(
+        ours.prepared(stacked, torch.float32), {}, ours.arranged(x).unsqueeze(0), training=True
+    )
+    torch.testing.assert_close(plain(x), got[0].T)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -226,8 +226,9 @@ def test_rewards_sum_to_the_final_score(reward: RewardConfig) -> None:
     core = env._core
     _, outer_all = core.run(0), core.trainer._outer_all
     params = {name: value.unsqueeze(0) for name, value in core.run(0).params.items()}
-    x = core.trainer.data.batch(outer_all, BASE.resolution, torch.float32).unsqueeze(0)
-    logits = core.run(0).network.forward(params, {}, x, training=False)[0]
+    network = core.run(0).network
+    x = core.trainer.data.evaluation_set(outer_all, network, torch.float32).inputs.unsqueeze(0)
+    logits = network.forward(network.prepared(params, torch.float32), {}, x, training=False)[0].T
     right = (logits.argmax(1) == DATA.labels[outer_all]).double().mean().item()
     assert info["outer_accuracy"] == pytest.approx(right)
 
@@ -456,8 +457,8 @@ def test_slots_can_be_stepped_apart() -> None:
 
     def core() -> ControlledRuns:
         made = ControlledRuns(2, trainer, ControlLaw(), RewardConfig())
-        made.begin(0, BASE)
-        made.begin(1, replace(BASE, seed=1, width=6))
+        made.begin([0], [BASE])
+        made.begin([1], [replace(BASE, seed=1, width=6)])
         return made
 
     together, apart = core(), core()

@@ -15,6 +15,7 @@ from torch import Tensor
 from lambda_rl import Constant, Steps
 from lambda_rl.agents.lu2017.settings import our_lam
 from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.networks import make_network
 from lambda_rl.envs.resident import ResidentImages
 from lambda_rl.envs.rollout import RunResult, ScheduleJob, run_schedules
 from lambda_rl.envs.runs import InnerRun, learning_rates
@@ -54,7 +55,9 @@ def plain_loop(task: Task, run: InnerRun, paper_lam: float) -> dict[str, Tensor]
     """SGD on ``loss + λ·Σ‖W‖²`` by autograd, as the course's assignment has it, with nothing of the project's."""
     pixels = pooled(TRAIN, task.resolution)
     centred = pixels - pixels.mean(0)
-    weights = {name: value.clone().requires_grad_() for name, value in run.params.items()}
+    weights = {
+        name: value.clone().requires_grad_() for name, value in run.network.exported(run.params).items()
+    }
     for t, (order, labels) in enumerate(zip(run.order, run.labels, strict=True)):
         loss = F.cross_entropy(forward(task, weights, centred[order]), labels)
         loss = loss + paper_lam * torch.stack([(w**2).sum() for w in weights.values() if w.ndim > 1]).sum()
@@ -75,10 +78,10 @@ def test_the_trainer_does_what_the_paper_says(changes: dict[str, Any]) -> None:
     trainer = Trainer(TRAIN, "held-out", FP64)
     run = trainer.start(task)
     expected = plain_loop(task, run, paper_lam=3.0)
-    start = {name: value.clone() for name, value in run.params.items()}
+    start = {name: value.clone() for name, value in run.network.exported(run.params).items()}
     for _ in range(task.decisions):
         trainer.advance([run], [math.log10(our_lam(3.0))])
-    for name, value in run.params.items():
+    for name, value in run.network.exported(run.params).items():
         assert (value - expected[name]).norm() <= 1e-9 * (expected[name] - start[name]).norm(), name
 
 
@@ -117,9 +120,11 @@ def test_the_mean_image_is_the_training_images_own() -> None:
         trainer.data.prepare(side)
         test.prepare(side)
         mean = pooled(TRAIN, side).mean(0)
-        got = test.batch(torch.arange(50), side, torch.float64, "mean-subtracted")
+        mlp = make_network("mlp", 4, side, 10)
+        got = test.evaluation_set(torch.arange(50), mlp, torch.float64, "mean-subtracted").inputs
+        got = got.unflatten(1, (3, side, side))
         assert torch.allclose(got, pooled(TEST, side)[:50] - mean, atol=1e-9)
-    standard = test.batch(torch.arange(50), 16, torch.float64)
+    standard = test.evaluation_set(torch.arange(50), make_network("mlp", 4, 16, 10), torch.float64).inputs
     assert standard.abs().max() < 10  # the two are not mixed up in a cache
     assert got.abs().max() > 50
 
@@ -183,7 +188,12 @@ def test_a_diverged_run_is_shown_to_the_hook_no_more() -> None:
     seen: list[int] = []
     job = ScheduleJob(replace(RAW, learning_rate=1e4, init_std=1.0), "wild", lambda **_: Constant(0.0))
     (result,) = run_schedules(
-        [job], TRAIN, "held-out", test=TEST, config=FP64, on_interval=lambda _, run: seen.append(run.decision)
+        [job],
+        TRAIN,
+        "held-out",
+        test=TEST,
+        config=TrainerConfig(precision="fp32"),
+        on_interval=lambda _, run: seen.append(run.decision),
     )
     assert result.diverged
     assert seen == list(range(len(result.history["progress"])))  # the start, and all intervals but the last

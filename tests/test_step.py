@@ -11,7 +11,8 @@ import torch
 from tiny_envs import tiny_data
 
 from lambda_rl.envs import step as module
-from lambda_rl.envs.step import CompiledStep, StepSpec
+from lambda_rl.envs.compiled import Compiled
+from lambda_rl.envs.networks import make_network
 from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import Trainer, TrainerConfig
 
@@ -25,6 +26,10 @@ def own_steps() -> None:
     module.compiled_step.cache_clear()
 
 
+CNN = dataclasses.replace(TASK, network="cnn3", width=2, train_size=60)
+ADAMW = dataclasses.replace(TASK, optimizer="adamw", decay="decoupled", learning_rate=1e-3)
+
+
 def trained(task: Task, count: int, **config: object) -> tuple[np.ndarray, torch.Tensor]:
     trainer = Trainer(DATA, "agent", TrainerConfig(precision="fp64", **config), outer_size=50)
     runs = [trainer.start(task.with_seed(seed)) for seed in range(count)]
@@ -36,18 +41,15 @@ def trained(task: Task, count: int, **config: object) -> tuple[np.ndarray, torch
     return np.array(rows), torch.stack([run.params["fc1.weight"] for run in runs])
 
 
-@pytest.mark.parametrize(
-    "task",
-    [TASK, dataclasses.replace(TASK, optimizer="adamw", decay="decoupled", learning_rate=1e-3)],
-    ids=["sgd", "adamw"],
-)
-def test_compiled_and_plain_give_the_same(task: Task) -> None:
+@pytest.mark.parametrize(("task", "count"), [(TASK, 11), (ADAMW, 11), (CNN, 3)], ids=["sgd", "adamw", "cnn3"])
+def test_compiled_and_plain_give_the_same(task: Task, count: int) -> None:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        compiled, weights = trained(task, 11, compile=True, threads=2)  # 8 compiled, 3 not
+        compiled, weights = trained(task, count, compile=True, threads=2)  # most compiled, what is left not
     if any("not compiled" in str(w.message) for w in said):
         pytest.skip(f"no compiler here: {said[-1].message}")
-    plain, expected = trained(task, 11)
+    assert module.compiled_step.cache_info().currsize == 1
+    plain, expected = trained(task, count)
     assert compiled == pytest.approx(plain, rel=1e-9)
     assert torch.allclose(weights, expected, rtol=1e-9, atol=1e-12)
 
@@ -77,17 +79,24 @@ def test_an_error_of_a_compiled_step_is_not_hidden(monkeypatch: pytest.MonkeyPat
             raise RuntimeError("out of memory")
 
     monkeypatch.setattr(torch, "compile", lambda function, **_: compiled)
-    step = CompiledStep(StepSpec(("mlp", 4, 16, 10), "sgd", "l2", "coupled", torch.float32, torch.float32))
+    step = Compiled(lambda params: None, "the step", on_cpu=True)
     step({"w": torch.zeros(8, 1)})
     with pytest.raises(RuntimeError, match="out of memory"):
         step({"w": torch.zeros(8, 1)})
 
 
 def test_few_sizes_are_compiled() -> None:
-    trainer = Trainer(DATA, "agent", TrainerConfig(compile=True), outer_size=50)
-    run = trainer.start(TASK)
-    for count, sizes in ((77, [32, 32, 8, 5]), (32, [32]), (31, [16, 8, 7]), (3, [3])):
-        assert trainer._chunk_sizes(run, count) == sizes
-    convolutional = trainer.start(dataclasses.replace(TASK, network="cnn3"))
-    assert trainer._chunk_sizes(convolutional, 3) == [1, 1, 1]  # not compiled on a CPU
-    assert Trainer(DATA, "agent", TrainerConfig(compile=True, chunk=4))._chunk_sizes(run, 10) == [4, 4, 2]
+    def sizes(network: str, count: int, **config: int) -> list[int]:
+        trainer = Trainer(DATA, "agent", TrainerConfig(compile=True, **config), outer_size=50)
+        made = make_network(network, 4, 16, 10)
+        return [
+            size if trainer._compiles(made, size) else -size for size in trainer._chunk_sizes(made, count)
+        ]
+
+    assert sizes("mlp", 77, threads=2) == [16, 16, 16, 16, -13]  # negative: not compiled
+    assert sizes("mlp", 31, threads=2) == [8, 8, 8, -7]
+    assert sizes("mlp", 31) == [16, -15]
+    assert sizes("mlp", 10, chunk=4) == [-4, -4, -2]
+    assert sizes("cnn3", 9, threads=2) == [4, 4, -1]
+    assert sizes("cnn3", 5, threads=2) == [2, 2, -1]
+    assert sizes("resnet9", 3) == [-1, -1, -1]  # large convolutions gain nothing by it on a CPU

@@ -97,7 +97,7 @@ def plain_loop(task: Task, run: InnerRun, data: ResidentImages, lam: float) -> t
     module, names = plain_network(task)
     module = module.double()
     state = module.state_dict()
-    for ours, value in {**run.params, **run.buffers}.items():
+    for ours, value in {**run.network.exported(run.params), **run.buffers}.items():
         assert state[names[ours]].shape == value.shape
         state[names[ours]].copy_(value)
     weights = [p for p in module.parameters() if p.ndim >= 2]
@@ -163,7 +163,7 @@ def test_parity_with_plain_torch(network: str, optimizer: str, penalty: str, dec
     module, losses = plain_loop(task, run, trainer.data, lam)
     measured = [trainer.advance([run], [math.log10(lam)]) for _ in range(task.decisions)]
     state, (_, names) = module.state_dict(), plain_network(task)
-    for ours, value in {**run.params, **run.buffers}.items():
+    for ours, value in {**run.network.exported(run.params), **run.buffers}.items():
         theirs = state[names[ours]]
         assert (value - theirs).norm() <= 1e-9 * theirs.norm(), ours
     np.testing.assert_allclose(
@@ -198,7 +198,7 @@ def test_lam_changes_between_intervals_only() -> None:
     trainer = Trainer(DATA, "agent", FP64)
     run, (module, names) = trainer.start(task), plain_network(task)
     module = module.double()
-    for ours, value in run.params.items():
+    for ours, value in run.network.exported(run.params).items():
         module.state_dict()[names[ours]].copy_(value)
     weights = [p for p in module.parameters() if p.ndim >= 2]
     optimizer = torch.optim.SGD(
@@ -215,7 +215,7 @@ def test_lam_changes_between_intervals_only() -> None:
             optimizer.zero_grad()
             F.cross_entropy(module(x), run.labels[t]).backward()
             optimizer.step()
-    for ours, value in run.params.items():
+    for ours, value in run.network.exported(run.params).items():
         theirs = module.state_dict()[names[ours]]
         assert (value - theirs).norm() <= 1e-9 * theirs.norm(), ours
 
@@ -363,7 +363,7 @@ def test_weights_are_those_that_torch_would_draw_from() -> None:
         theirs = dict(module.named_parameters())
         assert run.facts.num_params == sum(p.numel() for p in module.parameters() if p.ndim >= 2)
         assert {names[n] for n in run.params} == set(theirs)
-        for ours, value in run.params.items():
+        for ours, value in run.network.exported(run.params).items():
             reference = theirs[names[ours]]
             if value.numel() > 50:
                 assert value.std().item() == pytest.approx(reference.std().item(), rel=0.3)
@@ -505,7 +505,7 @@ def test_test_images_are_normalised_as_the_training_images() -> None:
     trainer = Trainer(DATA, "agent", FP64)
     run = trainer.start(BASE)
     module, names = plain_network(BASE)
-    for ours, value in run.params.items():
+    for ours, value in run.network.exported(run.params).items():
         module.state_dict()[names[ours]].copy_(value)
     for data in (test, brighter):
         loss, accuracy = trainer.test([run], ResidentImages(data, trainer.device, trainer.data.statistics))
@@ -575,7 +575,8 @@ def test_augmentation_is_reproducible_and_does_something() -> None:
 def test_images_are_normalised_and_averaged() -> None:
     resident = ResidentImages(DATA, torch.device("cpu"))
     everything = torch.arange(len(resident))
-    x = resident.batch(everything, 32, torch.float64)
+    mlp = make_network("mlp", 4, 32, 10)
+    x = resident.evaluation_set(everything, mlp, torch.float64).inputs.unflatten(1, (3, 32, 32))
     assert x.mean((0, 2, 3)).abs().max() < 1e-9
     assert (x.std((0, 2, 3), correction=0) - 1).abs().max() < 1e-9
     resident.prepare(16)

@@ -140,7 +140,7 @@ def recompilations(data: ImageData, *, changes: int = 1000, resets: int = 100) -
                 task, train_size=int(rng.integers(32, 96)), label_noise=0.2, momentum=float(rng.uniform(0.5, 0.9)),
                 learning_rate=float(rng.uniform(0.01, 0.1)), seed=int(rng.integers(10**6)),
             )  # fmt: skip
-            env._core.begin(change % slots, drawn)
+            env._core.begin([change % slots], [drawn])
         env.step(rng.uniform(-1, 1, (slots, 1)).astype(np.float32))
     env.close()
     return {"changes": changes, "resets": done, "recompilations": compiled_graphs() - before}

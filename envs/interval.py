@@ -1,0 +1,165 @@
+"""One interval of a stack: k training steps without a word to the rest of the program."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from lambda_rl.envs.resident import ResidentImages, crop_and_flip
+from lambda_rl.envs.runs import InnerRun
+from lambda_rl.envs.stack import Stack
+from lambda_rl.envs.step import StepSpec, compiled_step, training_step
+
+Capture = Callable[[Callable[[], None], Iterable[Tensor]], Callable[[], None]]
+"""From a function and the tensors that it changes to one that does the same again."""
+
+
+class Interval:
+    """k training steps of a stack.
+
+    All that they read lies in tensors that stay where they are, so that on a GPU the interval is captured once, as one
+    CUDA graph, and replayed: λ and learning rates are data of it, and the processor waits for nothing in between.
+
+    Args:
+        stack: what is trained.
+        runs: its runs; only what they have in common is looked at.
+        steps: k.
+        data: the training images.
+        dtype: of parameters and optimizer state.
+        compute: of activations and matrix products.
+        compiled: whether each step is compiled.
+        capture: makes one call of all steps; None: they are called one by one.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        runs: Sequence[InnerRun],
+        steps: int,
+        data: ResidentImages,
+        dtype: torch.dtype,
+        compute: torch.dtype,
+        *,
+        compiled: bool,
+        capture: Capture | None,
+    ) -> None:
+        task, network, device, count = runs[0].task, runs[0].network, data.device, len(runs)
+        self.steps, self._network = steps, network
+        self._params, self._buffers, self._optimizer = stack.params, stack.buffers, stack.optimizer
+        spec = StepSpec(
+            (task.network, task.width, task.resolution, network.num_classes), task.optimizer, task.penalty, task.decay,
+            dtype, compute,
+        )  # fmt: skip
+        on_cpu = device.type == "cpu"
+        self._step = (
+            compiled_step(spec, on_cpu) if compiled else functools.partial(training_step, spec, network)
+        )
+        self._images = data.images(task.resolution) if task.augment else data.rows(network)
+        self._scale, self._shift = data.affine(network, compute, task.pixels)
+
+        def empty(*shape: int, dtype: torch.dtype = dtype) -> Tensor:
+            return torch.empty(shape, dtype=dtype, device=device)
+
+        batch = (steps, count, task.batch_size)
+        self._order, self._labels = empty(*batch, dtype=torch.int64), empty(*batch, dtype=torch.int64)
+        self._offsets = empty(*batch, 2, dtype=torch.int64) if task.augment else None
+        self._flips = empty(*batch, dtype=torch.bool) if task.augment else None
+        self._rates, self._done = empty(steps, count), empty(steps, count, dtype=torch.float64)
+        self._lam, self._momentum = empty(count), empty(count)
+        self._loss, self._correct = empty(count), empty(count)
+        self._raw = empty(count * task.batch_size, *self._images.shape[1:], dtype=torch.uint8)
+        self._capture = capture
+        self._call: Callable[[], None] | None = None if capture is not None else self._all_steps
+
+    def __call__(self, runs: Sequence[InnerRun], lam: npt.NDArray[np.float64]) -> tuple[Tensor, Tensor]:
+        """Trains the stack's runs for their next k steps with λ held.
+
+        Returns:
+            Mean loss and accuracy ``[N]`` over the minibatches.
+        """
+        now = [slice(run.step, run.step + self.steps) for run in runs]
+        each = list(zip(runs, now, strict=True))
+        torch.stack([run.order[part] for run, part in each], 1, out=self._order)
+        torch.stack([run.labels[part] for run, part in each], 1, out=self._labels)
+        self._rates.copy_(torch.stack([run.learning_rates[part] for run, part in each], 1))
+        done = np.array([run.step for run in runs]) + np.arange(self.steps)[:, None]
+        self._done.copy_(torch.from_numpy(done))
+        self._lam.copy_(torch.from_numpy(lam))
+        self._momentum.copy_(torch.tensor([run.task.momentum for run in runs], dtype=torch.float64))
+        if self._offsets is not None and self._flips is not None:
+            self._draw(runs, self._offsets, self._flips)
+        self._loss.zero_()
+        self._correct.zero_()
+        if self._call is None:
+            assert self._capture is not None
+            self._call = self._capture(self._all_steps, self._changed())
+        self._call()
+        for run in runs:
+            run.step += self.steps
+            run.decision += 1
+        return self._loss / self.steps, self._correct / self.steps
+
+    def _draw(self, runs: Sequence[InnerRun], offsets: Tensor, flips: Tensor) -> None:
+        """Crops and flips of an interval, from each run's generator."""
+        size, reach = runs[0].task.batch_size, runs[0].task.resolution // 4 + 1
+        shape = (self.steps, size)
+        drawn = [torch.randint(reach, (*shape, 2), generator=run.augmentation) for run in runs]
+        turned = [torch.randint(2, shape, generator=run.augmentation).bool() for run in runs]
+        offsets.copy_(torch.stack(drawn, 1))
+        flips.copy_(torch.stack(turned, 1))
+
+    def _changed(self) -> list[Tensor]:
+        groups = [self._params, self._buffers, *self._optimizer.values()]
+        return [self._loss, self._correct, *(value for group in groups for value in group.values())]
+
+    def _minibatch(self, t: int) -> Tensor:
+        raw = torch.index_select(self._images, 0, self._order[t].flatten(), out=self._raw)
+        if self._offsets is not None and self._flips is not None:
+            raw = crop_and_flip(raw, self._offsets[t].flatten(0, 1), self._flips[t].flatten())
+            raw = self._network.arranged(raw)
+        return raw.view(*self._order.shape[1:], -1)
+
+    @torch.enable_grad()  # callers often step an environment under torch.no_grad()
+    def _all_steps(self) -> None:
+        for t in range(self.steps):
+            self._step(
+                self._params, self._buffers, self._optimizer, self._loss, self._correct, self._minibatch(t),
+                self._scale, self._shift, self._labels[t], self._lam, self._rates[t], self._momentum, self._done[t],
+            )  # fmt: skip
+
+
+def cuda_graph(function: Callable[[], None], changed: Iterable[Tensor]) -> Callable[[], None]:
+    """Captures a function as a CUDA graph (pytorch.org/docs, "CUDA Graphs").
+
+    It runs twice before, as libraries set themselves up at their first use; what it changed is put back. Where it
+    cannot be captured, one warning says why, and the function itself is returned.
+
+    Args:
+        function: reads and writes memory that stays where it is, and never waits for the GPU.
+        changed: all that it changes.
+    """
+    changed = list(changed)
+    before = [value.clone() for value in changed]
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        function()
+        function()
+    torch.cuda.current_stream().wait_stream(side)
+    for value, old in zip(changed, before, strict=True):
+        value.copy_(old)
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph):
+            function()
+    except RuntimeError as error:  # what torch raises for anything that cannot be captured
+        reason = " ".join(str(error).split())[:200]
+        warnings.warn(f"the interval is not captured: {reason}", RuntimeWarning, stacklevel=2)
+        return function
+    return graph.replay
