@@ -56,7 +56,7 @@ class CompareConfig:
         device: auto, cpu, cuda or cuda:N.
         precision: auto, fp32, bf16 or fp64.
         threads: CPU threads; 0: one per core.
-        compile: compile the training step; experimental.
+        compile: compile the training step.
         constants: the grid of constants.
         schedule: a further schedule to compare, such as constant:0.0005 or replay:FILE.csv; may be given several times.
         families: hand-designed schedules that take part; give none of them to leave them out.

@@ -127,7 +127,7 @@ class TrainConfig:
         device: of inner training: auto, cpu, cuda or cuda:N. The agent itself always runs on the CPU.
         precision: of inner training: auto, fp32, bf16 or fp64.
         threads: CPU threads of inner training; 0: one per core.
-        compile: compile the training step (see :class:`~lambda_rl.envs.trainer.TrainerConfig`); experimental.
+        compile: compile the training step (see :class:`~lambda_rl.envs.trainer.TrainerConfig`).
         wandb: Weights & Biases; online becomes offline where no key is set.
         eval_every: rollouts between two validations; 0: never, and the last policy is kept.
         eval_seeds: seeds per validation task.
@@ -223,10 +223,18 @@ PRESETS: dict[str, TrainConfig] = {
         ppo=PPOConfig(n_envs=32, n_steps=15, batch_size=240),
         reward=_CIFAR.reward,
     ),
-    "cifar-mlp": replace(_CIFAR, preset="cifar-mlp", suite="cifar-mlp", total_decisions=134_400),
-    "cifar-cnn": replace(_CIFAR, preset="cifar-cnn", suite="cifar-cnn", total_decisions=76_800),
+    "cifar-mlp": replace(
+        _CIFAR, preset="cifar-mlp", suite="cifar-mlp", total_decisions=134_400, compile=True
+    ),
+    "cifar-cnn": replace(_CIFAR, preset="cifar-cnn", suite="cifar-cnn", total_decisions=76_800, compile=True),
     "cifar-mixed": replace(
-        _CIFAR, preset="cifar-mixed", suite="cifar-mixed", total_decisions=61_440, eval_every=4, eval_seeds=1
+        _CIFAR,
+        preset="cifar-mixed",
+        suite="cifar-mixed",
+        total_decisions=61_440,
+        eval_every=4,
+        eval_seeds=1,
+        compile=True,
     ),
     "cifar-resnet9": replace(
         _CIFAR, preset="cifar-resnet9", suite="cifar-resnet9", total_decisions=57_600, device="auto"

@@ -30,8 +30,8 @@ def block_sums(
 
 
 @functools.cache
-def compiled_sums(kind: tuple[str, int, int, int], on_cpu: bool) -> Compiled:
-    """:func:`block_sums` of a network (see :func:`make_network`), compiled."""
+def compiled_sums(kind: tuple[str, int, int, int], compute: torch.dtype, on_cpu: bool) -> Compiled:
+    """:func:`block_sums` of a network (see :func:`make_network`), compiled for images in a format."""
     return Compiled(functools.partial(block_sums, make_network(*kind)), "the evaluation", on_cpu=on_cpu)
 
 
@@ -68,9 +68,9 @@ def evaluate(
         count = 1 + max(place for place, size in enumerate(sizes) if size > start)
         stop = min(start + block, longest)
         if compiled is not None and start + block <= inputs.shape[1]:
-            sums = compiled(
-                prepared, buffers, inputs[:, start : start + block], labels[:, start : start + block]
-            )
+            # Copied, for the layout is compiled in, and it would be another for each size of a set.
+            x, y = (part[:, start : start + block].contiguous() for part in (inputs, labels))
+            sums = compiled(prepared, buffers, x, y)
             loss += sums[0]
             right += sums[1]
             continue

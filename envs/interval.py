@@ -58,7 +58,9 @@ class Interval:
         )  # fmt: skip
         on_cpu = device.type == "cpu"
         self._step = (
-            compiled_step(spec, on_cpu) if compiled else functools.partial(training_step, spec, network)
+            compiled_step(spec, task.batch_size, on_cpu)
+            if compiled
+            else functools.partial(training_step, spec, network)
         )
         self._images = data.images(task.resolution) if task.augment else data.rows(network)
         self._scale, self._shift = data.affine(network, compute, task.pixels)

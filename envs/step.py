@@ -38,8 +38,8 @@ class StepSpec:
 
 
 @functools.cache
-def compiled_step(spec: StepSpec, on_cpu: bool) -> Compiled:
-    """The compiled step for one kind of network; λ, rates and the number of steps are data of it."""
+def compiled_step(spec: StepSpec, batch_size: int, on_cpu: bool) -> Compiled:
+    """The compiled step for one kind of network and size of minibatch; λ and rates are data of it."""
     step = functools.partial(training_step, spec, make_network(*spec.network))
     return Compiled(step, "the training step", on_cpu=on_cpu)
 

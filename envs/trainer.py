@@ -261,7 +261,8 @@ class Trainer:
         network, task = run.network, run.task
         if self.device.type != "cpu" or not network.evaluation_compiled or not self._compiles(network, count):
             return None
-        return compiled_sums((task.network, task.width, task.resolution, network.num_classes), True)
+        kind = (task.network, task.width, task.resolution, network.num_classes)
+        return compiled_sums(kind, self._dtypes(run)[1], True)
 
     def _each(self, work: Sequence[Callable[[], Tensor]]) -> list[Tensor]:
         """All results, on the threads if there are any."""

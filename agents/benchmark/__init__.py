@@ -157,7 +157,9 @@ def benchmark(config: BenchmarkConfig, console: Console | None = None) -> dict[s
     results: dict[str, Any] = {
         "machine": describe(device),
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
-        "config": dataclasses.asdict(config),
+        "config": {
+            k: v for k, v in dataclasses.asdict(config).items() if k not in ("dacbench_python", "json")
+        },
         "others": others,
     }
     if config.networks:
@@ -234,8 +236,7 @@ def _rows(
             row, versions = dacbench(python, data, task, outer, processes=processes, decisions=decisions)
             add(DACBENCH, "fp32", row)
     for compiled in (False, True):
-        # On a CPU only steps of MLPs are compiled.
-        if compiled and not (config.compile and (name == "mlp" or device.type == "cuda")):
+        if compiled and not config.compile:
             continue
         for precision in ("fp32", "bf16"):
             options = TrainerConfig(config.device, precision, cores, compile=compiled)
