@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from lambda_rl.agents.checkpoint import CHECKPOINT_NAME, Learner, Origin, Progre
 from lambda_rl.agents.export import POLICY_NAME, actor_arrays, best_policy, make_card, make_policy
 from lambda_rl.agents.tracking import Tracker
 from lambda_rl.agents.validation import Validator
+from lambda_rl.agents.vec_env import SB3VecEnv
 from lambda_rl.envs.suites import Suite
 from lambda_rl.policy_file import save_policy
 
@@ -59,6 +61,9 @@ class BetweenRollouts(BaseCallback):
         self._rollouts = 0
         self._last = 0
         self._clock = time.monotonic()
+        self._ours = (
+            0.0  # seconds of this rollout in which validation ran, less those of the environment before it
+        )
 
     def save(self) -> None:
         """Writes the checkpoint."""
@@ -69,6 +74,7 @@ class BetweenRollouts(BaseCallback):
     def _on_training_start(self) -> None:
         self._last = self.model.num_timesteps
         self._clock = time.monotonic()
+        self._ours = -self._env_seconds
         if self._last == 0:
             self.save()  # from now on, a run that is killed can be resumed
 
@@ -92,7 +98,9 @@ class BetweenRollouts(BaseCallback):
         self._record_rollout(decisions - self._last)
         self._last = decisions
         if final or (config.eval_every and number % config.eval_every == 0):
+            start = time.monotonic()
             self._validate(decisions)
+            self._ours += time.monotonic() - start
         self.logger.dump(decisions)
         stop = self.stop_after is not None and self._rollouts >= self.stop_after and not final
         if final or stop or number % config.checkpoint_every == 0:
@@ -100,11 +108,18 @@ class BetweenRollouts(BaseCallback):
         if stop:
             raise StopTraining
 
+    @property
+    def _env_seconds(self) -> float:
+        """Seconds that steps of the environment have taken so far."""
+        return typing.cast(SB3VecEnv, self.learner.monitor.venv).env_seconds
+
     def _record_rollout(self, decisions: int) -> None:
         now = time.monotonic()
         self.logger.record("time/decisions_per_second", decisions / max(now - self._clock, 1e-9))
         self.progress.elapsed += now - self._clock
-        self._clock = now
+        ours = self._env_seconds + self._ours
+        self.logger.record("time/ppo_share", max(0.0, 1.0 - ours / max(now - self._clock, 1e-9)))
+        self._clock, self._ours = now, -self._env_seconds
         self.logger.record("time/elapsed", self.progress.elapsed)
         episodes = self.model.ep_info_buffer
         if episodes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -33,6 +34,8 @@ class SB3VecEnv(VecEnv):
             raise ValueError(f"SB3VecEnv needs autoreset_mode SAME_STEP, got {mode}")
         self.env = env  # before VecEnv.__init__, which already asks for get_attr("render_mode")
         self._actions: npt.NDArray[Any] | None = None
+        self.env_seconds = 0.0
+        """How long the environment's own steps took in all."""
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
     def reset(self) -> npt.NDArray[np.float32]:
@@ -61,7 +64,9 @@ class SB3VecEnv(VecEnv):
             Observations ``[N, F]`` (of the next episode where one ended), rewards ``[N]``, dones ``[N]`` and infos.
         """
         assert self._actions is not None, "step_async comes before step_wait"
+        start = time.monotonic()
         obs, rewards, terminated, truncated, info = self.env.step(self._actions)
+        self.env_seconds += time.monotonic() - start
         self._actions = None
         dones = np.logical_or(terminated, truncated)
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]

@@ -7,7 +7,7 @@ This is the only training loop of the project. The single environment, the vecto
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from lambda_rl.envs.calibration import kept_sizes, stack_kind
 from lambda_rl.envs.compiled import Compiled
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.device import resolve_device, resolve_precision
@@ -41,8 +42,8 @@ class TrainerConfig:
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp64`` (see :func:`resolve_precision`).
         threads: chunks of networks that are trained at the same time on a CPU. With more than 1, call
             ``torch.set_num_threads(1)`` first, or the threads of the products get in each other's way.
-        chunk: networks side by side in a stack; 0 chooses: on a GPU all, on a CPU what was fastest (see
-            docs/performance.md): at most 16 MLPs, 4 three-layer convolutional networks, 1 larger one.
+        chunk: networks side by side in a stack; 0 chooses: on a GPU all, on a CPU what
+            ``benchmark.py --calibrate`` found on this machine, else at most 16 MLPs, 4 ``cnn3``, 1 larger one.
         compile: compile the training step with ``torch.compile``, which takes 5 to 20 seconds at the first use for
             each kind of network; the same numbers up to rounding. Two to three times as fast. Needs a C++ compiler on
             a CPU; without one a warning is given and nothing is compiled.
@@ -92,10 +93,18 @@ class Trainer:
         config: device, precision, threads, chunk.
         outer_size: images of ``outer-val`` that each run is scored on at its decisions; the last one takes the
             whole part. 0 scores at the end only.
+        sizes: of stacks on a CPU, by :func:`~lambda_rl.envs.calibration.stack_kind`; None: those that were measured on
+            this machine, if any were.
     """
 
     def __init__(
-        self, data: ImageData, fold: Fold, config: TrainerConfig | None = None, *, outer_size: int = 500
+        self,
+        data: ImageData,
+        fold: Fold,
+        config: TrainerConfig | None = None,
+        *,
+        outer_size: int = 500,
+        sizes: Mapping[str, int] | None = None,
     ) -> None:
         self.config = config or TrainerConfig()
         self.device = resolve_device(self.config.device)
@@ -111,6 +120,7 @@ class Trainer:
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._threads = threads
         self._stacks: dict[tuple[object, ...], Stack] = {}
+        self._sizes = kept_sizes() if sizes is None else sizes
 
     def close(self) -> None:
         """Ends the threads."""
@@ -238,10 +248,10 @@ class Trainer:
             size = count
         elif self._compiles(network):
             # Two sizes, each compiled once; the larger one only where there is one for each thread.
-            large = network.side_by_side
-            size = large if count >= large * self._threads else large // 2
+            small, large = self._compiled_sizes(network)
+            size = large if count >= large * self._threads else small
         else:
-            size = min(network.side_by_side, -(-count // self._threads))
+            size = min(self._side_by_side(network), -(-count // self._threads))
         return [min(size, count - at) for at in range(0, count, size)]
 
     def _compiles(self, network: Network, count: int | None = None) -> bool:
@@ -253,8 +263,16 @@ class Trainer:
             return False
         if self.device.type != "cpu":
             return True
-        large = network.side_by_side
-        return large > 1 and (count is None or count in (large, large // 2))
+        return network.side_by_side > 1 and (count is None or count in self._compiled_sizes(network))
+
+    def _side_by_side(self, network: Network) -> int:
+        """Networks of a stack on a CPU, at most."""
+        compute = resolve_precision(self.config.precision, self.device, network.convolutional)[1]
+        return self._sizes.get(stack_kind(network, compute, self.config.compile), network.side_by_side)
+
+    def _compiled_sizes(self, network: Network) -> tuple[int, int]:
+        large = self._side_by_side(network)
+        return max(1, large // 2), large
 
     def _compiled_sums(self, run: InnerRun, count: int) -> Compiled | None:
         """The compiled evaluation of ``count`` such runs; on a GPU none, for there it is a small part."""

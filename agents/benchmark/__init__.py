@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from lambda_rl.agents.benchmark.calibrate import calibrate
 from lambda_rl.agents.benchmark.dacbench_opponent import dacbench, find_python
 from lambda_rl.agents.benchmark.ensembling import ensemble
 from lambda_rl.agents.benchmark.machine import (
@@ -35,7 +36,9 @@ from lambda_rl.agents.benchmark.machine import (
     others_share,
 )
 from lambda_rl.agents.benchmark.ours import own_cost, recompilations, vector_env
+from lambda_rl.agents.benchmark.page import publish
 from lambda_rl.agents.benchmark.plain import TIMED, subprocesses
+from lambda_rl.agents.benchmark.precision import precision_gap
 from lambda_rl.agents.benchmark.report import (
     DACBENCH,
     ENSEMBLE,
@@ -46,10 +49,13 @@ from lambda_rl.agents.benchmark.report import (
     show_network,
 )
 from lambda_rl.agents.benchmark.roofline import evaluations_per_step, floor
+from lambda_rl.agents.benchmark.scaling import anatomy, draw_scaling
 from lambda_rl.agents.benchmark.timing import Row, time_rows
 from lambda_rl.agents.config import available_cores
+from lambda_rl.agents.figures import png
 from lambda_rl.agents.overhead import overhead
-from lambda_rl.envs.data import ImageData, load_train
+from lambda_rl.envs.calibration import keep_sizes
+from lambda_rl.envs.data import ImageData, load_test, load_train
 from lambda_rl.envs.device import resolve_device
 from lambda_rl.envs.split import split_data
 from lambda_rl.envs.suites import CNN, MLP
@@ -85,8 +91,12 @@ class BenchmarkConfig:
         compile: time the compiled training step too, and count recompilations.
         device: of all rows but DACBench's.
         dacbench_python: a Python that has dacbench; empty: this one, if it has.
+        calibrate: first measure which sizes of stacks are fastest here, and keep them for all runs to come.
+        precision_seeds: also train this many runs in fp32 and in bf16 and compare their final accuracies; 0: none.
+        anatomy: also measure what a decision is made of and how its cost grows, with a figure beside the JSON file.
         overhead: also time a learned schedule against the training steps that it rides on (on the CPU).
         json: file for the results; empty: none.
+        page: page whose blocks are filled out of the files beside that of ``json``; empty: none.
         force: report even if the machine is busy.
         self_test: everything so small that the numbers mean nothing.
     """
@@ -101,8 +111,12 @@ class BenchmarkConfig:
     compile: bool = True
     device: str = "cpu"
     dacbench_python: str = ""
+    calibrate: bool = False
+    precision_seeds: int = 0
+    anatomy: bool = False
     overhead: bool = True
     json: str = ""
+    page: str = ""
     force: bool = False
     self_test: bool = False
 
@@ -114,12 +128,15 @@ class BenchmarkConfig:
             for name in names:
                 if name not in allowed:
                     raise ValueError(f"unknown {kind} {name!r} to time; allowed are {', '.join(allowed)}")
-        if self.repeats < 1 or self.outer_size < 1:
+        for name, least in (
+            ("repeats", 1), ("outer_size", 1), ("slots", 0), ("width", 0), ("precision_seeds", 0),
+        ):  # fmt: skip
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.page and not (self.json and Path(self.page).is_file()):
             raise ValueError(
-                f"repeats and outer_size must be at least 1, got {self.repeats} and {self.outer_size}"
+                f"--page {self.page} wants a page that is there, and --json for the files it is made of"
             )
-        if self.slots < 0 or self.width < 0:
-            raise ValueError(f"slots and width must be at least 0, got {self.slots} and {self.width}")
 
     def task(self, name: str) -> Task:
         """What is timed of a network."""
@@ -157,9 +174,7 @@ def benchmark(config: BenchmarkConfig, console: Console | None = None) -> dict[s
     results: dict[str, Any] = {
         "machine": describe(device),
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
-        "config": {
-            k: v for k, v in dataclasses.asdict(config).items() if k not in ("dacbench_python", "json")
-        },
+        "config": _shown(config),
         "others": others,
     }
     if config.networks:
@@ -173,6 +188,8 @@ def benchmark(config: BenchmarkConfig, console: Console | None = None) -> dict[s
         results["peaks"] = {str(threads): dataclasses.asdict(peak) for threads, peak in peaks.items()}
         show_machine(results, console)
         results["networks"] = {}
+        if config.calibrate:
+            results["calibration"] = _calibrate(config, data, console)
         for name in config.networks:
             found = _network(name, config, data, device, peaks[cores])
             results["networks"][name] = found
@@ -185,6 +202,10 @@ def benchmark(config: BenchmarkConfig, console: Console | None = None) -> dict[s
                 f"recompilations over {counted['changes']} changes of λ and {counted['resets']} resets: "
                 f"{counted['recompilations']}"
             )
+    if config.precision_seeds:
+        results["precision"] = {name: _precision(name, config, data, console) for name in config.networks}
+    if config.anatomy:
+        results["anatomy"] = {name: _anatomy(name, config, data) for name in config.networks}
     if config.overhead:
         results["overhead"] = overhead(console=console)
     others["meanwhile"] = meter.share()
@@ -197,8 +218,60 @@ def benchmark(config: BenchmarkConfig, console: Console | None = None) -> dict[s
             + (", and it was a self-test" if config.self_test else "")
         )
     if config.json:
-        atomic_write(Path(config.json), json.dumps(results, indent=1) + "\n")
+        path = Path(config.json)
+        atomic_write(path, json.dumps(results, indent=1) + "\n")
+        for name, found in results.get("anatomy", {}).items():
+            atomic_write(path.with_name(f"{path.stem}-{name}.png"), png(draw_scaling(found["scaling"])))
+        if config.page:
+            publish(Path(config.page), path.parent)
     return results
+
+
+def _shown(config: BenchmarkConfig) -> dict[str, Any]:
+    """The options without paths of this machine."""
+    kind, _, path = config.data.partition(":")
+    data = f"{kind}:{Path(path).name}" if kind == "folder" else config.data
+    return {**dataclasses.asdict(config), "data": data, "dacbench_python": "", "json": "", "page": ""}
+
+
+def _calibrate(config: BenchmarkConfig, data: ImageData, console: Console) -> dict[str, dict[int, float]]:
+    """Network-steps a second by kind and size of stack; the best sizes are kept."""
+    speeds = {}
+    for name in config.networks:
+        for precision in ("fp32", "bf16"):
+            for compiled in (False, True) if config.compile else (False,):
+                options = TrainerConfig(config.device, precision, available_cores(), compile=compiled)
+                sizes = (2, 4) if config.self_test else ()
+                kind, found = calibrate(data, config.task(name), options, sizes=sizes)
+                speeds[kind] = found
+                shown = ", ".join(f"{size}: {speed:,.0f}" for size, speed in found.items())
+                console.print(f"{kind}: network-steps/s by size of a stack: {shown}")
+    best = {kind: max(found, key=found.__getitem__) for kind, found in speeds.items()}
+    console.print(f"kept in {keep_sizes(best)}")
+    return speeds
+
+
+def _precision(name: str, config: BenchmarkConfig, data: ImageData, console: Console) -> dict[str, Any]:
+    """Final accuracies in both precisions."""
+    options = TrainerConfig(config.device, threads=available_cores(), compile=config.compile)
+    found = precision_gap(data, load_test(config.data), config.task(name), config.precision_seeds, options)
+    low, high = found["interval"]
+    console.print(
+        f"{name}: test accuracy in bf16 minus fp32, {config.precision_seeds} seeds: {100 * found['difference']:+.2f} "
+        f"points, 95 % [{100 * low:+.2f}, {100 * high:+.2f}]"
+    )
+    return found
+
+
+def _anatomy(name: str, config: BenchmarkConfig, data: ImageData) -> dict[str, Any]:
+    """What a decision is made of: not compiled in fp32, and compiled in bf16 if anything is compiled."""
+    cores = available_cores() if config.device == "cpu" else 1
+    options = {"fp32": TrainerConfig(config.device, "fp32", cores)}
+    if config.compile:
+        options["bf16, compiled"] = TrainerConfig(config.device, "bf16", cores, compile=True)
+    return anatomy(
+        data, config.task(name), config.outer_size, config.slots_of(name), options, tiny=config.self_test
+    )
 
 
 def _rows(

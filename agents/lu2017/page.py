@@ -1,17 +1,14 @@
-"""Fills the marked blocks of ``docs/lu2017.md`` out of ``summary.json``: every number of the page comes from a file.
-
-A block is what stands between ``<!-- block: NAME -->`` and ``<!-- end: NAME -->``. All other text is left as it is.
-"""
+"""Fills the marked blocks of ``docs/lu2017.md`` (see :mod:`lambda_rl.agents.pages`) out of ``summary.json``."""
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lambda_rl.agents.lu2017.figures import DRAWN
+from lambda_rl.agents.pages import fill, markdown_table
 from lambda_rl.files import atomic_path, atomic_write
 
 RESULTS = "results/lu2017"
@@ -30,26 +27,6 @@ CAPTIONS: dict[str, str] = {
     "figure-8-sparsity": "Weights at zero, by penalty",
     "figure-8-sensitivity": "L½ with other lists of constants",
 }
-
-_BLOCK = re.compile(r"<!-- block: (?P<name>\S+) -->\n(?P<body>.*?)<!-- end: (?P=name) -->", re.DOTALL)
-
-
-def cell_text(value: Any) -> str:
-    """A cell of a table: text and whole numbers as they are, ``[mean, low, high]`` with its interval."""
-    if isinstance(value, (list, tuple)):
-        mean, low, high = value
-        if mean is None:
-            return "–"
-        shown = f"{mean:.2f}"
-        return shown if low is None or high is None else f"{shown} [{low:.2f}, {high:.2f}]"
-    return str(value)
-
-
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table in Markdown."""
-    lines = [" | ".join(columns), " | ".join("---" for _ in columns)]
-    lines += [" | ".join(cell_text(value) for value in row) for row in rows]
-    return "\n".join(f"| {line} |" for line in lines) + "\n"
 
 
 def _signed(value: Sequence[float | None]) -> str:
@@ -129,31 +106,6 @@ def blocks(summary: Mapping[str, Any]) -> dict[str, str]:
     return made
 
 
-def block_names(text: str) -> list[str]:
-    """Names of the blocks in a page."""
-    return [match["name"] for match in _BLOCK.finditer(text)]
-
-
-def fill(text: str, made: Mapping[str, str]) -> str:
-    """The page with its blocks filled; those that cannot be say so.
-
-    Raises:
-        ValueError: the page has no blocks, or lacks one that could be filled.
-    """
-    present = block_names(text)
-    missing = sorted(set(made) - set(present))
-    if not present or missing:
-        what = f"lacks the blocks {', '.join(missing)}" if present else "has no blocks to fill"
-        raise ValueError(f"the page {what}")
-
-    def filled(match: re.Match[str]) -> str:
-        name = match["name"]
-        body = made.get(name, NOT_RUN + "\n")
-        return f"<!-- block: {name} -->\n{body}<!-- end: {name} -->"
-
-    return _BLOCK.sub(filled, text)
-
-
 def publish(page: Path, summary: Mapping[str, Any], folder: Path) -> None:
     """Fills the page, and copies figures, ``summary.json`` and ``results.csv`` beside it.
 
@@ -165,7 +117,7 @@ def publish(page: Path, summary: Mapping[str, Any], folder: Path) -> None:
     Raises:
         ValueError: see :func:`fill`.
     """
-    filled = fill(page.read_text(encoding="utf-8"), blocks(summary))
+    filled = fill(page.read_text(encoding="utf-8"), blocks(summary), NOT_RUN)
     target = page.parent / RESULTS
     names = [f"{name}.png" for number in summary["figures"] for name in DRAWN[number]]
     for name in ("summary.json", "results.csv", *names):

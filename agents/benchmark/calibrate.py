@@ -1,0 +1,58 @@
+"""Measures how many networks side by side are fastest on this machine (see :mod:`lambda_rl.envs.calibration`)."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import numpy as np
+
+from lambda_rl.envs.calibration import stack_kind
+from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.device import resolve_device, resolve_precision
+from lambda_rl.envs.networks import make_network
+from lambda_rl.envs.tasks import Task
+from lambda_rl.envs.trainer import Trainer, TrainerConfig
+
+SIZES = {"mlp": (4, 8, 16, 32), "cnn3": (1, 2, 4, 8)}
+"""What is tried, by network; the largest settles how many runs all of them are timed with."""
+
+
+def calibrate(
+    data: ImageData, task: Task, config: TrainerConfig, *, sizes: tuple[int, ...] = (), repeats: int = 5
+) -> tuple[str, dict[int, float]]:
+    """Network-steps a second by the size of a stack, decisions interleaved, the median of some.
+
+    Args:
+        data: images.
+        task: what is trained.
+        config: device, precision, threads, whether to compile.
+        sizes: what to try; none: :data:`SIZES`.
+        repeats: decisions that are timed of each.
+
+    Returns:
+        What the size is kept by, and the speeds.
+    """
+    device = resolve_device(config.device)
+    network = make_network(task.network, task.width, task.resolution, data.num_classes)
+    compute = resolve_precision(config.precision, device, network.convolutional)[1]
+    kind = stack_kind(network, compute, config.compile)
+    tried = sizes or SIZES[task.network]
+    count = max(tried) * config.threads
+    trainers = {size: Trainer(data, "agent", config, outer_size=0, sizes={kind: size}) for size in tried}
+    runs = {
+        size: trainer.start_all([task.with_seed(seed) for seed in range(count)])
+        for size, trainer in trainers.items()
+    }
+    log_lam = np.full(count, -2.0)
+    seconds: dict[int, list[float]] = {size: [] for size in tried}
+    for repeat in range(min(repeats + 1, task.decisions)):
+        for size, trainer in trainers.items():
+            start = time.perf_counter()
+            trainer.advance(runs[size], log_lam)
+            if repeat:  # the first one compiles
+                seconds[size].append(time.perf_counter() - start)
+    for trainer in trainers.values():
+        trainer.close()
+    steps = count * task.boundary(1)
+    return kind, {size: steps / statistics.median(each) for size, each in seconds.items()}

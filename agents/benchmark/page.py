@@ -1,0 +1,198 @@
+"""Fills the marked blocks of ``docs/performance.md`` (see :mod:`lambda_rl.agents.pages`) out of the JSON files."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lambda_rl.agents.pages import fill, markdown_table
+from lambda_rl.files import atomic_write
+
+RATIOS, ANATOMY, PRECISION = "benchmark.json", "anatomy.json", "precision.json"
+"""Files of a results folder that the page is made of."""
+
+
+def _read(folder: Path, name: str) -> dict[str, Any] | None:
+    path = folder / name
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _machine(results: Mapping[str, Any]) -> str:
+    machine, others = results["machine"], results["others"]
+    lines = [
+        f"- {machine['processor']}, {machine['cores']} cores, torch {results['versions']['torch']}, Python "
+        f"{results['versions']['python']}. Other processes used {others['before']:.0%} of the cores before and "
+        f"{others['meanwhile']:.0%} meanwhile. {results['config']['repeats']} interleaved repeats."
+    ]
+    for peak in results["peaks"].values():
+        flops = ", ".join(f"{value / 1e9:,.0f} GFLOP/s {name}" for name, value in peak["flops"].items())
+        lines.append(
+            f"- {peak['threads']} thread{'s' if peak['threads'] > 1 else ''}: {flops}; copies "
+            f"{peak['near'] / 1e9:,.0f} GB/s within the second-level cache, {peak['far'] / 1e9:,.0f} GB/s in memory."
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _rows(found: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            label,
+            f"{row['steps_per_second']:,.0f}",
+            f"{row['lowest']:,.0f} to {row['highest']:,.0f}",
+            f"{row['ratio']:.2f}",
+            f"{row['share_of_floor']:.0%}",
+            f"{row['share_of_peak']:.0%}",
+        ]
+        for label, row in found["rows"].items()
+    ]
+    rows += [
+        [f"floor, {name}", f"{floor['steps_per_second']:,.0f}", "", "", "100%", ""]
+        for name, floor in found["floor"].items()
+    ]
+    return markdown_table(
+        ["", "network-steps/s", "lowest to highest", "times the first row", "of the floor", "of the peak"],
+        rows,
+    )
+
+
+def _floor(found: Mapping[str, Any]) -> str:
+    """Parts of the floor, microseconds of a network-step."""
+    floors = found["floor"]
+    names = list(next(iter(floors.values()))["parts"])
+    rows = [[name, *(f"{1e6 * floor['parts'][name]:.2f}" for floor in floors.values())] for name in names]
+    rows.append(["**sum**", *(f"**{1e6 * floor['seconds']:.2f}**" for floor in floors.values())])
+    return markdown_table(["µs of a network-step", *floors], rows)
+
+
+def _targets(results: Mapping[str, Any]) -> str:
+    rows = [
+        [name, check["what"], check["target"], f"{check['found']:.3g}", "yes" if check["met"] else "**no**"]
+        for name, found in results["networks"].items()
+        for check in found["targets"]
+    ]
+    counted = results.get("recompilations")
+    if counted:
+        what = f"recompilations over {counted['changes']:,} changes of λ and {counted['resets']} resets"
+        met = "yes" if counted["recompilations"] == 0 else "**no**"
+        rows.append(["mlp", what, "0", str(counted["recompilations"]), met])
+    return markdown_table(["network", "what", "target", "found", "met"], rows)
+
+
+def _profile(found: Mapping[str, Any]) -> str:
+    """Parts of a decision."""
+    profiles = found["profile"]
+    names = list(next(iter(profiles.values()))["parts"])
+    rows = []
+    for name in names:
+        row = [name]
+        for profile in profiles.values():
+            whole = profile["wall"] * profile["threads"]
+            row.append(f"{1e3 * profile['parts'][name]:.1f} ms, {profile['parts'][name] / whole:.0%}")
+        rows.append(row)
+    walls = [f"{1e3 * profile['wall']:.1f} ms" for profile in profiles.values()]
+    rows.append(["**a decision, from start to end**", *walls])
+    return markdown_table(["time of all threads", *profiles], rows)
+
+
+def _operators(found: Mapping[str, Any]) -> str:
+    lines = []
+    for label, rows in found["operators"].items():
+        listed = ", ".join(f"`{row['name'][:60]}` {row['share']:.0%}" for row in rows)
+        lines.append(f"- {label}: {listed}.")
+    return "\n".join(lines) + "\n"
+
+
+def _precision(results: Mapping[str, Any]) -> str:
+    rows = []
+    for name, found in results["precision"].items():
+        low, high = found["interval"]
+        rows.append(
+            [
+                name,
+                str(len(found["fp32"])),
+                *(f"{100 * sum(found[key]) / len(found[key]):.2f}" for key in ("fp32", "bf16")),
+                f"{100 * found['difference']:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]",
+                "yes" if found["within"] else "**no**",
+            ]
+        )
+    return markdown_table(
+        ["network", "seeds", "fp32, %", "bf16, %", "difference, points [95 %]", "within ±0.3"], rows
+    )
+
+
+def _training(label: str, folder: Path) -> list[str] | None:
+    """A row about a training run, out of its learning curve and a comparison of its policy."""
+    curve, compared = folder / "metrics.csv", folder / "compare" / "summary.json"
+    if not (curve.is_file() and compared.is_file()):
+        return None
+    table = pd.read_csv(curve)
+    learned = json.loads(compared.read_text(encoding="utf-8"))["schedules"]["learned"]
+    low, high = learned["ci95"]
+    share = table["time/ppo_share"].mean() if "time/ppo_share" in table else math.nan
+    return [
+        label,
+        f"{table['time/elapsed'].iloc[-1]:,.0f}",
+        "not logged then" if math.isnan(share) else f"{share:.1%}",
+        f"{table['validation/best_score'].max():.4f}",
+        f"{learned['test_accuracy_mean']:.2f} %",
+        f"{learned['difference_mean']:+.2f} [{low:+.2f}, {high:+.2f}]",
+    ]
+
+
+def _preset(folder: Path) -> str | None:
+    rows = [
+        _training("before", folder.parent / "cifar-mlp"),
+        _training("after", folder / "cifar-mlp"),
+    ]
+    if None in rows:
+        return None
+    head = [
+        "",
+        "seconds",
+        "PPO's share",
+        "validation score",
+        "held-out accuracy",
+        "points over the best constant",
+    ]
+    return markdown_table(head, [row for row in rows if row is not None])
+
+
+def blocks(folder: Path) -> dict[str, str]:
+    """All blocks that the files of a folder can fill, by name."""
+    made: dict[str, str] = {}
+    ratios, anatomy = _read(folder, RATIOS), _read(folder, ANATOMY)
+    if ratios is not None:
+        made |= {"machine": _machine(ratios), "targets": _targets(ratios)}
+        for name, found in ratios["networks"].items():
+            made |= {f"rows-{name}": _rows(found), f"floor-{name}": _floor(found)}
+    if anatomy is not None:
+        for name, found in anatomy["anatomy"].items():
+            made |= {f"profile-{name}": _profile(found), f"operators-{name}": _operators(found)}
+    results = _read(folder, PRECISION)
+    if results is not None:
+        made["precision"] = _precision(results)
+    preset = _preset(folder)
+    if preset is not None:
+        made["preset"] = preset
+    return made
+
+
+def publish(page: Path, folder: Path) -> None:
+    """Fills the page.
+
+    Args:
+        page: has the blocks.
+        folder: where the JSON files are.
+
+    Raises:
+        ValueError: the page has no blocks, or lacks one that could be filled.
+    """
+    atomic_write(page, fill(page.read_text(encoding="utf-8"), blocks(folder)))

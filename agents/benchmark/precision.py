@@ -1,0 +1,48 @@
+"""Whether bf16 gives the same final accuracy as fp32: the same runs in both, seed by seed."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from lambda_rl.agents.statistics import mean_interval
+from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.resident import ResidentImages
+from lambda_rl.envs.tasks import Task
+from lambda_rl.envs.trainer import Trainer, TrainerConfig, to_log
+
+LIMIT = 0.003
+"""What the interval of the mean difference must lie within, as a fraction of the test images."""
+
+
+def precision_gap(
+    data: ImageData, test: ImageData, task: Task, seeds: int, config: TrainerConfig
+) -> dict[str, Any]:
+    """Final test accuracies in fp32 and bf16 with λ held at ``task.initial_lam``, and their differences.
+
+    Args:
+        data: training images.
+        test: test images.
+        task: what is trained.
+        seeds: runs in each format; the same images, initial weights and minibatches in both.
+        config: device, threads, whether to compile.
+
+    Returns:
+        ``fp32`` and ``bf16``, accuracies by seed; ``difference``, the mean of bf16 minus fp32, and ``interval``, its
+        95 % interval over seeds (Student's t); ``within``, whether that lies within ±:data:`LIMIT`.
+    """
+    found: dict[str, Any] = {"task": dataclasses.asdict(task)}
+    for precision in ("fp32", "bf16"):
+        trainer = Trainer(data, "held-out", dataclasses.replace(config, precision=precision), outer_size=0)
+        runs = [trainer.start(task.with_seed(seed)) for seed in range(seeds)]
+        for _ in range(task.decisions):
+            trainer.advance(runs, np.full(seeds, to_log(task.initial_lam)))
+        images = ResidentImages(test, trainer.device, trainer.data.statistics, reference=trainer.data)
+        found[precision] = trainer.test(runs, images)[1].tolist()
+        trainer.close()
+    difference = np.array(found["bf16"]) - np.array(found["fp32"])
+    low, high = mean_interval(difference)
+    found |= {"difference": float(difference.mean()), "interval": [low, high]}
+    return found | {"within": bool(low >= -LIMIT and high <= LIMIT)}

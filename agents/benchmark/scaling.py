@@ -1,0 +1,215 @@
+"""How the cost of a network-step grows with N, k, width and data, and what a decision is made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from lambda_rl.agents.benchmark.ours import make_env
+from lambda_rl.agents.figures import new_figure
+from lambda_rl.envs import trainer as trainer_module
+from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.interval import Interval
+from lambda_rl.envs.split import split_data
+from lambda_rl.envs.tasks import Task
+from lambda_rl.envs.trainer import Trainer, TrainerConfig
+from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
+
+SWEEPS: dict[str, tuple[int, ...]] = {
+    "slots": (1, 2, 4, 8, 16, 32, 64, 128),
+    "interval": (2, 5, 10, 20, 40),
+    "width": (8, 16, 32, 64, 128),
+    "val_size": (50, 100, 300, 1000, 2000),
+    "train_size": (300, 1000, 5000, 20_000),
+}
+"""What is varied, one at a time, and its values; ``interval`` is k, the steps between two decisions."""
+
+LABELS = {
+    "slots": "N, inner runs side by side",
+    "interval": "k, steps between decisions",
+    "width": "hidden units",
+    "val_size": "validation images",
+    "train_size": "training images",
+}
+
+
+def _seconds_per_decision(env: CifarLambdaVectorEnv, decisions: int) -> float:
+    action = np.zeros((env.num_envs, 1), np.float32)
+    env.reset(seed=0)
+    for _ in range(2):  # warm: compiles
+        env.step(action)
+    times = []
+    for _ in range(decisions):
+        start = time.perf_counter()
+        env.step(action)
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def scaling(
+    data: ImageData, task: Task, outer_size: int, slots: int, config: TrainerConfig, *, tiny: bool = False
+) -> dict[str, Any]:
+    """Microseconds per network-step in the middle of an episode, everything at a decision included.
+
+    Args:
+        data: images.
+        task: what is trained where nothing is varied.
+        outer_size: images that the reward is taken on.
+        slots: N where it is not varied.
+        config: device, precision, threads, whether to compile.
+        tiny: only the first value of each sweep.
+
+    Returns:
+        By sweep: ``values``, ``microseconds``, and ``base``, the value where it is not varied.
+    """
+    base = {
+        "slots": slots, "interval": task.steps // task.decisions, "width": task.width, "val_size": task.val_size,
+        "train_size": task.train_size,
+    }  # fmt: skip
+    split = split_data(len(data.labels), "agent")
+    have = {"train_size": len(split.inner_train), "val_size": len(split.inner_val)}
+    found: dict[str, Any] = {}
+    for name, values in SWEEPS.items():
+        fitting = [v for v in values if v <= have.get(name, v)][: 1 if tiny else None]
+        cost = []
+        for value in fitting:
+            now = {**base, name: value}
+            decisions = 4 if tiny else max(6, min(30, 600 // now["interval"]))
+            varied = dataclasses.replace(
+                task, width=now["width"], val_size=now["val_size"], train_size=now["train_size"],
+                steps=now["interval"] * (decisions + 3), decisions=decisions + 3,
+            )  # fmt: skip
+            env = make_env(data, varied, outer_size, now["slots"], config)
+            seconds = _seconds_per_decision(env, decisions)
+            env.close()
+            cost.append(1e6 * seconds / (now["slots"] * now["interval"]))
+        found[name] = {"values": fitting, "microseconds": cost, "base": base[name]}
+    return found
+
+
+def draw_scaling(found: dict[str, dict[str, Any]]) -> Figure:
+    """One panel a sweep for each way to compute.
+
+    Args:
+        found: what :func:`scaling` gave, by label.
+    """
+    sweeps = list(next(iter(found.values())))
+    figure = new_figure(2.4 * len(sweeps), 3.2)
+    axes = figure.subplots(1, len(sweeps), sharey=True, squeeze=False)[0]
+    for axis, sweep in zip(axes, sweeps, strict=True):
+        for (label, rows), colour in zip(found.items(), ("#0072B2", "#D55E00", "#009E73"), strict=False):
+            row = rows[sweep]
+            axis.plot(row["values"], row["microseconds"], marker="o", markersize=4, label=label, color=colour)
+        axis.axvline(row["base"], color="#A0A0A0", linewidth=0.8, linestyle=":")
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        axis.set_xlabel(LABELS[sweep])
+        axis.set_xticks(row["values"], [f"{value:,}" for value in row["values"]], fontsize=7, rotation=45)
+        axis.minorticks_off()
+        axis.grid(alpha=0.25, which="both")
+    axes[0].set_ylabel("µs per network-step")
+    axes[0].legend(fontsize=7, frameon=False)
+    return figure
+
+
+def profile_decision(
+    data: ImageData, task: Task, outer_size: int, slots: int, config: TrainerConfig, *, decisions: int = 10
+) -> dict[str, Any]:
+    """What a decision's time is spent on, in the middle of an episode.
+
+    Returns:
+        ``wall``, seconds of a decision; ``threads``; ``parts``, thread-seconds a decision of each part, their sum with
+        ``waiting`` (threads without work, and everything that is done between stacks) being wall x threads.
+    """
+    spent: dict[str, float] = {}
+
+    def timed(label: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return function(*arguments, **options)
+            finally:
+                spent[label] = spent.get(label, 0.0) + time.perf_counter() - start
+
+        return call
+
+    kept = [
+        (Interval, "_minibatch"), (Interval, "_all_steps"), (Trainer, "_train"), (Trainer, "_evaluate"),
+        (Trainer, "_advance"), (trainer_module, "_weight_measures"),
+    ]  # fmt: skip
+    before = [(owner, name, getattr(owner, name)) for owner, name in kept]
+    env = make_env(
+        data, dataclasses.replace(task, steps=task.steps // task.decisions * (decisions + 3), decisions=decisions + 3),
+        outer_size, slots, config,
+    )  # fmt: skip
+    action = np.zeros((slots, 1), np.float32)
+    try:
+        for owner, name, function in before:
+            setattr(owner, name, timed(name, function))
+        env.reset(seed=0)
+        for _ in range(2):
+            env.step(action)
+        spent.clear()
+        start = time.perf_counter()
+        for _ in range(decisions):
+            env.step(action)
+        wall = (time.perf_counter() - start) / decisions
+    finally:
+        for owner, name, function in before:
+            setattr(owner, name, function)
+        env.close()
+    each = {name: seconds / decisions for name, seconds in spent.items()}
+    parts = {
+        "gathering minibatches": each["_minibatch"],
+        "forward, backward, update": each["_all_steps"] - each["_minibatch"],
+        "laying out the interval": each["_train"] - each["_all_steps"],
+        "evaluation": each["_evaluate"],
+        "norms": each["_weight_measures"],
+        "collecting": each["_advance"] - each["_train"] - each["_evaluate"] - each["_weight_measures"],
+    }
+    parts["waiting, and the rest of the environment"] = wall * config.threads - each["_advance"]
+    return {"wall": wall, "threads": config.threads, "parts": parts}
+
+
+def operators(
+    data: ImageData, task: Task, outer_size: int, slots: int, config: TrainerConfig, *, most: int = 8
+) -> list[dict[str, Any]]:
+    """The operators of torch that a decision spends its time in, by ``torch.profiler``, on one thread.
+
+    Returns:
+        Rows with ``name``, ``share`` of all operators' own time, ``calls``, those with the largest share first.
+    """
+    env = make_env(data, task, outer_size, slots, dataclasses.replace(config, threads=1))
+    action = np.zeros((slots, 1), np.float32)
+    env.reset(seed=0)
+    env.step(action)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        env.step(action)
+    env.close()
+    rows = sorted(profile.key_averages(), key=lambda row: -row.self_cpu_time_total)
+    total = sum(row.self_cpu_time_total for row in rows)
+    return [
+        {"name": row.key, "share": row.self_cpu_time_total / total, "calls": row.count} for row in rows[:most]
+    ]
+
+
+def anatomy(
+    data: ImageData, task: Task, outer_size: int, slots: int, options: dict[str, TrainerConfig], *, tiny: bool
+) -> dict[str, Any]:
+    """All of the above for some ways to compute, by label.
+
+    Returns:
+        ``scaling`` and ``profile``, by label, and ``operators``, by label.
+    """
+    made = (data, task, outer_size, slots)
+    return {
+        "scaling": {label: scaling(*made, config, tiny=tiny) for label, config in options.items()},
+        "profile": {label: profile_decision(*made, config) for label, config in options.items()},
+        "operators": {label: operators(*made, config) for label, config in options.items()},
+    }
