@@ -16,6 +16,7 @@ from rich.console import Console
 from test_learned import make_policy
 
 from lambda_rl import load_policy, save_policy
+from lambda_rl.agents import pages
 from lambda_rl.agents.lu2017 import command, page
 from lambda_rl.agents.lu2017.command import ReproduceConfig, run_reproduction
 from lambda_rl.agents.lu2017.experiments import (

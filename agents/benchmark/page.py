@@ -135,7 +135,6 @@ def _training(label: str, folder: Path) -> list[str] | None:
         return None
     table = pd.read_csv(curve)
     learned = json.loads(compared.read_text(encoding="utf-8"))["schedules"]["learned"]
-    low, high = learned["ci95"]
     share = table["time/ppo_share"].mean() if "time/ppo_share" in table else math.nan
     return [
         label,
@@ -143,7 +142,7 @@ def _training(label: str, folder: Path) -> list[str] | None:
         "not logged then" if math.isnan(share) else f"{share:.1%}",
         f"{table['validation/best_score'].max():.4f}",
         f"{learned['test_accuracy_mean']:.2f} %",
-        f"{learned['difference_mean']:+.2f} [{low:+.2f}, {high:+.2f}]",
+        f"{learned['regret_mean']:+.2f} points",
     ]
 
 
@@ -160,7 +159,7 @@ def _preset(folder: Path) -> str | None:
         "PPO's share",
         "validation score",
         "held-out accuracy",
-        "points over the best constant",
+        "regret",
     ]
     return markdown_table(head, [row for row in rows if row is not None])
 

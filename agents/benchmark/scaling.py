@@ -22,7 +22,7 @@ from lambda_rl.envs.trainer import Trainer, TrainerConfig
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
 
 SWEEPS: dict[str, tuple[int, ...]] = {
-    "slots": (1, 2, 4, 8, 16, 32, 64, 128),
+    "slots": (1, 2, 4, 8, 16, 32, 64),
     "interval": (2, 5, 10, 20, 40),
     "width": (8, 16, 32, 64, 128),
     "val_size": (50, 100, 300, 1000, 2000),
@@ -30,10 +30,13 @@ SWEEPS: dict[str, tuple[int, ...]] = {
 }
 """What is varied, one at a time, and its values; ``interval`` is k, the steps between two decisions."""
 
+WIDTHS = {"cnn3": (4, 8, 16, 32)}
+"""Widths of networks for which those of :data:`SWEEPS` would take too long."""
+
 LABELS = {
     "slots": "N, inner runs side by side",
     "interval": "k, steps between decisions",
-    "width": "hidden units",
+    "width": "width: hidden units, filters",
     "val_size": "validation images",
     "train_size": "training images",
 }
@@ -75,12 +78,13 @@ def scaling(
     split = split_data(len(data.labels), "agent")
     have = {"train_size": len(split.inner_train), "val_size": len(split.inner_val)}
     found: dict[str, Any] = {}
-    for name, values in SWEEPS.items():
+    sweeps = SWEEPS | {"width": WIDTHS.get(task.network, SWEEPS["width"])}
+    for name, values in sweeps.items():
         fitting = [v for v in values if v <= have.get(name, v)][: 1 if tiny else None]
         cost = []
         for value in fitting:
             now = {**base, name: value}
-            decisions = 4 if tiny else max(6, min(30, 600 // now["interval"]))
+            decisions = 4 if tiny else max(5, min(15, 200 // now["interval"]))
             varied = dataclasses.replace(
                 task, width=now["width"], val_size=now["val_size"], train_size=now["train_size"],
                 steps=now["interval"] * (decisions + 3), decisions=decisions + 3,
