@@ -22,8 +22,10 @@ FILE = "stacks.json"
 
 def stack_kind(network: Network, compute: torch.dtype, compiled: bool) -> str:
     """What a size is kept by."""
-    name, dtype = type(network).__name__.lower(), str(compute).removeprefix("torch.")
-    return f"{name} {network.width}, {network.resolution} px, {dtype}{', compiled' if compiled else ''}"
+    dtype = str(compute).removeprefix("torch.")
+    return (
+        f"{network.name} {network.width}, {network.resolution} px, {dtype}{', compiled' if compiled else ''}"
+    )
 
 
 def _machine() -> str:

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lambda_rl.envs.compiled import Compiled
-from lambda_rl.envs.networks import Network, Params, make_network
+from lambda_rl.envs.networks import Kind, Network, Params, make_network
 from lambda_rl.envs.resident import EvaluationSet
-from lambda_rl.envs.stack import NO_LABEL, ROWS, take
+from lambda_rl.envs.stack import NO_LABEL, ROWS, rounded_up, take
 
 GPU_BLOCK = 10_000
 """Images per network that are evaluated at once on a GPU."""
@@ -30,9 +30,9 @@ def block_sums(
 
 
 @functools.cache
-def compiled_sums(kind: tuple[str, int, int, int], compute: torch.dtype, on_cpu: bool) -> Compiled:
-    """:func:`block_sums` of a network (see :func:`make_network`), compiled for images in a format."""
-    return Compiled(functools.partial(block_sums, make_network(*kind)), "the evaluation", on_cpu=on_cpu)
+def compiled_sums(kind: Kind, compute: torch.dtype) -> Compiled:
+    """:func:`block_sums` of a kind of network on a CPU, compiled for images in a format."""
+    return Compiled(functools.partial(block_sums, make_network(*kind)), "the evaluation", on_cpu=True)
 
 
 @torch.no_grad()
@@ -62,7 +62,7 @@ def evaluate(
     loss = torch.zeros(len(sizes), dtype=torch.float64, device=labels.device)
     right = torch.zeros_like(loss)
     block = network.evaluated_at_once if inputs.device.type == "cpu" else GPU_BLOCK
-    longest = min(-(-max(sizes) // ROWS) * ROWS, inputs.shape[1])
+    longest = min(rounded_up(max(sizes), ROWS), inputs.shape[1])
     for start in range(0, longest, block):
         # Up to the last network that has so many images: all of them, or nearly, if those with many come first.
         count = 1 + max(place for place, size in enumerate(sizes) if size > start)

@@ -52,10 +52,7 @@ class Interval:
         task, network, device, count = runs[0].task, runs[0].network, data.device, len(runs)
         self.steps, self._network = steps, network
         self._params, self._buffers, self._optimizer = stack.params, stack.buffers, stack.optimizer
-        spec = StepSpec(
-            (task.network, task.width, task.resolution, network.num_classes), task.optimizer, task.penalty, task.decay,
-            dtype, compute,
-        )  # fmt: skip
+        spec = StepSpec(network.kind, task.optimizer, task.penalty, task.decay, dtype, compute)
         on_cpu = device.type == "cpu"
         self._step = (
             compiled_step(spec, task.batch_size, on_cpu)

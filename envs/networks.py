@@ -27,6 +27,9 @@ from lambda_rl.envs.layers import (
 
 Params = dict[str, Tensor]
 
+Kind = tuple[str, int, int, int]
+"""Name, width, resolution and number of classes of an architecture."""
+
 BATCH_NORM_MOMENTUM = 0.1
 BATCH_NORM_EPSILON = 1e-5
 
@@ -96,6 +99,7 @@ class Network:
         num_classes: outputs.
     """
 
+    name = ""
     convolutional = True
     evaluated_at_once = 512
     """Images per network that an evaluation takes at once on a CPU: enough for efficient products, few enough for the
@@ -111,6 +115,11 @@ class Network:
         self.buffer_specs: dict[str, ParamSpec] = self._buffers()
         self.penalised = tuple(name for name, spec in self.specs.items() if spec.penalised)
         self.num_penalised = sum(math.prod(self.specs[name].shape) for name in self.penalised)
+
+    @property
+    def kind(self) -> Kind:
+        """What :func:`make_network` makes the same architecture from."""
+        return self.name, self.width, self.resolution, self.num_classes
 
     def _parameters(self) -> dict[str, ParamSpec]:
         raise NotImplementedError
@@ -189,6 +198,7 @@ class Network:
 class MLP(Network):
     """Two layers: affine-ReLU-affine on the flattened image."""
 
+    name = "mlp"
     convolutional = False
     evaluation_compiled = False  # one product is nearly all of it
     side_by_side = 16
@@ -213,6 +223,7 @@ class CNN3(Network):
         ValueError: the resolution is odd.
     """
 
+    name = "cnn3"
     evaluated_at_once = 64
     side_by_side = 4
 
@@ -276,6 +287,8 @@ class CNN3(Network):
 class ResNet9(Network):
     """ResNet-9 after Page (2018), "How to train your ResNet": 8 convolutions with batch norm, 2 residual blocks."""
 
+    name = "resnet9"
+
     def _blocks(self) -> dict[str, tuple[int, int]]:
         w = self.width
         return {
@@ -324,7 +337,7 @@ class ResNet9(Network):
         return _logits(params, "fc", _per_network(F.adaptive_max_pool2d(h, 1), x.shape[0]))
 
 
-ARCHITECTURES: dict[str, type[Network]] = {"mlp": MLP, "cnn3": CNN3, "resnet9": ResNet9}
+ARCHITECTURES: dict[str, type[Network]] = {kind.name: kind for kind in (MLP, CNN3, ResNet9)}
 
 
 def make_network(name: str, width: int, resolution: int, num_classes: int) -> Network:

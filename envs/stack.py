@@ -30,6 +30,11 @@ TrainingInterval = Callable[[Sequence[InnerRun], npt.NDArray[np.float64]], tuple
 """Trains the runs for some steps under λ; gives the mean loss and accuracy ``[N]`` of the minibatches."""
 
 
+def rounded_up(count: int, multiple: int) -> int:
+    """The next multiple."""
+    return -(-count // multiple) * multiple
+
+
 class StackedSets:
     """Evaluation sets of N runs side by side, each as long as it is.
 
@@ -54,7 +59,7 @@ class StackedSets:
         Returns:
             Those that were written, as views.
         """
-        longest = -(-max(len(part.labels) for part in sets) // self._multiple) * self._multiple
+        longest = rounded_up(max(len(part.labels) for part in sets), self._multiple)
         if self.inputs.dim() < 3 or self.inputs.shape[1] < longest:
             shape = (len(sets), longest)
             self.inputs = sets[0].inputs.new_zeros(*shape, sets[0].inputs.shape[-1])

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lambda_rl.envs.compiled import Compiled
-from lambda_rl.envs.networks import Network, Params, make_network
+from lambda_rl.envs.networks import Kind, Network, Params, make_network
 from lambda_rl.envs.optim import update
 from lambda_rl.envs.resident import normalised
 
@@ -21,7 +21,7 @@ class StepSpec:
     """What a step is written (and compiled) for; everything else is a tensor.
 
     Attributes:
-        network: its name, width, resolution and number of classes, as :func:`make_network` takes them.
+        network: see :attr:`Network.kind`.
         optimizer: ``sgd`` or ``adamw``.
         penalty: see ``Task.penalty``.
         decay: see ``Task.decay``.
@@ -29,7 +29,7 @@ class StepSpec:
         compute: of activations and matrix products.
     """
 
-    network: tuple[str, int, int, int]
+    network: Kind
     optimizer: str
     penalty: str
     decay: str

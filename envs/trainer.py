@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ from lambda_rl.envs.tasks import Task
 from lambda_rl.penalties import penalty_terms
 
 Array = npt.NDArray[np.float64]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class TrainerConfig:
         chunk: networks side by side in a stack; 0 chooses: on a GPU all, on a CPU what
             ``benchmark.py --calibrate`` found on this machine, else at most 16 MLPs, 4 ``cnn3``, 1 larger one.
         compile: compile the training step with ``torch.compile``, which takes 5 to 20 seconds at the first use for
-            each kind of network; the same numbers up to rounding. Two to three times as fast. Needs a C++ compiler on
+            each kind of network; the same numbers up to rounding. How much faster is in
+            docs/performance.md. Needs a C++ compiler on
             a CPU; without one a warning is given and nothing is compiled.
         capture: on a GPU, capture each interval as a CUDA graph.
     """
@@ -127,8 +130,8 @@ class Trainer:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def _dtypes(self, run: InnerRun) -> tuple[torch.dtype, torch.dtype]:
-        return resolve_precision(self.config.precision, self.device, run.network.convolutional)
+    def _dtypes(self, network: Network) -> tuple[torch.dtype, torch.dtype]:
+        return resolve_precision(self.config.precision, self.device, network.convolutional)
 
     def start(self, task: Task) -> InnerRun:
         """A run at its beginning (see :func:`start_run`)."""
@@ -136,28 +139,25 @@ class Trainer:
 
     def start_all(self, tasks: Sequence[Task]) -> list[InnerRun]:
         """Many at once, on the threads if there are any."""
-        ready = [
-            self._prepare(task) for task in tasks
-        ]  # what runs share is made here, lest two threads make it
+        return self._each([self._prepare(task) for task in tasks])
 
-        def begin(what: tuple[Task, Network, torch.dtype, torch.dtype]) -> InnerRun:
-            return start_run(*what[:2], self.data, self.split, self.fold, *what[2:], self.outer_size)
-
-        return list(map(begin, ready) if self._pool is None else self._pool.map(begin, ready))
-
-    def _prepare(self, task: Task) -> tuple[Task, Network, torch.dtype, torch.dtype]:
+    def _prepare(self, task: Task) -> Callable[[], InnerRun]:
+        """Starts a run when called; what it shares with others is made before, lest two threads make it."""
         network = make_network(task.network, task.width, task.resolution, self.data.num_classes)
-        dtype, compute = resolve_precision(self.config.precision, self.device, network.convolutional)
+        dtype, compute = self._dtypes(network)
         self.data.prepare(task.resolution)
         if not task.augment:
             self.data.rows(network)
-        self._evaluation_set(self.data, self._outer_all, network, task.pixels, compute)
-        return task, network, dtype, compute
+        self._evaluation_set(self.data, self._outer_all, network, task.pixels)
+        return functools.partial(
+            start_run, task, network, self.data, self.split, self.fold, dtype, compute, self.outer_size
+        )
 
     def _evaluation_set(
-        self, data: ResidentImages, index: Tensor, network: Network, pixels: str, compute: torch.dtype
+        self, data: ResidentImages, index: Tensor, network: Network, pixels: str
     ) -> EvaluationSet:
         """A set that all runs share, made once; :meth:`start` and :meth:`test` make it before threads ask for it."""
+        compute = self._dtypes(network)[1]
         key = (data, network.resolution, network.arrangement, compute, pixels)
         if key not in self._whole:
             self._whole[key] = data.evaluation_set(index, network, compute, pixels)
@@ -211,15 +211,17 @@ class Trainer:
         everything = torch.arange(len(test), device=self.device)
 
         def measured(members: list[InnerRun]) -> Tensor:
-            network, compute = members[0].network, self._dtypes(members[0])[1]
-            images = self._evaluation_set(test, everything, network, members[0].task.pixels, compute)
-            prepared = network.prepared(stack_params([run.params for run in members]), compute)
+            network = members[0].network
+            images = self._evaluation_set(test, everything, network, members[0].task.pixels)
+            prepared = network.prepared(
+                stack_params([run.params for run in members]), self._dtypes(network)[1]
+            )
             buffers = stack_params([run.buffers for run in members])
             return torch.stack(evaluate_shared(network, prepared, buffers, images, len(members)), 1)
 
         for run in runs:
             test.prepare(run.task.resolution)
-            self._evaluation_set(test, everything, run.network, run.task.pixels, self._dtypes(run)[1])
+            self._evaluation_set(test, everything, run.network, run.task.pixels)
         chunks = self._chunks(runs)
         parts = [[runs[i] for i in chunk] for chunk in chunks]
         results = self._each([functools.partial(measured, members) for members in parts])
@@ -267,22 +269,20 @@ class Trainer:
 
     def _side_by_side(self, network: Network) -> int:
         """Networks of a stack on a CPU, at most."""
-        compute = resolve_precision(self.config.precision, self.device, network.convolutional)[1]
-        return self._sizes.get(stack_kind(network, compute, self.config.compile), network.side_by_side)
+        kind = stack_kind(network, self._dtypes(network)[1], self.config.compile)
+        return self._sizes.get(kind, network.side_by_side)
 
     def _compiled_sizes(self, network: Network) -> tuple[int, int]:
         large = self._side_by_side(network)
         return max(1, large // 2), large
 
-    def _compiled_sums(self, run: InnerRun, count: int) -> Compiled | None:
-        """The compiled evaluation of ``count`` such runs; on a GPU none, for there it is a small part."""
-        network, task = run.network, run.task
+    def _compiled_sums(self, network: Network, count: int) -> Compiled | None:
+        """The compiled evaluation of ``count`` such networks; on a GPU none, for there it is a small part."""
         if self.device.type != "cpu" or not network.evaluation_compiled or not self._compiles(network, count):
             return None
-        kind = (task.network, task.width, task.resolution, network.num_classes)
-        return compiled_sums(kind, self._dtypes(run)[1], True)
+        return compiled_sums(network.kind, self._dtypes(network)[1])
 
-    def _each(self, work: Sequence[Callable[[], Tensor]]) -> list[Tensor]:
+    def _each(self, work: Sequence[Callable[[], T]]) -> list[T]:
         """All results, on the threads if there are any."""
         if self._pool is None:
             return [call() for call in work]
@@ -295,7 +295,7 @@ class Trainer:
             run, count = members[0], len(members)
             kind = (*run.task.group_key, count)
             key = (*kind, sum(other[:-1] == kind for other in used))
-            block = run.network.evaluated_at_once if self._compiled_sums(run, count) else ROWS
+            block = run.network.evaluated_at_once if self._compiled_sums(run.network, count) else ROWS
             used[key] = self._stacks.get(key) or Stack(members, block)
             used[key].seat(members)
         kept = {key: stack for key, stack in self._stacks.items() if not stack.deserted}
@@ -318,7 +318,7 @@ class Trainer:
         steps = runs[0].interval
         if steps not in stack.intervals:
             stack.intervals[steps] = Interval(
-                stack, runs, steps, self.data, *self._dtypes(runs[0]),
+                stack, runs, steps, self.data, *self._dtypes(runs[0].network),
                 compiled=self._compiles(runs[0].network, len(runs)),
                 capture=cuda_graph if self.device.type == "cuda" and self.config.capture else None,
             )  # fmt: skip
@@ -331,9 +331,9 @@ class Trainer:
 
         Of the latter on each run's own sample, and at a run's end on the whole part.
         """
-        network, compute = runs[0].network, self._dtypes(runs[0])[1]
-        prepared, buffers = network.prepared(stack.params, compute), stack.buffers
-        compiled = self._compiled_sums(runs[0], len(runs))
+        network, buffers = runs[0].network, stack.buffers
+        prepared = network.prepared(stack.params, self._dtypes(network)[1])
+        compiled = self._compiled_sums(network, len(runs))
 
         def own(sets: StackedSets) -> tuple[Tensor, Tensor]:
             return evaluate(network, prepared, buffers, sets.inputs, sets.labels, sets.sizes, compiled)
@@ -346,9 +346,8 @@ class Trainer:
                 return val, (loss, accuracy)
         else:
             loss, accuracy = torch.empty_like(val[0]), torch.empty_like(val[1])
-        index = torch.tensor(ended, device=self.device)
-        some = slice(None) if len(ended) == len(runs) else index
-        whole = self._evaluation_set(self.data, self._outer_all, network, runs[0].task.pixels, compute)
+        some = slice(None) if len(ended) == len(runs) else torch.tensor(ended, device=self.device)
+        whole = self._evaluation_set(self.data, self._outer_all, network, runs[0].task.pixels)
         loss[some], accuracy[some] = evaluate_shared(
             network, take(prepared, some), take(buffers, some), whole, len(ended)
         )
