@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lambda_rl.envs.layers import (
+from lambda_rl.envs.networks.layers import (
     linear,
     logits,
     max_of_four,

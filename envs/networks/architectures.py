@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lambda_rl.envs.layers import (
+from lambda_rl.envs.networks.layers import (
     linear,
     logits,
     max_of_four,
