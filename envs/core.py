@@ -1,6 +1,8 @@
 """The control problem, written once: slots of inner runs, actions in, observations and rewards out.
 
-The single and the vector environment are thin Gymnasium faces over :class:`ControlledRuns`.
+The single and the vector environment are thin Gymnasium faces over :class:`ControlledRuns`, and schedules are judged
+on the same (:mod:`lambda_rl.envs.rollout`): there is one way to train an interval under a λ, to measure it, and to
+call a run lost.
 """
 
 from __future__ import annotations
@@ -54,36 +56,50 @@ class RewardConfig:
         if self.outer_size < 1:
             raise ValueError(f"reward: outer_size must be at least 1, got {self.outer_size}")
 
-    def score(self, accuracy: npt.ArrayLike, loss: npt.ArrayLike, num_classes: int) -> Array:
+    def score(self, accuracy: npt.ArrayLike, loss: npt.ArrayLike, num_classes: npt.ArrayLike) -> Array:
         """The score (without ``scale``); a loss that is not finite counts as ``max_loss``."""
-        scaled = np.asarray(loss, np.float64) / math.log(num_classes)
+        scaled = np.asarray(loss, np.float64) / np.log(num_classes)
         scaled = np.minimum(np.nan_to_num(scaled, nan=self.max_loss, posinf=self.max_loss), self.max_loss)
         return self.accuracy_weight * np.asarray(accuracy, np.float64) - self.log_loss_weight * scaled
 
-    def chance(self, num_classes: int) -> float:
+    def chance(self, num_classes: npt.ArrayLike) -> Array:
         """The score of guessing."""
-        return float(self.score(1.0 / num_classes, math.log(num_classes), num_classes))
+        return self.score(1.0 / np.asarray(num_classes), np.log(num_classes), num_classes)
 
 
 @dataclass
-class Outcome:
-    """What one decision led to, arrays of n slots.
+class Interval:
+    """What an interval under a λ led to, arrays of n slots.
+
+    Attributes:
+        signals: what a schedule may see of the measurements: nothing of ``outer-val``.
+        measured: losses and accuracies.
+        diverged: a loss or weight was not finite.
+        terminated: the run is at its end, or diverged.
+    """
+
+    signals: Signals[Array]
+    measured: Measurements
+    diverged: npt.NDArray[np.bool_]
+    terminated: npt.NDArray[np.bool_]
+
+
+@dataclass
+class Outcome(Interval):
+    """What one decision led to.
 
     Attributes:
         observation: float32 ``[n, NUM_FEATURES]``.
         reward: float64 ``[n]``.
-        terminated: the run is at its end, or diverged.
-        diverged: a loss or weight was not finite.
-        measured: losses and accuracies.
-        log_lam: log₁₀ of the λ that was in force.
     """
 
     observation: npt.NDArray[np.float32]
     reward: Array
-    terminated: npt.NDArray[np.bool_]
-    diverged: npt.NDArray[np.bool_]
-    measured: Measurements
-    log_lam: Array
+
+    @property
+    def log_lam(self) -> Array:
+        """log₁₀ of the λ that was in force."""
+        return self.signals.log_lam
 
 
 def measured_signals(runs: Sequence[InnerRun], measured: Measurements, log_lam: Array) -> Signals[Array]:
@@ -104,6 +120,12 @@ def measured_signals(runs: Sequence[InnerRun], measured: Measurements, log_lam: 
 class ControlledRuns:
     """N slots, each with its own inner run whose λ is controlled.
 
+    Attributes:
+        runs: of each slot.
+        log_lam: log₁₀ of the λ in force, ``[N]``.
+        start_measures: norm of each run's penalised weights and R of them, before its first step.
+        history: of each slot, a list for each of :data:`HISTORY_KEYS`, an entry per interval.
+
     Args:
         num_slots: N.
         trainer: trains the runs.
@@ -117,8 +139,8 @@ class ControlledRuns:
         self.runs: list[InnerRun | None] = [None] * num_slots
         self.log_lam = np.zeros(num_slots)
         self.last_score = np.zeros(num_slots)
+        self.start_measures = [(0.0, 0.0)] * num_slots
         self.history: list[dict[str, list[float]]] = [{} for _ in range(num_slots)]
-        self._num_classes = trainer.data.num_classes
 
     def run(self, slot: int) -> InnerRun:
         """The slot's run; an error if none was begun."""
@@ -139,9 +161,9 @@ class ControlledRuns:
     def _begin(self, slot: int, task: Task, run: InnerRun) -> npt.NDArray[np.float32]:
         self.runs[slot] = run
         self.log_lam[slot] = self.control.clip(math.log10(task.initial_lam))
-        self.last_score[slot] = self.reward.chance(self._num_classes)
+        self.last_score[slot] = self.reward.chance(run.network.num_classes)
         self.history[slot] = {key: [] for key in HISTORY_KEYS}
-        norm, penalty = self.trainer.weight_measures(run)
+        norm, penalty = self.start_measures[slot] = self.trainer.weight_measures(run)
         log_lam = float(self.log_lam[slot])
         return self.observer.reset(
             slot, run.facts, log_lam=log_lam, weight_norm=norm, penalty=10.0**log_lam * penalty
@@ -154,28 +176,57 @@ class ControlledRuns:
             actions: ``[n]``, in [-1, 1].
             slots: which slots; all of them by default.
         """
-        index = np.arange(len(self.runs)) if slots is None else np.asarray(slots, np.int64)
+        index = self._index(slots)
+        log_lam = self.control.apply(self.log_lam[index], np.asarray(actions, np.float64).reshape(len(index)))
+        interval = self.hold(log_lam, index)
+        observation = self.observer.observe(interval.signals, index)
+        score = self._score(index, interval)
+        reward = self.reward.scale * (score - self.last_score[index])
+        self.last_score[index] = score
+        return Outcome(**vars(interval), observation=observation, reward=reward)
+
+    def hold(
+        self, log_lam: npt.ArrayLike, slots: Sequence[int] | npt.NDArray[np.int64] | None = None
+    ) -> Interval:
+        """Trains the next interval under a given λ, measures, and says which runs are lost.
+
+        This is the only place that calls a run diverged: a weight, or a loss that schedules see, is not finite, or
+        at the end the loss on ``outer-val``. (Before the end that one is for the reward alone, so that a run does not
+        depend on whether it is rewarded.)
+
+        Args:
+            log_lam: log₁₀ λ ``[n]``; -inf is no penalty.
+            slots: which slots; all of them by default.
+
+        Raises:
+            RuntimeError: a run was not begun, or has ended.
+        """
+        index = self._index(slots)
         runs = [self.run(i) for i in index]
         if any(run.finished for run in runs):
             raise RuntimeError("an inner run has ended: call reset() before the next step()")
-        log_lam = self.control.apply(self.log_lam[index], np.asarray(actions, np.float64).reshape(len(index)))
+        log_lam = np.asarray(log_lam, np.float64)
         self.log_lam[index] = log_lam
         measured = self.trainer.advance(runs, log_lam)
         signals = measured_signals(runs, measured, log_lam)
-        observation = self.observer.observe(signals, index)
-        diverged = ~(measured.finite & np.isfinite(measured.outer_loss))
-        chance = self.reward.chance(self._num_classes)
-        score = self.reward.score(measured.outer_accuracy, measured.outer_loss, self._num_classes)
-        score = np.where(diverged, chance, score)
-        reward = self.reward.scale * (score - self.last_score[index])
-        self.last_score[index] = score
+        ended = np.array([run.finished for run in runs])
+        diverged = ~(measured.finite & (np.isfinite(measured.outer_loss) | ~ended))
         for n, slot in enumerate(map(int, index)):
             for key in HISTORY_KEYS:
                 self.history[slot][key].append(float(getattr(signals, key)[n]))
-        ended = np.array([run.finished for run in runs])
         for lost in np.flatnonzero(diverged):
             runs[lost].decision = runs[lost].task.decisions  # a diverged run cannot be stepped again
-        return Outcome(observation, reward, ended | diverged, diverged, measured, log_lam)
+        return Interval(signals, measured, diverged, ended | diverged)
+
+    def _index(self, slots: Sequence[int] | npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64]:
+        return np.arange(len(self.runs)) if slots is None else np.asarray(slots, np.int64)
+
+    def _score(self, index: npt.NDArray[np.int64], interval: Interval) -> Array:
+        """The score of each slot; of lost runs that of guessing."""
+        measured = interval.measured
+        classes = np.array([self.run(i).network.num_classes for i in index])
+        score = self.reward.score(measured.outer_accuracy, measured.outer_loss, classes)
+        return np.where(interval.diverged, self.reward.chance(classes), score)
 
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on bit for bit: plain values and tensors."""

@@ -1,28 +1,35 @@
-"""Inner runs under schedules, in lockstep: what the comparison, tuning, validation and ``train_network.py`` use.
+"""Schedules judged: inner runs under them, in lockstep, on the dynamics that the environments have.
 
-All that is random in a run comes from its task's seed and the fold, so schedules that are given the same task see
-the same initial weights and minibatches (common random numbers).
+The comparison, tuning, validation and ``train_network.py`` all come here. All that is random in a run comes from its
+task's seed and the fold, so schedules that are given the same task see the same initial weights and minibatches
+(common random numbers).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from lambda_rl.envs.core import HISTORY_KEYS, measured_signals
+from lambda_rl.control import ControlLaw
+from lambda_rl.envs.core import HISTORY_KEYS, ControlledRuns, RewardConfig
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.resident import ResidentImages
 from lambda_rl.envs.runs import InnerRun
 from lambda_rl.envs.split import Fold
 from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import Trainer, TrainerConfig, to_log
+from lambda_rl.features import Signals
 from lambda_rl.schedule import Schedule
 
 DecisionHook = Callable[[int, dict[str, float]], None]
 WeightHook = Callable[[int, InnerRun], None]
+
+GPU_BATCH = 64
+"""Runs that are judged at once on a GPU: enough to fill it, few enough for its memory."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +42,13 @@ class ScheduleJob:
         make: makes the schedule; called with ``total_steps``, ``facts``, ``weight_norm``, ``penalty_sum`` (R of
             the initial weights), ``initial_lam``, ``decisions`` and ``decay``, as what
             ``parse_schedule`` returns takes them.
+        key: what the result is known by; anything hashable.
     """
 
     task: Task
     name: str
     make: Callable[..., Schedule]
+    key: Hashable = None
 
 
 @dataclass
@@ -58,6 +67,7 @@ class RunResult:
         diverged: a loss or weight was not finite; accuracies are then those of guessing.
         history: per decision ``progress`` (at the interval's end), ``log_lam``, ``train_loss``, ``val_loss``,
             ``train_accuracy``, ``val_accuracy``.
+        key: the job's.
         run: the trained run, if it was asked to be kept.
     """
 
@@ -71,7 +81,26 @@ class RunResult:
     val_loss: float
     diverged: bool
     history: dict[str, list[float]]
+    key: Hashable = None
     run: InnerRun | None = None
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What is told while runs go on; indices are those of the jobs.
+
+    Attributes:
+        on_decision: called with (index, measurements) after each decision.
+        on_interval: called with (index, its run) at the start and after each interval of a run that is sound; may
+            read the weights (and change them in place, where that is the experiment).
+        on_result: called with (index, its result) as soon as it is there, before ``progress``.
+        progress: called with (runs done, runs in all).
+    """
+
+    on_decision: DecisionHook | None = None
+    on_interval: WeightHook | None = None
+    on_result: Callable[[int, RunResult], None] | None = None
+    progress: Callable[[int, int], None] | None = None
 
 
 def _batches(jobs: Sequence[ScheduleJob], trainer: Trainer) -> Iterator[list[int]]:
@@ -81,8 +110,9 @@ def _batches(jobs: Sequence[ScheduleJob], trainer: Trainer) -> Iterator[list[int
         task = job.task
         groups.setdefault((*task.group_key, task.steps, task.decisions), []).append(i)
     for group in groups.values():
-        fused = 16 if jobs[group[0]].task.network == "mlp" else 4
-        size = fused * trainer.config.threads if trainer.device.type == "cpu" else 64
+        size = GPU_BATCH
+        if trainer.device.type == "cpu":
+            size = (16 if jobs[group[0]].task.network == "mlp" else 4) * trainer.config.threads
         for start in range(0, len(group), size):
             yield group[start : start + size]
 
@@ -108,11 +138,10 @@ def run_schedules(
         fold: which of them.
         test: test images; used after a run's schedule has finished, and for nothing but its result.
         config: device, precision, threads.
-        progress: called with (runs done, runs in all).
-        on_decision: called with (index of the job, measurements) after each decision.
-        on_interval: called with (index of the job, its run) at the start and after each interval of a run that is
-            sound; may read the weights (and change them in place, where that is the experiment).
-        on_result: called with (index of the job, its result) as soon as it is there, before ``progress``.
+        progress: see :class:`Hooks`, as for the next three.
+        on_decision: see there.
+        on_interval: see there.
+        on_result: see there.
         keep_runs: leaves the trained networks in the results.
 
     Returns:
@@ -123,6 +152,7 @@ def run_schedules(
     """
     if test is not None and test.num_classes != train.num_classes:
         raise ValueError(f"test images have {test.num_classes} classes, training images {train.num_classes}")
+    hooks = Hooks(on_decision, on_interval, on_result, progress)
     trainer = Trainer(train, fold, config, outer_size=0)
     resident = (
         None
@@ -132,33 +162,42 @@ def run_schedules(
     results: dict[int, RunResult] = {}
     try:
         for batch in _batches(jobs, trainer):
-            done = _run_batch(
-                [jobs[i] for i in batch], trainer, resident, batch, on_decision, on_interval, keep_runs
-            )
-            results.update(zip(batch, done, strict=True))
-            if on_result is not None:
-                for index, result in zip(batch, done, strict=True):
-                    on_result(index, result)
-            if progress is not None:
-                progress(len(results), len(jobs))
+            judged = _Batch([jobs[i] for i in batch], batch, trainer, hooks)
+            judged.train()
+            for index, result in zip(batch, judged.results(resident, keep_runs), strict=True):
+                results[index] = result
+                if hooks.on_result is not None:
+                    hooks.on_result(index, result)
+            if hooks.progress is not None:
+                hooks.progress(len(results), len(jobs))
     finally:
         trainer.close()
     return [results[i] for i in range(len(jobs))]
 
 
-def _run_batch(
-    jobs: list[ScheduleJob],
-    trainer: Trainer,
-    test: ResidentImages | None,
-    numbers: list[int],
-    on_decision: DecisionHook | None,
-    on_interval: WeightHook | None,
-    keep_runs: bool,
-) -> list[RunResult]:
-    runs, schedules = [], []
-    for job in jobs:
-        run = trainer.start(job.task)
-        norm, penalty = trainer.weight_measures(run)
+class _Batch:
+    """Jobs that run together, one a slot of the control problem.
+
+    Args:
+        jobs: tasks and schedules.
+        numbers: what the hooks know the jobs by.
+        trainer: scores runs at their end only.
+        hooks: what is told.
+    """
+
+    def __init__(
+        self, jobs: Sequence[ScheduleJob], numbers: Sequence[int], trainer: Trainer, hooks: Hooks
+    ) -> None:
+        self.jobs, self.numbers, self.trainer, self.hooks = jobs, numbers, trainer, hooks
+        self.runs = ControlledRuns(len(jobs), trainer, ControlLaw(), RewardConfig())
+        self.runs.begin(range(len(jobs)), [job.task for job in jobs])
+        self.schedules = [self._make(slot) for slot in range(len(jobs))]
+        self.diverged = [False] * len(jobs)
+        self.final = np.full((len(jobs), 4), np.nan)  # val accuracy, val loss, outer accuracy, outer loss
+
+    def _make(self, slot: int) -> Schedule:
+        job, run = self.jobs[slot], self.runs.run(slot)
+        norm, penalty = self.runs.start_measures[slot]
         made = job.make(
             total_steps=job.task.steps,
             facts=run.facts,
@@ -168,69 +207,71 @@ def _run_batch(
             decisions=job.task.decisions,
             decay=job.task.decay,
         )
-        runs.append(run)
-        schedules.append(made)
-        if on_interval is not None:
-            on_interval(numbers[len(runs) - 1], run)
-    history: list[dict[str, list[float]]] = [{key: [] for key in HISTORY_KEYS} for _ in jobs]
-    final = np.full((len(jobs), 4), np.nan)  # val accuracy, val loss, outer accuracy, outer loss
-    active = list(range(len(jobs)))
-    diverged = [False] * len(jobs)
-    while active:
-        some = [runs[i] for i in active]
-        log_lam = np.array([to_log(schedules[i].value) for i in active])
-        measured = trainer.advance(some, log_lam)
-        signals = measured_signals(some, measured, log_lam)
-        still = []
-        for n, i in enumerate(active):
-            for key in HISTORY_KEYS:
-                history[i][key].append(float(getattr(signals, key)[n]))
-            if on_decision is not None:
-                on_decision(numbers[i], {key: values[-1] for key, values in history[i].items()})
-            diverged[i] = not measured.finite[n] or bool(np.isinf(measured.outer_loss[n]))
-            if on_interval is not None and not diverged[i]:
-                on_interval(numbers[i], runs[i])
-            if diverged[i] or runs[i].finished:
-                final[i] = (
-                    measured.val_accuracy[n], measured.val_loss[n], measured.outer_accuracy[n], measured.outer_loss[n]
-                )  # fmt: skip
-                continue
-            schedules[i].step(
-                progress=runs[i].progress,
-                train_loss=float(signals.train_loss[n]),
-                val_loss=float(signals.val_loss[n]),
-                train_accuracy=float(signals.train_accuracy[n]),
-                val_accuracy=float(signals.val_accuracy[n]),
-                weight_norm=float(signals.weight_norm[n]),
-                penalty=float(signals.penalty[n]),
-                lr_ratio=float(signals.lr_ratio[n]),
-            )
-            still.append(i)
-        active = still
-    classes = trainer.data.num_classes
-    guess = (1.0 / classes, math.log(classes))
-    tested = np.full((len(jobs), 2), np.nan)
-    if test is not None:
-        sound = [i for i in range(len(jobs)) if not diverged[i]]
-        loss, accuracy = trainer.test([runs[i] for i in sound], test)
-        tested[sound] = np.stack([accuracy, loss], 1)
-    results = []
-    for i, job in enumerate(jobs):
-        if diverged[i]:
-            final[i], tested[i] = (*guess, *guess), guess if test is not None else (np.nan, np.nan)
-        results.append(
-            RunResult(
-                task=job.task,
-                schedule=job.name,
-                test_accuracy=float(tested[i, 0]),
-                test_loss=float(tested[i, 1]),
-                outer_accuracy=float(final[i, 2]),
-                outer_loss=float(final[i, 3]),
-                val_accuracy=float(final[i, 0]),
-                val_loss=float(final[i, 1]),
-                diverged=diverged[i],
-                history=history[i],
-                run=runs[i] if keep_runs else None,
-            )
+        if self.hooks.on_interval is not None:
+            self.hooks.on_interval(self.numbers[slot], run)
+        return made
+
+    def train(self) -> None:
+        """All runs to their ends; a run that diverged ends there."""
+        active = list(range(len(self.jobs)))
+        while active:
+            log_lam = np.array([to_log(self.schedules[slot].value) for slot in active])
+            interval = self.runs.hold(log_lam, active)
+            measured = interval.measured
+            for n, slot in enumerate(active):
+                self.diverged[slot] = bool(interval.diverged[n])
+                self._tell(slot)
+                if interval.terminated[n]:
+                    self.final[slot] = (
+                        measured.val_accuracy[n], measured.val_loss[n],
+                        measured.outer_accuracy[n], measured.outer_loss[n],
+                    )  # fmt: skip
+                else:
+                    self._decide(slot, interval.signals, n)
+            active = [slot for n, slot in enumerate(active) if not interval.terminated[n]]
+
+    def _tell(self, slot: int) -> None:
+        hooks, number = self.hooks, self.numbers[slot]
+        if hooks.on_decision is not None:
+            hooks.on_decision(number, {key: values[-1] for key, values in self.runs.history[slot].items()})
+        if hooks.on_interval is not None and not self.diverged[slot]:
+            hooks.on_interval(number, self.runs.run(slot))
+
+    def _decide(self, slot: int, signals: Signals[npt.NDArray[np.float64]], n: int) -> None:
+        """The schedule's next λ, from what it may see of its run."""
+        given = {name: float(values[n]) for name, values in vars(signals).items() if name != "log_lam"}
+        self.schedules[slot].step(**given)
+
+    def results(self, test: ResidentImages | None, keep_runs: bool) -> list[RunResult]:
+        """What the runs came to; test images are looked at now, when all schedules have finished."""
+        tested = np.full((len(self.jobs), 2), np.nan)  # accuracy, loss
+        if test is not None:
+            sound = [slot for slot in range(len(self.jobs)) if not self.diverged[slot]]
+            loss, accuracy = self.trainer.test([self.runs.run(slot) for slot in sound], test)
+            tested[sound] = np.stack([accuracy, loss], 1)
+        for slot in np.flatnonzero(self.diverged):
+            classes = self.runs.run(int(slot)).network.num_classes
+            guess = (1.0 / classes, math.log(classes))
+            self.final[slot] = (*guess, *guess)
+            if test is not None:
+                tested[slot] = guess
+        return [self._result(slot, tested[slot], keep_runs) for slot in range(len(self.jobs))]
+
+    def _result(self, slot: int, tested: npt.NDArray[np.float64], keep_runs: bool) -> RunResult:
+        job = self.jobs[slot]
+        val_accuracy, val_loss, outer_accuracy, outer_loss = map(float, self.final[slot])
+        history = self.runs.history[slot]
+        return RunResult(
+            task=job.task,
+            schedule=job.name,
+            test_accuracy=float(tested[0]),
+            test_loss=float(tested[1]),
+            outer_accuracy=outer_accuracy,
+            outer_loss=outer_loss,
+            val_accuracy=val_accuracy,
+            val_loss=val_loss,
+            diverged=self.diverged[slot],
+            history={key: history[key] for key in HISTORY_KEYS},
+            key=job.key,
+            run=self.runs.run(slot) if keep_runs else None,
         )
-    return results
