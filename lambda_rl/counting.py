@@ -1,4 +1,4 @@
-"""Counts the steps that an optimizer really makes."""
+"""Counts the steps that an optimizer really makes, and notices when it is no longer the one that trains."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
+
+PATIENCE = 10
+"""Calls in a row without a step that are believed, where calls come about as often as steps."""
 
 
 class StepCounter:
@@ -16,15 +19,20 @@ class StepCounter:
 
     Args:
         optimizer: whose steps to count.
+        steps: done already.
+
+    Attributes:
+        calls: of the optimizer, skipped steps included, since this counter was made.
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
-        self._called = 0
+    def __init__(self, optimizer: Optimizer, steps: int = 0) -> None:
+        self.calls = 0
+        self._before = steps  # less those that were skipped since
         self._skipped: Tensor | None = None
         self._handle = optimizer.register_step_post_hook(self._count)
 
     def _count(self, optimizer: Optimizer, *_: Any) -> None:
-        self._called += 1
+        self.calls += 1
         found_inf = getattr(
             optimizer, "found_inf", None
         )  # set by a GradScaler while it steps a fused optimizer
@@ -36,14 +44,49 @@ class StepCounter:
     def steps(self) -> int:
         """Steps so far; of a fused optimizer under a ``GradScaler`` this waits for the device."""
         if self._skipped is not None:
-            self._called -= int(self._skipped)
+            self._before -= int(self._skipped)
             self._skipped = None
-        return self._called
+        return self._before + self.calls
 
     @steps.setter
     def steps(self, count: int) -> None:
-        self._called, self._skipped = count, None
+        self._before, self._skipped = count - self.calls, None
 
     def remove(self) -> None:
         """Stops counting."""
         self._handle.remove()
+
+
+class Standstill:
+    """Tells calls of a schedule that find no step since the last call and should: its optimizer does not train.
+
+    None is nothing odd where calls come with each minibatch: gradients may be accumulated, and a ``GradScaler`` may
+    skip steps. It is odd at once if the weights changed meanwhile or calls have been several steps apart, else after
+    :data:`PATIENCE` calls in a row.
+
+    Args:
+        version: of the weights now, see :meth:`lambda_rl.groups.DecayGroups.version`.
+    """
+
+    def __init__(self, version: int) -> None:
+        self._version: int | None = version
+        self._calls = 0
+        self._most = 0  # optimizer calls between two calls of the schedule
+        self._idle = 0  # calls of the schedule without one, in a row
+
+    def hooked_anew(self) -> None:
+        """The optimizer was copied: its weights are others, and its counter begins at 0."""
+        self._version, self._calls = None, 0
+
+    def found(self, calls: int, version: int) -> bool:
+        """Whether this call of the schedule should have found a step and has not.
+
+        Args:
+            calls: of the optimizer, see :attr:`StepCounter.calls`.
+            version: of the weights now.
+        """
+        passed, changed = calls - self._calls, self._version not in (None, version)
+        self._calls, self._version = calls, version
+        self._most = max(self._most, passed)
+        self._idle = 0 if passed else self._idle + 1
+        return self._idle > 0 and (changed or self._most > 1 or self._idle > PATIENCE)

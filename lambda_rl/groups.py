@@ -157,6 +157,10 @@ class DecayGroups:
         """The meanings of decay that occur: "coupled", "decoupled" or both."""
         return {group_meaning(optimizer, group) for optimizer, group, _, _ in self._scheduled()}
 
+    def version(self) -> int:
+        """A number that changes whenever the trainable weights with decay do, by whatever hand."""
+        return sum(p._version for _, g, _, _ in self._scheduled() for p in g["params"] if p.requires_grad)
+
     def num_params(self) -> int:
         """How many trainable parameters the decay acts on."""
         return sum(p.numel() for _, g, _, _ in self._scheduled() for p in g["params"] if p.requires_grad)

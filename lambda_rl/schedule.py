@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from torch.optim import Optimizer
 
-from lambda_rl.counting import StepCounter
+from lambda_rl.counting import Standstill, StepCounter
 from lambda_rl.files import atomic_write
 from lambda_rl.groups import DecayGroups
 from lambda_rl.signals import Number, numbers, one_number
@@ -68,7 +68,10 @@ class Schedule:
         self._value = math.nan
         self._config: dict[str, Any] = {}  # what a state must agree on to be loaded; subclasses fill it
         self._warned: set[str] = set()
-        self._counter = None if self.groups is None else StepCounter(self.groups.optimizers[0])
+        self._counter: StepCounter | None = None
+        if self.groups is not None:
+            self._counter = StepCounter(self.groups.optimizers[0])
+            self._standstill = Standstill(self.groups.version())
 
     @property
     def value(self) -> float:
@@ -136,7 +139,7 @@ class Schedule:
             elif step is not None and self.total_steps is not None:
                 share = float(step) / self.total_steps
             elif step is None and self._counter is not None and self.total_steps is not None:
-                share = self._counter.steps / self.total_steps
+                share = self._counted(self._counter) / self.total_steps
             elif not self.needs_progress:
                 return None
             else:
@@ -149,6 +152,18 @@ class Schedule:
         if not (math.isfinite(share) and share >= 0):
             raise ValueError(f"progress must be a finite number, 0 or more, got {share}")
         return min(share, 1.0)
+
+    def _counted(self, counter: StepCounter) -> int:
+        assert self.groups is not None  # whose optimizer is counted
+        if self._standstill.found(counter.calls, self.groups.version()) and self.needs_progress:
+            self._warn_once(
+                "standstill",
+                "no optimizer step was counted since the last call, so λ stays. The schedule counts the steps of the "
+                "optimizer that it was made with; if that was made anew, or the schedule copied without it, make a "
+                "new schedule for the optimizer that trains and load this one's state_dict(), or give step= or "
+                "progress=",
+            )
+        return counter.steps
 
     def _next(self, progress: float | None, signals: dict[str, float]) -> float:
         """λ of the interval that begins at ``progress``; a non-finite answer holds λ."""
@@ -213,6 +228,16 @@ class Schedule:
         self._value = float(state["value"])
         if self.groups is not None:
             self.groups.write(self._value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_counter": None if self._counter is None else self._counter.steps}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.groups is not None:
+            # A copied optimizer has lost its hooks.
+            self._counter = StepCounter(self.groups.optimizers[0], state["_counter"])
+            self._standstill.hooked_anew()
 
     def to_csv(self, path: str | Path) -> None:
         """Writes :attr:`history` as CSV; :class:`lambda_rl.ReplaySchedule` plays it back exactly."""
