@@ -12,6 +12,8 @@ kind      R per weight                                    its derivative
 
 L½ (Xu et al., "L1/2 regularization", 2010) has an infinite slope at 0; smoothing makes it 0 at 0 and at most
 0.31/√ε anywhere, and leaves R within ε^½ of |w|^½.
+
+Another penalty is a class and a line, ``PENALTIES.register("elastic", Elastic())``.
 """
 
 from __future__ import annotations
@@ -22,8 +24,7 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor, nn
 
-PENALTIES: tuple[str, ...] = ("l2", "l1", "l0.5")
-"""The kinds of penalty."""
+from lambda_rl.registry import Registry
 
 SMOOTHING = 2.0**-10
 """ε of the L½ penalty, in units of a weight: well below the scale of usual initial weights (0.01 to 0.1).
@@ -32,10 +33,98 @@ A power of 2⁻² so that its roots are exact in every floating-point type, and 
 """
 
 
+class Penalty:
+    """R of the weights of one layer; that of a network is the sum over its layers.
+
+    A penalty that is a sum over single weights gives :meth:`terms` and :meth:`gradient`, and is done. One that is not
+    (a group lasso, a spectral norm) gives :meth:`values` and :meth:`gradient` of N networks' weights.
+
+    Attributes:
+        is_weight_decay: R is ½‖w‖², hence its gradient w, so that an optimizer's ``weight_decay`` can be λ, and decay
+            may be decoupled.
+    """
+
+    is_weight_decay = False
+
+    def terms(self, weights: Tensor) -> Tensor:
+        """R of each weight: any shape to the same, non-negative, 0 at 0, differentiable by autograd.
+
+        Raises:
+            ValueError: the penalty is no sum over weights.
+        """
+        raise ValueError(f"the penalty {type(self).__name__} is no sum over weights, so it has no terms")
+
+    def gradient(self, stacked: Tensor) -> Tensor:
+        """dR/dw of N networks' weights ``[N, …]``, of their shape; may be these weights themselves.
+
+        Written out, so that a fused optimizer needs no autograd graph for it. Finite for finite weights.
+        """
+        raise NotImplementedError
+
+    def values(self, stacked: Tensor) -> Tensor:
+        """R of each of N networks' weights, ``[N, out, …]`` to ``[N]``."""
+        # Row by row: torch splits one long sum among its threads, but many sums at once by row, and then a network
+        # measures the same to the last bit alone and among others.
+        return self.terms(stacked).flatten(2).sum(2).sum(1)
+
+    def value(self, weights: Tensor) -> Tensor:
+        """R of one network's weights, a scalar."""
+        if type(self).values is Penalty.values:
+            return self.terms(weights).sum()
+        return self.values(weights.unsqueeze(0)).squeeze(0)
+
+
+PENALTIES: Registry[Penalty] = Registry("penalty")
+"""The kinds of penalty."""
+
+
+class L2(Penalty):
+    """½ w²."""
+
+    is_weight_decay = True
+
+    def terms(self, weights: Tensor) -> Tensor:
+        """See :meth:`Penalty.terms`."""
+        return 0.5 * weights.square()
+
+    def gradient(self, stacked: Tensor) -> Tensor:
+        """The weights themselves."""
+        return stacked
+
+
+class L1(Penalty):
+    """|w|."""
+
+    def terms(self, weights: Tensor) -> Tensor:
+        """See :meth:`Penalty.terms`."""
+        return weights.abs()
+
+    def gradient(self, stacked: Tensor) -> Tensor:
+        """See :meth:`Penalty.gradient`; 0 at 0."""
+        return stacked.sign()
+
+
+class LHalf(Penalty):
+    """|w|^½, smoothed at 0."""
+
+    def terms(self, weights: Tensor) -> Tensor:
+        """See :meth:`Penalty.terms`."""
+        return (weights.square() + SMOOTHING**2).sqrt().sqrt() - SMOOTHING**0.5
+
+    def gradient(self, stacked: Tensor) -> Tensor:
+        """See :meth:`Penalty.gradient`."""
+        root = (stacked.square() + SMOOTHING**2).sqrt()
+        return 0.5 * stacked / (root * root.sqrt())
+
+
+PENALTIES.register("l2", L2())
+PENALTIES.register("l1", L1())
+PENALTIES.register("l0.5", LHalf())
+
+
 def check_penalty(kind: str) -> None:
     """Raises a ``ValueError`` that lists the kinds, if ``kind`` is none of them."""
-    if kind not in PENALTIES:
-        raise ValueError(f"unknown penalty {kind!r}; allowed: {', '.join(PENALTIES)}")
+    PENALTIES.get(kind)
 
 
 def penalty_terms(weights: Tensor, kind: str) -> Tensor:
@@ -49,40 +138,26 @@ def penalty_terms(weights: Tensor, kind: str) -> Tensor:
         Same shape and dtype, non-negative, 0 where the weight is 0; differentiable by autograd.
 
     Raises:
-        ValueError: unknown kind.
+        ValueError: unknown kind, or one that is no sum over weights.
     """
-    if kind == "l2":
-        return 0.5 * weights.square()
-    if kind == "l1":
-        return weights.abs()
-    if kind == "l0.5":
-        return (weights.square() + SMOOTHING**2).sqrt().sqrt() - SMOOTHING**0.5
-    check_penalty(kind)
-    raise AssertionError("unreachable")
+    return PENALTIES[kind].terms(weights)
 
 
 def penalty_gradient(weights: Tensor, kind: str) -> Tensor:
     """dR/dw of each weight, written out so that a fused optimizer needs no autograd graph for it.
 
     Args:
-        weights: any shape, floating point.
+        weights: of one layer, floating point; any shape where R is a sum over weights.
         kind: one of :data:`PENALTIES`.
 
     Returns:
-        Same shape and dtype, finite for finite weights, 0 where the weight is 0 (``l2``: ``weights`` itself).
+        Same shape and dtype, finite for finite weights, 0 where the weight is 0 (``l2``: in the memory of
+        ``weights``).
 
     Raises:
         ValueError: unknown kind.
     """
-    if kind == "l2":
-        return weights
-    if kind == "l1":
-        return weights.sign()
-    if kind == "l0.5":
-        root = (weights.square() + SMOOTHING**2).sqrt()
-        return 0.5 * weights / (root * root.sqrt())
-    check_penalty(kind)
-    raise AssertionError("unreachable")
+    return PENALTIES[kind].gradient(weights.unsqueeze(0)).squeeze(0)
 
 
 def penalised_weights(model: nn.Module, *, trainable_only: bool = False) -> dict[str, nn.Parameter]:
@@ -142,7 +217,7 @@ def penalty(
     Raises:
         ValueError: unknown kind, or nothing to penalise.
     """
-    check_penalty(kind)
+    rule = PENALTIES[kind]
     named: dict[str, Tensor]
     if isinstance(weights, nn.Module):
         named = dict(penalised_weights(weights, trainable_only=True))
@@ -150,7 +225,7 @@ def penalty(
         named = {str(i): w for i, w in enumerate(weights)}
     if not named:
         raise ValueError("penalty: no weights to penalise (no trainable parameter of two or more dimensions)")
-    sums = {name: penalty_terms(w, kind).sum() for name, w in named.items()}
+    sums = {name: rule.value(w) for name, w in named.items()}
     if per_layer:
         return {name: s / named[name].numel() if normalize else s for name, s in sums.items()}
     total = torch.stack(list(sums.values())).sum()

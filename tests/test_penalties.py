@@ -8,6 +8,7 @@ from lambda_rl import penalties
 from lambda_rl.penalties import (
     PENALTIES,
     SMOOTHING,
+    Penalty,
     lam_per_example,
     lam_per_parameter,
     penalised_weights,
@@ -64,6 +65,46 @@ def test_gradient_is_that_of_autograd(kind):
 def test_half_gradient_bound():
     w = torch.logspace(-8, 2, 1000, dtype=torch.float64)
     assert penalty_gradient(w, "l0.5").max() <= 0.311 / SMOOTHING**0.5
+
+
+class GroupLasso(Penalty):
+    """The sum of the norms of the rows: no sum over weights."""
+
+    def values(self, stacked):
+        return stacked.flatten(2).norm(dim=2).sum(1)
+
+    def gradient(self, stacked):
+        return stacked / stacked.norm(dim=2, keepdim=True).clamp_min(1e-12)
+
+
+def test_a_penalty_that_is_no_sum_over_weights_has_values_and_gradients_but_no_terms():
+    weights = torch.tensor([[3.0, 4.0], [0.0, 0.0], [-6.0, 8.0]], dtype=torch.float64)
+    with PENALTIES.temporarily("group-lasso", GroupLasso()):
+        assert penalty([weights, weights], "group-lasso") == 30
+        layers = penalty([weights, weights], "group-lasso", per_layer=True, normalize=True)
+        assert layers == {"0": 2.5, "1": 2.5}
+        gradient = penalty_gradient(weights, "group-lasso")
+        assert torch.allclose(gradient[2], torch.tensor([-0.6, 0.8], dtype=torch.float64))
+        assert gradient[1].eq(0).all()
+        with pytest.raises(ValueError, match="GroupLasso is no sum over weights"):
+            penalty_terms(weights, "group-lasso")
+    assert "group-lasso" not in PENALTIES
+
+
+@pytest.mark.parametrize("kind", PENALTIES)
+def test_values_of_stacked_weights_are_those_of_each_network(kind):
+    stacked = torch.randn(3, 4, 5, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rule = PENALTIES[kind]
+    values = rule.values(stacked)
+    assert values.shape == (3,)
+    for weights, value in zip(stacked, values, strict=True):
+        assert value.item() == pytest.approx(penalty_terms(weights, kind).sum().item(), rel=1e-12)
+        assert torch.equal(rule.value(weights), penalty([weights], kind))
+
+
+def test_weight_decay_is_the_penalty_whose_gradient_is_the_weight():
+    for _, rule in PENALTIES.items():
+        assert rule.is_weight_decay == torch.equal(rule.gradient(WEIGHTS), WEIGHTS)
 
 
 def test_acts_on_weights_only():
