@@ -23,7 +23,7 @@ ROOMS = {
 
 # Third-party packages that a room may import at all (beside the standard library).
 BASE = {"torch", "numpy", "safetensors"}
-ENVS = BASE | {"gymnasium", "torchvision", "matplotlib", "PIL", "platformdirs", "yaml"}
+ENVS = BASE | {"gymnasium", "torchvision", "matplotlib", "PIL", "platformdirs", "pydantic", "yaml"}
 AGENTS = ENVS | {"stable_baselines3", "wandb", "pandas", "scipy", "rich", "tyro"}
 # A framework is allowed inside its own integration module only: lambda_rl/integrations/<framework>.py.
 INTEGRATIONS = {"lightning": {"lightning", "pytorch_lightning"}, "huggingface": {"transformers"}}
@@ -91,7 +91,7 @@ def test_scripts_are_thin_and_import_by_the_mapped_names() -> None:
 def test_a_bare_import_brings_only_what_deployment_needs() -> None:
     code = (
         "import sys, lambda_rl\n"
-        "extra = ['gymnasium', 'stable_baselines3', 'wandb', 'torchvision', 'matplotlib', 'pandas', 'yaml',"
+        "extra = ['gymnasium', 'stable_baselines3', 'wandb', 'torchvision', 'matplotlib', 'pandas', 'yaml', 'pydantic',"
         " 'tyro', 'rich', 'scipy', 'platformdirs', 'PIL', 'lightning', 'pytorch_lightning', 'transformers',"
         " 'accelerate', 'timm', 'lambda_rl.envs', 'lambda_rl.agents']\n"
         "sys.exit(', '.join(name for name in extra if name in sys.modules) or 0)"
