@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
-from lambda_rl.files import atomic_path
+from lambda_rl.files import atomic_write, sweep
 
 CACHE_VARIABLE = "LAMBDA_RL_CACHE"
-CACHE_VERSION = "1"  # part of every key: raise it when decoding, resizing or the synthetic recipe changes
+# Part of every key: raise it when the format, what counts as an image, decoding or the synthetic recipe changes.
+CACHE_VERSION = "2"
 
 Part = tuple[torch.Tensor, torch.Tensor, tuple[str, ...]]
 """Images uint8 [n, 3, 32, 32], labels int64 [n], class names."""
@@ -56,7 +59,8 @@ def cached(folder: Path, key: str, make: Callable[[], Part]) -> tuple[Part, str]
     """The part stored under `key`, or the one that `make` gives, which is then stored.
 
     A file that cannot be read, or whose content is not what was written, is made again. Where the folder
-    cannot be written to, the part is returned all the same, and made again at the next start.
+    cannot be written to, the part is returned all the same, and made again at the next start. What processes
+    that were killed left half-written in the folder is removed before a file is written.
 
     Args:
         folder: where the cache is; made when missing.
@@ -73,13 +77,24 @@ def cached(folder: Path, key: str, make: Callable[[], Part]) -> tuple[Part, str]
     part = make()
     images, labels, classes = part
     fingerprint = content_fingerprint(images, labels)
-    metadata = {"fingerprint": fingerprint, "classes": "\n".join(classes), "key": key}
-    try:
-        with atomic_path(path) as temporary:
-            save_file({"images": images, "labels": labels}, temporary, metadata)
-    except (OSError, SafetensorError):  # read-only or full: go on without a cache
-        pass
+    metadata = {"fingerprint": fingerprint, "classes": json.dumps(classes), "key": key}
+    # Read-only or full: go on without a cache.
+    with contextlib.suppress(OSError, SafetensorError):
+        _sweep(folder)
+        # Not safetensors' own save_file: it makes files that only their owner can read, and a temporary one of
+        # a name by which it cannot be told whose it was.
+        atomic_write(path, save({"images": images, "labels": labels}, metadata))
     return part, fingerprint
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what killed processes left, of whatever part.
+
+    To the processes of other machines that share the folder it may do so while they write; they go on without
+    a cache then.
+    """
+    for stem in {left.name.split(".")[1] for left in folder.glob(".*.*.*.safetensors")}:
+        sweep(folder / f"{stem}.safetensors")
 
 
 def _read(path: Path) -> tuple[Part, str] | None:
@@ -88,9 +103,10 @@ def _read(path: Path) -> tuple[Part, str] | None:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             images, labels = file.get_tensor("images"), file.get_tensor("labels")
-    except (OSError, SafetensorError):
+        classes = tuple(json.loads(metadata["classes"]))
+    except (OSError, SafetensorError, KeyError, ValueError):
         return None
     fingerprint = content_fingerprint(images, labels)
     if metadata.get("fingerprint") != fingerprint:
         return None
-    return (images, labels, tuple(metadata.get("classes", "").split("\n"))), fingerprint
+    return (images, labels, classes), fingerprint

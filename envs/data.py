@@ -6,6 +6,7 @@ holds, nor depends on, a test image or label. Only the evaluation calls `load_te
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -74,7 +75,10 @@ def load_test(
     root: str | Path | None = None,
     progress: Progress | None = None,
 ) -> ImageData:
-    """Load the test images of a data set; for evaluation only. Arguments and errors as `load_train`."""
+    """Load the test images of a data set; for evaluation only. Arguments and errors as `load_train`.
+
+    Warns of classes of a folder or archive that have no test images: no result says anything about them.
+    """
     return _load(spec, "test", cache_dir, root, progress)
 
 
@@ -97,6 +101,7 @@ def _load(
         name = f"folder:{path.name}"
         key = f"folder:{source_key(path, part)}:{part}"
         found = cached(folder, key, lambda: to_part(*read_part(path, part, progress)))
+        _warn_of_absent_classes(path, part, found[0])
     elif spec in ("cifar10", "cifar100"):
         downloads = Path(root).expanduser() if root is not None else folder / "downloads"
         found = cached(folder, _cifar_key(spec, part), lambda: _cifar(spec, part, downloads))
@@ -104,6 +109,16 @@ def _load(
         raise ValueError(f"unknown data {spec!r}; allowed: {SPECS}")
     (images, labels, classes), fingerprint = found
     return ImageData(name, images, labels, len(classes), fingerprint, classes)
+
+
+def _warn_of_absent_classes(path: Path, part: _PartName, found: Part) -> None:
+    _, labels, classes = found
+    present = set(labels.unique().tolist())
+    absent = [repr(name) for label, name in enumerate(classes) if label not in present]
+    if absent:
+        shown = ", ".join(absent[:5]) + (", …" if len(absent) > 5 else "")
+        text = f"{path}: {len(absent)} of {len(classes)} classes have no {part} images: {shown}"
+        warnings.warn(text, RuntimeWarning, stacklevel=4)  # where load_train or load_test is called
 
 
 def _seed(spec: str, text: str) -> int:

@@ -1,15 +1,8 @@
-"""Images of a folder or tar archive in ImageFolder layout: `train/<class>/<image>`, `test/<class>/<image>`.
-
-Archives are read member by member in memory: nothing is extracted, so no member's path can reach the disk.
-"""
+"""Images of a folder or tar archive in ImageFolder layout: `train/<class>/<image>`, `test/<class>/<image>`."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import posixpath
-import tarfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,37 +10,33 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-IMAGE_SIZE = 32
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp", ".gif", ".tif", ".tiff")
+from lambda_rl.envs.archive import is_archive, open_archive
+from lambda_rl.envs.decode import IMAGE_SIZE, SUFFIXES, decode_image
+from lambda_rl.envs.file_tree import Entry, FileTree, FolderTree
+
+MAX_LINKED = 1_000_000  # files reached through links to folders; links in links can multiply without end
+_LAYOUT = "expected train/<class>/<image> and test/<class>/<image>, possibly within one folder"
 
 Progress = Callable[[int, int], None]
 """Called with (images decoded, images in all) now and then."""
 
 
 @dataclass(frozen=True)
-class _Source:
-    """A folder or an archive, as names relative to the folder that holds `train/`, with "/" between parts."""
+class _Image:
+    """An image by its name below the folder that holds `train/`, by where its file really lies, and its label."""
 
-    path: Path
-    folders: frozenset[str]
-    files: tuple[str, ...]  # in the order in which they are read fastest
-    read: Callable[[str], bytes]
+    name: str
+    place: str
+    label: int
 
 
 def check_source(path: Path) -> None:
     """Raise FileNotFoundError if nothing is at `path`, ValueError if it is neither folder nor tar archive."""
     if not path.exists():
         raise FileNotFoundError(f"data folder or archive {path} does not exist")
-    if path.is_dir():
-        return
-    try:
-        if tarfile.is_tarfile(path):
-            return
-    except (OSError, EOFError, zlib.error):  # compressed, and broken within the first block
-        pass
-    raise ValueError(f"{path} is neither a folder nor a (whole) tar archive such as .tar or .tar.gz")
+    if not path.is_dir() and not (path.is_file() and is_archive(path)):
+        raise ValueError(f"{path} is neither a folder nor a (whole) tar archive such as .tar or .tar.gz")
 
 
 def source_key(path: Path, part: str) -> str:
@@ -67,11 +56,13 @@ def source_key(path: Path, part: str) -> str:
             while block := archive.read(1 << 20):
                 digest.update(block)
         return digest.hexdigest()
-    with _open_source(path) as source:
-        classes, labelled = _list_part(source, part)
-        digest.update("\0".join(classes).encode())
-        for name, _ in labelled:
-            digest.update(f"\0{name}\0".encode() + hashlib.sha256(source.read(name)).digest())
+    with _open_tree(path) as tree:
+        classes, images = _list_part(tree, part)
+        # Names that are not UTF-8 have surrogates in Python.
+        digest.update("\0".join(classes).encode("utf-8", "surrogateescape"))
+        for image in images:
+            digest.update(f"\0{image.name}\0".encode("utf-8", "surrogateescape"))
+            digest.update(hashlib.sha256(tree.read(image.place)).digest())
     return digest.hexdigest()
 
 
@@ -81,8 +72,9 @@ def read_part(
     """Decode one part of a folder or archive; no image of the other part is opened.
 
     Classes are the folders of `train/` in sorted order, in both parts; images come sorted by class and file
-    name. An image of another size is brought to 32×32 (bilinear, antialiased), one of another mode (grey,
-    palette, alpha) to RGB.
+    name, and as `decode_image` makes them. Names with a leading dot, which macOS and editors leave behind, are
+    passed over, and so are other endings than `SUFFIXES`. Links are followed: in an archive to its own members,
+    in a folder anywhere.
 
     Args:
         path: a folder or an archive, which may have one leading folder around `train/` and `test/`.
@@ -94,118 +86,117 @@ def read_part(
 
     Raises:
         FileNotFoundError: there is nothing at `path`.
-        ValueError: not an archive, no folder of that part, a class without images or only in test, or an
-            image that cannot be decoded; the message names it.
+        ValueError: not an archive, or a damaged one; no folder of that part; a class without images or only in
+            test; a link that leads nowhere, out of the archive or in a circle; an image that is a pipe or
+            device, too large, or cannot be decoded. The message names it.
     """
     check_source(path)
-    with _open_source(path) as source:
-        classes, labelled = _list_part(source, part)
-        slot = {name: index for index, (name, _) in enumerate(labelled)}
-        images = np.empty((len(slot), 3, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-        done = 0
-        # A compressed archive can only be read forwards: read in its order, put each image in its place.
-        for name in source.files:
-            if name not in slot:
-                continue
-            images[slot[name]] = _decode(source.read(name), f"{name} in {path}")
-            done += 1
-            if progress and (done % 500 == 0 or done == len(slot)):
-                progress(done, len(slot))
-    return images, np.array([label for _, label in labelled], np.int64), classes
+    with _open_tree(path) as tree:
+        classes, listed = _list_part(tree, part)
+        images = np.empty((len(listed), 3, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+        # Each is put in its place, whatever the order in which they are read fastest.
+        order = sorted(range(len(listed)), key=lambda index: tree.position(listed[index].place))
+        for done, index in enumerate(order, 1):
+            image = listed[index]
+            images[index] = decode_image(tree.read(image.place), f"{image.name} in {path}")
+            if progress and (done % 500 == 0 or done == len(listed)):
+                progress(done, len(listed))
+    return images, np.array([image.label for image in listed], np.int64), classes
 
 
 @contextmanager
-def _open_source(path: Path) -> Iterator[_Source]:
+def _open_tree(path: Path) -> Iterator[FileTree]:
     if path.is_dir():
-        root = path
-        if not (path / "train").is_dir():
-            inner = [entry for entry in path.iterdir() if (entry / "train").is_dir()]
-            root = inner[0] if len(inner) == 1 else path
-        folders: set[str] = set()
-        files: list[str] = []
-        for entry in sorted(root.glob("*/**/*")) + sorted(root.glob("*")):
-            (folders.add if entry.is_dir() else files.append)(entry.relative_to(root).as_posix())
-        yield _Source(path, frozenset(folders), tuple(files), lambda name: (root / name).read_bytes())
-        return
-    try:
-        with tarfile.open(path) as archive:
-            # "./train/a" is "train/a"; of two members of one name the last counts, as on extraction.
-            members = {posixpath.normpath(member.name): member for member in archive}
-            prefix = _leading_folder(members)
-
-            def read(name: str) -> bytes:
-                file = archive.extractfile(members[prefix + name])
-                return file.read() if file else b""
-
-            folders, files = set(), []
-            for member in sorted(members, key=lambda name: members[name].offset):
-                name = member[len(prefix) :]
-                if not member.startswith(prefix) or not name:
-                    continue
-                if members[member].isdir():
-                    folders.add(name)
-                elif members[member].isfile():
-                    files.append(name)
-            for folder in {posixpath.dirname(name) for name in files}:  # archives need not list their folders
-                folders.update(parent.as_posix() for parent in PurePosixPath(folder, "x").parents)
-            yield _Source(path, frozenset(folders), tuple(files), read)
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise ValueError(f"archive {path} is damaged: {error}") from error
+        yield FolderTree(path)
+    else:
+        with open_archive(path) as tree:
+            yield tree
 
 
-def _leading_folder(members: dict[str, tarfile.TarInfo]) -> str:
-    """Empty where `train` stands at the top of an archive, "name/" where it stands in one folder only."""
-    heads = {tuple(name.split("/", 2)[:2]) for name in members}
-    if any(head[0] == "train" for head in heads):
-        return ""
-    inner = [head[0] for head in heads if head[1:] == ("train",)]
-    return f"{inner[0]}/" if len(inner) == 1 else ""
-
-
-def _list_part(source: _Source, part: str) -> tuple[tuple[str, ...], list[tuple[str, int]]]:
-    """Class names, and the part's images with their labels, both sorted; ValueError if laid out wrongly."""
-    layout = "expected train/<class>/<image> and test/<class>/<image>, possibly within one folder"
-    found: dict[str, dict[str, list[str]]] = {"train": {}, part: {}}
-    for name in found:
-        if name not in source.folders:
-            raise ValueError(f"{source.path} has no {name}/ folder; {layout}")
-    for folder in source.folders:
-        top, _, name = folder.partition("/")
-        if top in found and name and "/" not in name and not name.startswith("."):
-            found[top][name] = []
-    for file in source.files:
-        path = PurePosixPath(file)
-        # Names with a leading dot are what macOS and editors leave behind.
-        wanted = len(path.parts) >= 3 and path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-        if wanted and path.parts[1] in found.get(path.parts[0], {}):
-            found[path.parts[0]][path.parts[1]].append(file)
-    if len(found["train"]) < 2:
+def _list_part(tree: FileTree, part: str) -> tuple[tuple[str, ...], list[_Image]]:
+    """Class names, and the part's images, both sorted; ValueError if laid out wrongly."""
+    top = _top(tree)
+    classes = _class_folders(tree, top, "train")
+    held = _class_folders(tree, top, part)
+    if len(classes) < 2:
         raise ValueError(
-            f"{source.path}: train/ has {len(found['train'])} class folders, at least 2 needed; {layout}"
+            f"{tree.path}: train/ has {len(classes)} class folders, at least 2 needed; {_LAYOUT}"
         )
-    classes = tuple(sorted(found["train"]))
-    unknown = sorted(set(found[part]) - set(classes))
+    unknown = sorted(held.keys() - classes.keys())
     if unknown:
-        raise ValueError(f"{source.path}: class {unknown[0]!r} is in {part}/ but not in train/")
-    for name, files in sorted(found[part].items()):
-        if not files:
-            raise ValueError(f"{source.path}: class {part}/{name} has no images ({', '.join(SUFFIXES)})")
-    if not found[part]:
-        raise ValueError(f"{source.path}: {part}/ has no class folders; {layout}")
-    labels = {name: label for label, name in enumerate(classes)}
-    listed = [(file, labels[name]) for name in sorted(found[part]) for file in sorted(found[part][name])]
-    return classes, listed
+        raise ValueError(f"{tree.path}: class {unknown[0]!r} is in {part}/ but not in train/")
+    if not held:
+        raise ValueError(f"{tree.path}: {part}/ has no class folders; {_LAYOUT}")
+    names = tuple(sorted(classes))
+    images: list[_Image] = []
+    for label, name in enumerate(names):
+        if name in held:
+            found = sorted(_images_below(tree, held[name], f"{part}/{name}"))
+            if not found:
+                raise ValueError(f"{tree.path}: class {part}/{name} has no images ({', '.join(SUFFIXES)})")
+            images += [_Image(image, place, label) for image, place in found]
+    return names, images
 
 
-def _decode(data: bytes, name: str) -> npt.NDArray[np.uint8]:
-    """The image in `data` as uint8 [3, 32, 32]."""
-    try:
-        with Image.open(io.BytesIO(data)) as file:
-            image = file.convert("RGB")
-    except (
-        Exception
-    ) as error:  # Pillow raises many kinds for broken files: OSError, SyntaxError, ValueError, …
-        raise ValueError(f"image {name} cannot be decoded, it is corrupt or no image: {error}") from error
-    if image.size != (IMAGE_SIZE, IMAGE_SIZE):
-        image = image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR)
-    return np.asarray(image, np.uint8).transpose(2, 0, 1)
+def _top(tree: FileTree) -> dict[str, Entry]:
+    """The entries beside `train/`, which stands at the top or in one folder only."""
+    top = {entry.name: entry for entry in tree.entries(tree.root)}
+    if _is_folder(top, "train"):
+        return top
+    folders = [entry.place for entry in top.values() if entry.kind == "folder"]
+    inner = [{entry.name: entry for entry in tree.entries(place)} for place in folders]
+    inner = [entries for entries in inner if _is_folder(entries, "train")]
+    return inner[0] if len(inner) == 1 else top
+
+
+def _is_folder(entries: dict[str, Entry], name: str) -> bool:
+    return name in entries and entries[name].kind == "folder"
+
+
+def _class_folders(tree: FileTree, top: dict[str, Entry], part: str) -> dict[str, Entry]:
+    if part in top:
+        _refuse_broken(tree, top[part], part)
+    if not _is_folder(top, part):
+        raise ValueError(f"{tree.path} has no {part}/ folder; {_LAYOUT}")
+    entries = [entry for entry in tree.entries(top[part].place) if not entry.name.startswith(".")]
+    for entry in entries:
+        _refuse_broken(tree, entry, f"{part}/{entry.name}")
+    return {entry.name: entry for entry in entries if entry.kind == "folder"}
+
+
+def _images_below(tree: FileTree, folder: Entry, name: str) -> Iterator[tuple[str, str]]:
+    """Name and place of each image in a class's folder and in those below it."""
+    linked = 0
+    # A folder, its name, and the links through which it was reached: a circle comes by one a second time.
+    waiting: list[tuple[str, str, tuple[str, ...]]] = [(folder.place, name, (folder.place,))]
+    while waiting:
+        place, name, through = waiting.pop()
+        entries = tree.entries(place)
+        linked += len(entries) if len(through) > 1 else 0
+        if linked > MAX_LINKED:
+            raise ValueError(f"{tree.path}: links in {name} lead to more than {MAX_LINKED:,} files")
+        for entry in entries:
+            full = f"{name}/{entry.name}"
+            if entry.kind == "folder":
+                if entry.linked and entry.place in through:
+                    raise ValueError(f"{tree.path}: {full} links to a folder that it is in")
+                waiting.append((entry.place, full, (*through, entry.place) if entry.linked else through))
+            elif _is_image(tree, entry, full):
+                yield full, entry.place
+
+
+def _is_image(tree: FileTree, entry: Entry, name: str) -> bool:
+    """Whether it counts; ValueError if it would, but there is nothing to read."""
+    if entry.name.startswith("."):
+        return False
+    _refuse_broken(tree, entry, name)
+    if PurePosixPath(entry.name).suffix.lower() not in SUFFIXES:
+        return False
+    if entry.kind != "file":
+        raise ValueError(f"{tree.path}: {name} is no file but a pipe, a device or the like")
+    return True
+
+
+def _refuse_broken(tree: FileTree, entry: Entry, name: str) -> None:
+    if entry.kind == "broken":
+        raise ValueError(f"{tree.path}: {name} {entry.fault}")

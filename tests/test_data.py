@@ -1,4 +1,4 @@
-"""Loading data: CIFAR by torchvision, folders, archives, the cache, errors, test images out of reach."""
+"""Loading data: CIFAR by torchvision, folders, archives, errors, test images out of reach."""
 
 from __future__ import annotations
 
@@ -14,31 +14,11 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
+from tiny_images import CLASSES, count_decoding, make_archive, make_folder
 
 from lambda_rl.envs import data as data_module
-from lambda_rl.envs import folder as folder_module
-from lambda_rl.envs.cache import cache_folder, content_fingerprint
+from lambda_rl.envs.cache import content_fingerprint
 from lambda_rl.envs.data import load_test, load_train
-
-CLASSES = ("cat", "dog", "owl")
-
-
-def make_folder(root: Path, train: int = 4, test: int = 2) -> Path:
-    """A small folder of PNG images whose pixels say class and number, to check order and labels by."""
-    for part, count in (("train", train), ("test", test)):
-        for label, name in enumerate(CLASSES):
-            (root / part / name).mkdir(parents=True)
-            for index in range(count):
-                colour = (label * 50, index * 10, 200 if part == "train" else 100)
-                Image.new("RGB", (32, 32), colour).save(root / part / name / f"{index:02}.png")
-    return root
-
-
-def make_archive(folder: Path, path: Path, prefix: str = "", mode: str = "w:gz") -> Path:
-    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
-        for entry in sorted(folder.rglob("*"), reverse=True):  # not the order in which images must come out
-            archive.add(entry, prefix + entry.relative_to(folder).as_posix(), recursive=False)
-    return path
 
 
 @pytest.fixture
@@ -117,82 +97,6 @@ def test_progress_is_reported(small: Path, cache: Path) -> None:
     calls: list[tuple[int, int]] = []
     load_train(f"folder:{small}", cache_dir=cache, progress=lambda done, total: calls.append((done, total)))
     assert calls[-1] == (12, 12)
-
-
-# --- the cache
-
-
-def count_decoding(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the images decoded from now on."""
-    decoded: list[str] = []
-    decode = folder_module._decode
-
-    def counted(data: bytes, name: str) -> np.ndarray:
-        decoded.append(name)
-        return decode(data, name)
-
-    monkeypatch.setattr(folder_module, "_decode", counted)
-    return decoded
-
-
-def test_second_load_comes_from_the_cache(small: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    decoded = count_decoding(monkeypatch)
-    first = load_train(f"folder:{small}", cache_dir=cache)
-    assert len(decoded) == 12
-    second = load_train(f"folder:{small}", cache_dir=cache)
-    moved = shutil.copytree(small, small.parent / "moved")  # same content elsewhere, other time stamps
-    third = load_train(f"folder:{moved}", cache_dir=cache)
-    assert len(decoded) == 12
-    assert torch.equal(first.images, second.images)
-    assert first.fingerprint == second.fingerprint == third.fingerprint
-    assert (second.num_classes, second.class_names, third.name) == (3, CLASSES, "folder:moved")
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_changed_content_is_decoded_again(small: Path, cache: Path, packed: bool) -> None:
-    def spec() -> str:
-        return f"folder:{make_archive(small, small.parent / 'a.tar', mode='w') if packed else small}"
-
-    first = load_train(spec(), cache_dir=cache)
-    Image.new("RGB", (32, 32), (9, 9, 9)).save(small / "train/dog/02.png")
-    second = load_train(spec(), cache_dir=cache)
-    assert first.fingerprint != second.fingerprint
-    assert (second.images[6] == 9).all()
-
-
-@pytest.mark.parametrize("damage", ["truncated", "empty", "altered", "not ours"])
-def test_damaged_cache_file_is_made_again(
-    small: Path, cache: Path, damage: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = load_train(f"folder:{small}", cache_dir=cache)
-    (file,) = cache.iterdir()
-    whole = file.read_bytes()
-    altered = whole[:-1] + bytes([whole[-1] ^ 1])
-    file.write_bytes(
-        {"truncated": whole[:-100], "empty": b"", "altered": altered, "not ours": b"x" * 300}[damage]
-    )
-    decoded = count_decoding(monkeypatch)
-    for _ in range(2):
-        again = load_train(f"folder:{small}", cache_dir=cache)
-        assert torch.equal(first.images, again.images)
-        assert torch.equal(first.labels, again.labels)
-    assert len(decoded) == 12  # once, and not a second time
-    assert file.stat().st_size == len(whole)
-    assert [path.name for path in cache.iterdir()] == [file.name]  # no temporary file is left
-
-
-def test_cache_that_cannot_be_written_is_done_without(small: Path) -> None:
-    blocked = small.parent / "a file"
-    blocked.write_text("in the way")
-    assert len(load_train(f"folder:{small}", cache_dir=blocked).labels) == 12
-
-
-def test_cache_folder_by_argument_variable_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LAMBDA_RL_CACHE", str(tmp_path / "by-variable"))
-    assert cache_folder(tmp_path / "by-argument") == tmp_path / "by-argument"
-    assert cache_folder() == tmp_path / "by-variable"
-    monkeypatch.delenv("LAMBDA_RL_CACHE")
-    assert "lambda-rl" in str(cache_folder())
 
 
 # --- the test part is out of reach
