@@ -108,9 +108,7 @@ def make_card(
     tasks = suite.tasks or tuple(suite.sample(rng) for _ in range(_CARD_DRAWS))
     start = float(config.control.clip(np.mean([math.log10(task.initial_lam) for task in tasks])))
     return PolicyCard(
-        max_change=config.control.max_change,
-        log_lam_min=config.control.log_lam_min,
-        log_lam_max=config.control.log_lam_max,
+        knobs=(config.control.knob,),
         lam_meaning=_common({task.decay for task in tasks}),
         penalty=_common({task.penalty for task in tasks}),
         decisions=round(float(np.median([task.decisions for task in tasks]))),
@@ -119,7 +117,7 @@ def make_card(
         commit=origin.commit,
         command=origin.command,
         results={} if validation is None else {"validation": validation},
-        initial_lam=10.0**start,
+        initial=(10.0**start,),
     )
 
 

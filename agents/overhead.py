@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from lambda_rl import LearnedSchedule, Policy, PolicyCard, policy_from_arrays, split_parameters
+from lambda_rl import ControlLaw, LearnedSchedule, Policy, PolicyCard, policy_from_arrays, split_parameters
 from lambda_rl.envs.networks import make_network
 from lambda_rl.features import NUM_FEATURES
 
@@ -56,7 +56,7 @@ def _policy() -> Policy:
     rng = np.random.default_rng(0)
     sizes = [NUM_FEATURES, 64, 64, 1]
     layers = [(0.1 * rng.normal(size=(b, a)), np.zeros(b)) for a, b in pairwise(sizes)]
-    card = PolicyCard(max_change=0.5, log_lam_min=-5.0, log_lam_max=0.5)
+    card = PolicyCard(knobs=(ControlLaw().knob,))
     return policy_from_arrays(
         obs_mean=np.zeros(NUM_FEATURES), obs_var=np.ones(NUM_FEATURES), layers=layers, card=card
     )

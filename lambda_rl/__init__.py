@@ -3,6 +3,7 @@
 from lambda_rl.control import ControlLaw
 from lambda_rl.features import FEATURES, FEATURES_VERSION, Observer, RunFacts, Signals
 from lambda_rl.gap_rule import GapRule
+from lambda_rl.knobs import Knob
 from lambda_rl.learned import LearnedSchedule
 from lambda_rl.parse import SCHEDULE_FORMS, ScheduleFactory, parse_schedule
 from lambda_rl.penalties import (
@@ -56,6 +57,7 @@ __all__ = [
     "lam_per_example",
     "lam_per_parameter",
     "ControlLaw",
+    "Knob",
     "FEATURES",
     "FEATURES_VERSION",
     "Observer",

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import lambda_rl
+from lambda_rl.checks import printable
 from lambda_rl.policy_file import load_policy, policy_path, shipped_policies
 from lambda_rl.policy_text import describe
 
@@ -29,7 +30,7 @@ def _card(policy: str) -> str:
     path = policy_path(policy).with_suffix(".md")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; this policy has no model card")
-    return path.read_text(encoding="utf-8")
+    return printable(path.read_text(encoding="utf-8"), keep="\n\t")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,15 +47,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "info":
             text = _card(options.policy) if options.card else describe(load_policy(options.policy))
         else:
-            cards = {name: load_policy(name).card for name in shipped_policies()}
-            text = "".join(f"{name}  {card.suite or 'suite not stated'}\n" for name, card in cards.items())
+            suites = {name: load_policy(name).card.suite for name in shipped_policies()}
+            text = "".join(
+                f"{name}  {printable(suite) or 'suite not stated'}\n" for name, suite in suites.items()
+            )
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="replace")  # λ, in a terminal without it
         sys.stdout.write(text or "no policy comes with this package\n")
     except BrokenPipeError:  # `lambda-rl info FILE | head`
         return 0
     except (ValueError, OSError) as error:
-        print(f"lambda-rl: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"lambda-rl: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     return 0
 

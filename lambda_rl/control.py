@@ -9,6 +9,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from lambda_rl.knobs import LAM, Knob
 from lambda_rl.ops import Array, ops_of
 
 
@@ -29,7 +30,8 @@ class ControlLaw:
         max_change: what an action of 1 adds to log₁₀ λ, in decades.
 
     Raises:
-        ValueError: the range is reversed, empty or not finite, or ``max_change`` is not positive.
+        ValueError: the range is reversed, empty, not finite or beyond what a :class:`~lambda_rl.knobs.Knob` may have,
+            or ``max_change`` is not positive.
     """
 
     log_lam_min: float = -5.0
@@ -38,7 +40,9 @@ class ControlLaw:
 
     def __post_init__(self) -> None:
         """Checks the three numbers."""
-        if not all(map(math.isfinite, (self.log_lam_min, self.log_lam_max, self.max_change))):
+        if not all(
+            abs(number) < math.inf for number in (self.log_lam_min, self.log_lam_max, self.max_change)
+        ):
             raise ValueError(f"control law: all numbers must be finite, got {self}")
         if self.log_lam_min >= self.log_lam_max:
             raise ValueError(
@@ -47,6 +51,17 @@ class ControlLaw:
             )
         if self.max_change <= 0:
             raise ValueError(f"max_change must be positive (decades per decision), got {self.max_change}")
+        _ = self.knob  # refuses numbers out of bounds
+
+    @property
+    def knob(self) -> Knob:
+        """The knob that is λ, under this law."""
+        return Knob(LAM, self.log_lam_min, self.log_lam_max, self.max_change)
+
+    @classmethod
+    def from_knob(cls, knob: Knob) -> ControlLaw:
+        """The law of one knob, whatever its name; "λ" then stands for the knob's value."""
+        return cls(knob.log_low, knob.log_high, knob.max_change)
 
     @overload
     def clip(self, log_lam: float) -> float: ...

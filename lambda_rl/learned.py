@@ -131,7 +131,7 @@ class LearnedSchedule(Schedule):
     ) -> None:
         self.policy = policy if isinstance(policy, Policy) else load_policy(policy)
         card = self.policy.card
-        self.control = card.control
+        self.control = card.lam_control
         if distributed not in ("auto", False):
             raise ValueError(f'distributed must be "auto" or False, got {distributed!r}')
         self.distributed = distributed
@@ -187,7 +187,7 @@ class LearnedSchedule(Schedule):
             penalty=10.0**self._log_lam * self._last["penalty_sum"] * unit,
         )
         self._config = {"policy": self.policy.fingerprint, "decisions": self.decisions}
-        self._start(self._decide(first))
+        self._start(self._decide(self.policy.select(first)))
 
     # ---- construction
 
@@ -216,7 +216,7 @@ class LearnedSchedule(Schedule):
             )
 
         def typical(name: str) -> float:
-            return typical_fact(name, self.policy.usual(f"log_{name}"))
+            return typical_fact(name, self.policy.usual(f"log_{name}") or 0.0)
 
         examples = num_train if num_train is not None else max(round(typical("num_train")), 1)
         known = num_train is not None and batch_size is not None
@@ -345,13 +345,13 @@ class LearnedSchedule(Schedule):
             penalty=watched["penalty"] * unit / self.factor,
             lr_ratio=watched["lr_ratio"],
         )
-        observation = self.observer.observe_one(signals)
+        observation = self.policy.select(self.observer.observe_one(signals))
         if progress >= 1.0 or self._safety.far(observation):
             return self.value
         return self._decide(observation)
 
     def _decide(self, observation: npt.NDArray[np.float32]) -> float:
-        """λ after the policy's action on one observation."""
+        """λ after the policy's action on what it reads of one observation."""
         action = float(self.policy.act(observation)[0])
         if not math.isfinite(action):
             self._warn_once("action", "the policy's action is not finite; λ is held")

@@ -42,8 +42,17 @@ def must_convert(policy: Policy, told: str | None, found: set[str]) -> bool:
 
 
 def typical_lr_sum(policy: Policy) -> float:
-    """The summed learning rate of an average run of the policy's training, out of its mean observation."""
+    """The summed learning rate of an average run of the policy's training, out of its mean observation.
+
+    Raises:
+        ValueError: the policy does not read the two features that tell it.
+    """
+    position, shrink = policy.usual("log_lam"), policy.usual("log_shrink")
+    if position is None or shrink is None:
+        raise ValueError(
+            "lam_meaning='convert' needs a policy that reads the features log_lam and log_shrink"
+        )
     control = policy.card.control
     span = control.log_lam_max - control.log_lam_min
-    log_lam = control.log_lam_min + 0.5 * (policy.usual("log_lam") + 1.0) * span
-    return float(10.0 ** (2.0 * policy.usual("log_shrink") - log_lam))
+    log_lam = control.log_lam_min + 0.5 * (position + 1.0) * span
+    return float(10.0 ** (2.0 * shrink - log_lam))

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from lambda_rl.checks import bounded, bounded_int, listed, nested_beyond, shown
 from lambda_rl.control import ControlLaw
 from lambda_rl.features import FEATURES, FEATURES_VERSION
+from lambda_rl.knobs import LAM, LARGEST_LOG, Knob
 from lambda_rl.penalties import PENALTIES
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised whenever an older program could misread a newer file."""
+
+FORMATS = (1, 2)
+"""All that can be read; files are written in the last one."""
 
 LAM_MEANINGS: tuple[str, ...] = ("coupled", "decoupled", "any")
 """What λ may mean for a policy; "any": it was trained with both."""
+
+KNOWN_FEATURES: Mapping[str, int] = dict.fromkeys(FEATURES, FEATURES_VERSION)
+"""Features that this lambda_rl computes, and the version of each one's meaning."""
+
+MOST_KNOBS = 1000
+MOST_DECISIONS = 10**9
+LONGEST_TEXT = 10_000
+"""Characters in a text of a card."""
+DEEPEST_RESULTS = 20
+"""Levels of lists and objects in the results of a card."""
 
 
 @dataclass(frozen=True)
@@ -23,27 +38,25 @@ class PolicyCard:
     """What a policy is and where it comes from.
 
     Attributes:
-        max_change: log₁₀ λ added by an action of 1, decades.
-        log_lam_min: log₁₀ of the smallest λ.
-        log_lam_max: log₁₀ of the largest λ.
+        knobs: what the policy's actions move, in their order; most policies have one, λ. A list is taken, too.
         lam_meaning: one of :data:`LAM_MEANINGS`, see "What λ means" in the README.
         penalty: the penalty that λ stands before, one of ``lambda_rl.PENALTIES``, or "any".
-        decisions: decisions in a run as it was trained (the interval is a run's steps over it).
-        suite: training suite.
+        decisions: decisions in a run as it was trained (the interval is a run's steps over it), 1 to 10⁹.
+        suite: training suite; a text, as the next four, of 10,000 characters or less.
         data: training data.
         commit: of the code that trained it.
         command: that trained it.
-        results: measured results, any JSON.
-        initial_lam: λ to start from if the user names none; None: the geometric middle of the range.
-        features: names of the observation's entries, in order.
-        features_version: version of their meaning.
-        format_version: of the file.
         notes: what it is good for and when not to use it.
+        results: measured results, any JSON of 20 levels or less.
+        initial: the value that each knob starts from if the user names none, within the knob's range; None: the
+            geometric middle of it. Empty, or nothing but None: None for all.
+        features: names of the features that the policy reads, in its own order; some or all of
+            :data:`KNOWN_FEATURES`.
+        feature_versions: version of the meaning of each; empty: those of this lambda_rl.
+        format_version: of the file that it was read from.
     """
 
-    max_change: float
-    log_lam_min: float
-    log_lam_max: float
+    knobs: tuple[Knob, ...]
     lam_meaning: str = "coupled"
     penalty: str = "l2"
     decisions: int = 20
@@ -51,86 +64,235 @@ class PolicyCard:
     data: str = ""
     commit: str = ""
     command: str = ""
-    results: dict[str, Any] = field(default_factory=dict)
-    initial_lam: float | None = None
-    features: tuple[str, ...] = FEATURES
-    features_version: int = FEATURES_VERSION
-    format_version: int = FORMAT_VERSION
     notes: str = ""
+    results: dict[str, Any] = field(default_factory=dict)
+    initial: tuple[float | None, ...] = ()
+    features: tuple[str, ...] = FEATURES
+    feature_versions: tuple[int, ...] = ()
+    format_version: int = field(default=FORMAT_VERSION, compare=False)
+
+    def __post_init__(self) -> None:
+        """Lists become tuples, and what is left empty gets its default; :meth:`check` checks."""
+        stated = any(start is not None for start in self.initial)
+        initial = self.initial if stated else (None,) * len(self.knobs)
+        versions = self.feature_versions or [KNOWN_FEATURES.get(str(name), 0) for name in self.features]
+        for name, value in (("initial", initial), ("feature_versions", versions)):
+            object.__setattr__(self, name, tuple(value))
+        for name in ("knobs", "features"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    @property
+    def controls(self) -> tuple[tuple[Knob, ControlLaw], ...]:
+        """Each knob, and the law by which the policy's actions move it."""
+        return tuple((knob, ControlLaw.from_knob(knob)) for knob in self.knobs)
 
     @property
     def control(self) -> ControlLaw:
-        """The control law that turns the policy's actions into λ."""
-        return ControlLaw(self.log_lam_min, self.log_lam_max, self.max_change)
+        """The control law of the first knob."""
+        return ControlLaw.from_knob(self.knobs[0])
+
+    @property
+    def lam_control(self) -> ControlLaw:
+        """The control law of λ, for those who can move nothing else.
+
+        Raises:
+            ValueError: the policy moves other knobs.
+        """
+        if [knob.name for knob in self.knobs] != [LAM]:
+            raise ValueError(
+                f"only λ can be moved here, the policy moves {listed(k.name for k in self.knobs)}"
+            )
+        return self.control
+
+    @property
+    def log_lam_min(self) -> float:
+        """log₁₀ of the smallest value of the first knob."""
+        return self.knobs[0].log_low
+
+    @property
+    def log_lam_max(self) -> float:
+        """log₁₀ of the largest value of the first knob."""
+        return self.knobs[0].log_high
+
+    @property
+    def max_change(self) -> float:
+        """What an action of 1 adds to log₁₀ of the first knob, decades."""
+        return self.knobs[0].max_change
+
+    @property
+    def initial_lam(self) -> float | None:
+        """The value that the first knob starts from if the user names none."""
+        return self.initial[0]
 
     def check(self) -> None:
         """Raises a ``ValueError`` if anything is not as this version of lambda_rl needs it."""
-        if self.format_version != FORMAT_VERSION:
-            raise ValueError(
-                f"format version {self.format_version!r} is not known; this lambda_rl reads {FORMAT_VERSION}"
-            )
-        unknown = [name for name in self.features if name not in FEATURES]
-        missing = [name for name in FEATURES if name not in self.features]
-        if unknown or missing:
-            raise ValueError(
-                "feature list differs from this lambda_rl's: "
-                f"unknown {', '.join(map(repr, unknown)) or 'none'}; missing {', '.join(map(repr, missing)) or 'none'}"
-            )
-        if tuple(self.features) != FEATURES:
-            raise ValueError(
-                f"features are in another order than this lambda_rl's: {', '.join(self.features)}"
-            )
-        if self.features_version != FEATURES_VERSION:
-            raise ValueError(
-                f"features version {self.features_version!r} is not known; this lambda_rl has {FEATURES_VERSION}"
-            )
-        control = self.control  # refuses a reversed range
+        _check_format(self.format_version)
+        self._check_features()
+        self._check_knobs()
         if self.lam_meaning not in LAM_MEANINGS:
-            raise ValueError(f"unknown lam_meaning {self.lam_meaning!r}; allowed: {', '.join(LAM_MEANINGS)}")
+            raise ValueError(
+                f"unknown lam_meaning {shown(self.lam_meaning)}; allowed: {', '.join(LAM_MEANINGS)}"
+            )
         if self.penalty not in (*PENALTIES, "any"):
-            raise ValueError(f"unknown penalty {self.penalty!r}; allowed: {', '.join(PENALTIES)}, any")
-        if self.decisions < 1:
-            raise ValueError(f"decisions must be 1 or more, got {self.decisions}")
-        if self.initial_lam is not None and not (
-            self.initial_lam > 0
-            and control.log_lam_min - 1e-9 <= math.log10(self.initial_lam) <= control.log_lam_max + 1e-9
-        ):
-            raise ValueError(f"initial_lam {self.initial_lam} lies outside the λ range of the policy")
+            raise ValueError(f"unknown penalty {shown(self.penalty)}; allowed: {', '.join(PENALTIES)}, any")
+        bounded_int("decisions", self.decisions, 1, MOST_DECISIONS)
+        for name in _TEXTS:
+            length = len(getattr(self, name))
+            if length > LONGEST_TEXT:
+                raise ValueError(f"{name} has {length} characters, the longest text is {LONGEST_TEXT}")
+        if nested_beyond(self.results, DEEPEST_RESULTS):
+            raise ValueError(f"results are nested more than {DEEPEST_RESULTS} deep")
+
+    def _check_features(self) -> None:
+        unknown = [name for name in self.features if name not in KNOWN_FEATURES]
+        if unknown:
+            raise ValueError(
+                f"unknown features: {listed(unknown)}; this lambda_rl has {', '.join(KNOWN_FEATURES)}"
+            )
+        if not self.features:
+            raise ValueError("a policy must read at least one feature")
+        if len(set(self.features)) < len(self.features):
+            raise ValueError("a feature is there twice")
+        if len(self.feature_versions) != len(self.features):
+            raise ValueError(
+                f"there are {len(self.feature_versions)} feature_versions for {len(self.features)} features"
+            )
+        for name, version in zip(self.features, self.feature_versions, strict=True):
+            if version != KNOWN_FEATURES[name]:
+                raise ValueError(
+                    f"version {shown(version)} of the feature {name} is not known; "
+                    f"this lambda_rl has {KNOWN_FEATURES[name]}"
+                )
+
+    def _check_knobs(self) -> None:
+        names = [knob.name for knob in self.knobs]
+        if not 1 <= len(names) <= MOST_KNOBS:
+            raise ValueError(f"a policy must have 1 to {MOST_KNOBS} knobs, got {len(names)}")
+        if len(set(names)) < len(names):
+            raise ValueError(f"two knobs have the same name: {listed(names)}")
+        if len(self.initial) != len(names):
+            raise ValueError(f"there are {len(self.initial)} values of initial for {len(names)} knobs")
+        for knob, start in zip(self.knobs, self.initial, strict=True):
+            # a hair more than the range: a power of ten may have been rounded
+            inside = start is None or (
+                start > 0 and knob.log_low - 1e-9 <= math.log10(start) <= knob.log_high + 1e-9
+            )
+            if not inside:
+                raise ValueError(
+                    f"initial value {shown(start)} of the knob {knob.name} lies outside its range, "
+                    f"10^{knob.log_low:g} to 10^{knob.log_high:g}"
+                )
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
-        return {**asdict(self), "features": list(self.features)}
+        """As plain values for JSON, in the newest format."""
+        values = asdict(self)
+        lists = {name: list(values[name]) for name in _LISTS}
+        return {**values, **lists, "format_version": FORMAT_VERSION}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PolicyCard:
-        """From plain values; checks names and types, then :meth:`check`.
+        """From plain values of any format in :data:`FORMATS`; checks names and types, then :meth:`check`.
 
         Raises:
             ValueError: a key is missing or unknown, a value is of the wrong type, or :meth:`check` fails.
         """
         # The version first: a newer file may well have other keys, and the version is what explains them.
-        version = values.get("format_version")
-        if version != FORMAT_VERSION:
-            told = "is missing" if version is None else f"{version!r} is not known"
-            raise ValueError(f"format version {told}; this lambda_rl reads {FORMAT_VERSION}")
-        names = [item.name for item in fields(cls)]
-        missing = [name for name in names if name not in values]
-        unknown = [name for name in values if name not in names]
-        if missing or unknown:
-            raise ValueError(
-                f"card: missing keys {', '.join(missing) or 'none'}; unknown keys {', '.join(unknown) or 'none'}"
-            )
-        kinds: dict[str, type | tuple[type, ...]] = {
-            "results": dict,
-            "features": (list, tuple),
-            "initial_lam": (int, float, type(None)),
-            **dict.fromkeys(("max_change", "log_lam_min", "log_lam_max"), (int, float)),
-            **dict.fromkeys(("decisions", "features_version", "format_version"), int),
-        }
-        for name in names:
-            kind = kinds.get(name, str)
-            if not isinstance(values[name], kind) or isinstance(values[name], bool):
-                raise ValueError(f"card: {name} has the wrong type: {values[name]!r}")
-        card = cls(**{**values, "features": tuple(values["features"])})
+        version = _check_format(values.get("format_version"))
+        if version == 1:
+            values = _newer_than_1(values)
+        _check_keys(values, [item.name for item in fields(cls)])
+        _check_types(values)
+        card = cls(
+            **{
+                **values,
+                "knobs": [_knob(item) for item in values["knobs"]],
+                "initial": [None if start is None else _start(start) for start in values["initial"]],
+            }
+        )
         card.check()
         return card
+
+
+_TEXTS = ("suite", "data", "commit", "command", "notes")
+_LISTS = ("knobs", "initial", "features", "feature_versions")
+
+FEATURES_1: tuple[str, ...] = (
+    "progress",
+    "log_lam",
+    "log_shrink",
+    "train_loss",
+    "val_loss",
+    "loss_gap",
+    "train_accuracy",
+    "val_accuracy",
+    "accuracy_gap",
+    "delta_train_loss",
+    "delta_val_loss",
+    "delta_train_accuracy",
+    "delta_val_accuracy",
+    "delta_log_lam",
+    "log_weight_norm",
+    "delta_log_weight_norm",
+    "log_penalty",
+    "log_learning_rate",
+    "log_num_train",
+    "log_num_params",
+    "log_epochs",
+    "log_val_size",
+)
+"""What every policy of format 1 reads, each in version 1."""
+
+
+def _newer_than_1(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A card of format 1 in the words of format 2: it had one knob, λ, and one version for all of its features."""
+    law = {"log_low": "log_lam_min", "log_high": "log_lam_max", "max_change": "max_change"}
+    ours = {item.name for item in fields(PolicyCard)} - {"knobs", "initial", "feature_versions"}
+    _check_keys(values, [*ours, *law.values(), "initial_lam", "features_version"])
+    if values["features"] != list(FEATURES_1):
+        raise ValueError("features are not those of format 1, in its order")
+    return {
+        **{name: values[name] for name in ours},
+        "knobs": [{"name": LAM, **{new: values[old] for new, old in law.items()}}],
+        "initial": [values["initial_lam"]],
+        "feature_versions": [values["features_version"]] * len(FEATURES_1),
+    }
+
+
+def _check_format(version: Any) -> int:
+    if type(version) is not int or version not in FORMATS:
+        told = "is missing" if version is None else f"{shown(version)} is not known"
+        raise ValueError(f"format version {told}; this lambda_rl reads {' and '.join(map(str, FORMATS))}")
+    return version
+
+
+def _check_keys(values: Mapping[str, Any], names: Sequence[str], what: str = "card") -> None:
+    missing = sorted(set(names) - set(values))
+    unknown = sorted(set(values) - set(names))
+    if missing or unknown:
+        raise ValueError(f"{what}: missing keys {listed(missing)}; unknown keys {listed(unknown)}")
+
+
+def _check_types(values: Mapping[str, Any]) -> None:
+    kinds: dict[str, type] = {
+        **dict.fromkeys(_LISTS, list),
+        "results": dict,
+        "decisions": int,
+        "format_version": int,
+    }
+    for name, value in values.items():
+        if not isinstance(value, kinds.get(name, str)):
+            raise ValueError(f"card: {name} has the wrong type: {shown(value)}")
+    for name, kind in (("features", str), ("feature_versions", int)):
+        if not all(type(item) is kind for item in values[name]):
+            raise ValueError(f"card: {name} has the wrong type: {shown(values[name])}")
+
+
+def _knob(values: Any) -> Knob:
+    if not isinstance(values, dict):
+        raise ValueError(f"card: a knob has the wrong type: {shown(values)}")
+    _check_keys(values, [item.name for item in fields(Knob)], "knob")
+    return Knob(**values)
+
+
+def _start(value: Any) -> float:
+    return bounded("initial value of a knob", value, 0.0, 10.0**LARGEST_LOG)

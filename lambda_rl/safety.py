@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lambda_rl.features import FEATURES
 from lambda_rl.policy import Policy
 
 FAR = 6.0
@@ -37,6 +36,7 @@ class Safety:
         self._control = policy.card.control
         reach = FAR * np.sqrt(policy.obs_var + policy.epsilon)
         seen = np.abs(policy.layers[0][0]).max(axis=0) > 0
+        self._features = policy.card.features
         # (feature, its mean, how far from it is far) of those that the policy looks at
         self._usual = [(int(i), float(policy.obs_mean[i]), float(reach[i])) for i in np.flatnonzero(seen)]
         self._inside = log_lam
@@ -64,12 +64,12 @@ class Safety:
         return True
 
     def far(self, observation: npt.NDArray[np.float32]) -> bool:
-        """Whether an observation ``[F]`` lies far outside what the policy was trained on."""
+        """Whether what the policy reads, ``[F]``, lies far outside what it was trained on."""
         entries = observation.tolist()
         far = [i for i, mean, reach in self._usual if abs(entries[i] - mean) > reach]
         if len(far) < FAR_FEATURES:
             return False
-        names = ", ".join(FEATURES[i] for i in far)
+        names = ", ".join(self._features[i] for i in far)
         self._warn("far", f"far outside what the policy was trained on ({names}); λ is held")
         return True
 

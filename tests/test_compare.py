@@ -21,6 +21,7 @@ from lambda_rl.agents.compare import (
 from lambda_rl.agents.compare_command import CompareConfig, run_comparison
 from lambda_rl.agents.summary import Plan, scores_of, summarise
 from lambda_rl.agents.tuning import UNTUNED, Setting, Tuned
+from lambda_rl.control import ControlLaw
 from lambda_rl.envs.data import load_test, load_train
 from lambda_rl.envs.suites import Suite, load_suite
 from lambda_rl.envs.tasks import Task
@@ -45,7 +46,7 @@ def tuned_result(seeds: tuple[int, ...] = (10_000,), constant: str = "constant:0
 def policy(tmp_path: Path) -> Path:
     path = tmp_path / "policy.safetensors"
     layer = (np.full((1, NUM_FEATURES), 0.1, np.float32), np.zeros(1, np.float32))
-    card = PolicyCard(max_change=0.5, log_lam_min=-5.0, log_lam_max=0.5)
+    card = PolicyCard(knobs=(ControlLaw().knob,))
     made = policy_from_arrays(
         obs_mean=np.zeros(NUM_FEATURES), obs_var=np.ones(NUM_FEATURES), layers=[layer], card=card
     )

@@ -18,7 +18,7 @@ import pytest
 import torch
 from test_learned import CARD, make_policy
 
-from lambda_rl import LearnedSchedule, PullDown, Schedule, save_policy
+from lambda_rl import Knob, LearnedSchedule, PullDown, Schedule, save_policy
 
 FRAMEWORKS = {"lightning": ("lightning", "pytorch_lightning"), "huggingface": ("transformers",)}
 NEEDS = {"lightning": ("lightning",), "huggingface": ("transformers", "accelerate")}
@@ -51,7 +51,7 @@ def tiny(request: pytest.FixtureRequest) -> ModuleType:
 @pytest.fixture
 def policy_file(tmp_path: Path) -> Path:
     # Small changes, so that λ still moves in the last decision of a run and is not at an end of its range.
-    policy = make_policy(card=dataclasses.replace(CARD, max_change=0.1))
+    policy = make_policy(card=dataclasses.replace(CARD, knobs=(Knob("lam", -5.0, 0.5, 0.1),)))
     save_policy(tmp_path / "policy.safetensors", policy)
     return tmp_path / "policy.safetensors"
 

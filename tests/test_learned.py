@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lambda_rl import (
+    Knob,
     LearnedSchedule,
     Observer,
     Policy,
@@ -27,7 +28,7 @@ from lambda_rl import (
 )
 from lambda_rl.features import NUM_FEATURES
 
-CARD = PolicyCard(max_change=0.5, log_lam_min=-5.0, log_lam_max=0.5)
+CARD = PolicyCard(knobs=(Knob("lam", -5.0, 0.5, 0.5),))
 FACTS = RunFacts(num_train=5000, num_params=1000, val_size=500, num_classes=10, epochs=10.0, lr_sum=30.0)
 MEASURED = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "weight_norm", "penalty", "lr_ratio")
 
@@ -259,7 +260,7 @@ def test_start_lam():
     assert alone(policy=policy).value == pytest.approx(10**-2.25)
     assert alone(policy=policy, initial_lam=1e-3).value == pytest.approx(1e-3)
     assert alone(policy=policy, initial_lam=1e9).value == pytest.approx(10**0.5)
-    policy.card = dataclasses.replace(CARD, initial_lam=0.02)
+    policy.card = dataclasses.replace(CARD, initial=(0.02,))
     assert alone(policy=policy).value == pytest.approx(0.02)
 
 

@@ -1,38 +1,16 @@
-"""The policy: same actions as SB3, and its card as text."""
+"""The policy: same actions as SB3, the features that it reads, its knobs, and what it refuses."""
 
-import itertools
+import dataclasses
 
 import numpy as np
 import pytest
+from helpers.tiny_policies import CARD, LAM, make_policy, observations
 
-from lambda_rl import Policy, PolicyCard, describe
+from lambda_rl import FEATURES, Knob, Policy, policy_from_arrays
 from lambda_rl.features import NUM_FEATURES
-from lambda_rl.policy import policy_from_arrays
 
-CARD = PolicyCard(
-    max_change=0.5,
-    log_lam_min=-5.0,
-    log_lam_max=0.5,
-    suite="cifar-mlp",
-    data="synthetic",
-    commit="abc123",
-    command="train_agent.py --preset quick",
-    results={"test_accuracy": 0.36, "tasks": ["a", "b"]},
-)
-
-
-def make_policy(seed: int = 0, card: PolicyCard = CARD, hidden: int = 16, scale: float = 0.5) -> Policy:
-    rng = np.random.default_rng(seed)
-    sizes = (NUM_FEATURES, hidden, hidden, 1)
-    return policy_from_arrays(
-        obs_mean=rng.normal(size=NUM_FEATURES),
-        obs_var=rng.uniform(0.1, 2.0, NUM_FEATURES),
-        layers=[
-            (scale * rng.normal(size=(n, m)), scale * rng.normal(size=n))
-            for m, n in itertools.pairwise(sizes)
-        ],
-        card=card,
-    )
+SOME = ("val_loss", "progress", "log_num_params")
+DROPOUT = Knob("dropout", -3.0, -0.1, 0.2)
 
 
 def test_equals_sb3_predict():
@@ -87,17 +65,107 @@ def test_action_does_not_depend_on_the_batch():
     np.testing.assert_allclose(policy.act(obs), alone, atol=1e-7, rtol=0)
 
 
-def test_describe():
-    text = describe(make_policy())
-    for part in ("cifar-mlp", "abc123", "coupled", "test_accuracy: 0.36", "1e-05 to 3.16", "train_agent.py"):
-        assert part in text
+def test_a_policy_selects_the_features_that_it_reads_in_its_own_order():
+    policy = make_policy(card=dataclasses.replace(CARD, features=SOME, feature_versions=()))
+    full = observations()
+    read = np.stack([full[:, FEATURES.index(name)] for name in SOME], axis=1)
+    assert np.array_equal(policy.select(full), read)
+    assert np.array_equal(policy.select(full[0]), read[0])
+    assert policy.act(policy.select(full)).shape == (9, 1)
+    everything = make_policy()
+    assert everything.select(full) is full  # nothing is copied
 
 
-def test_a_policy_that_cannot_act_is_refused():
-    with pytest.raises(ValueError, match="non-finite"):
-        policy_from_arrays(
-            obs_mean=np.zeros(NUM_FEATURES),
-            obs_var=np.ones(NUM_FEATURES),
-            layers=[(np.full((1, NUM_FEATURES), np.nan), np.zeros(1))],
-            card=CARD,
+def test_every_order_of_all_features_gives_the_same_actions():
+    policy, order = make_policy(), np.random.default_rng(1).permutation(NUM_FEATURES)
+    card = dataclasses.replace(CARD, features=tuple(FEATURES[i] for i in order))
+    (weight, bias), *rest = policy.layers
+    shuffled = policy_from_arrays(
+        obs_mean=policy.obs_mean[order],
+        obs_var=policy.obs_var[order],
+        layers=[(weight[:, order], bias), *rest],
+        card=card,
+    )
+    full = observations()
+    np.testing.assert_allclose(shuffled.act(shuffled.select(full)), policy.act(full), atol=1e-6, rtol=0)
+    assert shuffled.fingerprint != policy.fingerprint
+    assert shuffled.usual("val_loss") == policy.usual("val_loss")
+
+
+def test_usual_is_by_name():
+    policy = make_policy(card=dataclasses.replace(CARD, features=SOME, feature_versions=()))
+    assert [policy.usual(name) for name in SOME] == policy.obs_mean.tolist()
+    assert policy.usual("loss_gap") is None
+    with pytest.raises(ValueError, match="unknown feature 'phase_of_moon'; allowed: progress, "):
+        policy.usual("phase_of_moon")
+
+
+def test_several_knobs_have_an_action_each():
+    card = dataclasses.replace(CARD, knobs=(LAM, DROPOUT), initial=(0.01, None))
+    policy = make_policy(card=card)
+    actions = policy.act(observations())
+    assert actions.shape == (9, 2)
+    assert policy.act(observations()[0]).shape == (2,)
+    assert np.abs(actions[:, 0] - actions[:, 1]).max() > 0.1
+    (first, law), (second, other) = card.controls
+    assert (first, second) == (LAM, DROPOUT)
+    assert law == card.control
+    assert other.apply(-0.2, 1.0) == -0.1
+    assert (card.log_lam_min, card.log_lam_max, card.max_change, card.initial_lam) == (-5.0, 0.5, 0.5, 0.01)
+    with pytest.raises(ValueError, match=r"has 1 outputs, expected 2 \(one action per knob\)"):
+        policy_from_arrays(obs_mean=[0.0], obs_var=[1.0], layers=[([[1.0]], [0.0])],
+                           card=dataclasses.replace(card, features=("progress",), feature_versions=()))  # fmt: skip
+
+
+def test_the_fingerprint_tells_behaviours_apart():
+    fingerprints = {
+        make_policy(seed, card=card).fingerprint
+        for seed, card in (
+            (0, CARD),
+            (1, CARD),
+            (0, dataclasses.replace(CARD, knobs=(Knob("other", -5.0, 0.5, 0.5),))),
+            (0, dataclasses.replace(CARD, knobs=(Knob("lam", -5.0, 0.5, 0.6),))),
+            (0, dataclasses.replace(CARD, knobs=(LAM, DROPOUT))),
+            (0, dataclasses.replace(CARD, knobs=(LAM, Knob("dropout", -3.0, -0.2, 0.2)))),
+            (0, dataclasses.replace(CARD, features=FEATURES[::-1])),
         )
+    }
+    assert len(fingerprints) == 7
+    assert make_policy(0, card=dataclasses.replace(CARD, suite="other")).fingerprint in fingerprints
+    integers = dataclasses.replace(CARD, knobs=(Knob("lam", -5, 1, 1),))
+    assert make_policy(card=integers).fingerprint == make_policy(
+        card=dataclasses.replace(CARD, knobs=(Knob("lam", -5.0, 1.0, 1.0),))
+    ).fingerprint  # fmt: skip
+
+
+FITTING = {
+    "obs_mean": np.zeros(NUM_FEATURES),
+    "obs_var": np.ones(NUM_FEATURES),
+    "layers": [(np.zeros((2, NUM_FEATURES)), np.zeros(2)), (np.zeros((1, 2)), np.zeros(1))],
+    "clip_obs": 10.0,
+    "epsilon": 1e-8,
+    "card": CARD,
+}
+EMPTY = [(np.zeros((0, NUM_FEATURES)), np.zeros(0)), (np.zeros((1, 0)), np.zeros(1))]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layers": [(np.full((1, NUM_FEATURES), np.nan), np.zeros(1))]}, "non-finite"),
+        ({"layers": []}, "at least one layer"),
+        ({"layers": EMPTY}, "layer 0 has no units"),
+        ({"obs_mean": np.full(NUM_FEATURES, 5.1)}, "obs_mean has numbers beyond ±5"),
+        ({"obs_var": np.full(NUM_FEATURES, -1.0)}, "obs_var has negative numbers, or some above"),
+        ({"obs_var": np.full(NUM_FEATURES, 1e7)}, "obs_var has negative numbers, or some above"),
+        ({"clip_obs": 0.0}, "clip_obs must be a number from"),
+        ({"clip_obs": 1e300}, "clip_obs must be a number from"),
+        ({"clip_obs": "10"}, "clip_obs must be a number from"),
+        ({"epsilon": 5e-324}, "epsilon must be a number from"),
+        ({"card": dataclasses.replace(CARD, penalty="l3")}, "unknown penalty 'l3'"),
+    ],
+)
+def test_a_policy_that_cannot_act_is_refused(change, message):
+    Policy(**FITTING)
+    with pytest.raises(ValueError, match=message):
+        Policy(**{**FITTING, **change})

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from test_learned import CARD, FACTS, make_policy
+from helpers.tiny_policies import CARD, FACTS, content, make_policy
 
 import lambda_rl
 from lambda_rl import LearnedSchedule, PolicyFileError, parse_schedule, save_policy
@@ -50,6 +50,7 @@ def test_every_policy_in_the_package_loads_and_is_small() -> None:
     for name in lambda_rl.shipped_policies():
         path = policy_path(name)
         assert path.stat().st_size < 100_000
+        assert content(path)[0]["card"]["format_version"] == 2
         card = lambda_rl.load_policy(name).card
         assert card.command
         assert card.results
