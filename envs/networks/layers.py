@@ -28,16 +28,18 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.save_for_backward(inputs[0], inputs[1])
+        ctx.biased = inputs[2] is not None
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, Tensor, Tensor | None]:
         (grad,) = grads
         x, weight = ctx.saved_tensors
-        wants_x, _, wants_bias = ctx.needs_input_grad
+        # Of weight and bias this says nothing: compiled, torch 2.14 calls what func.grad differentiates by unneeded.
+        wants_x = ctx.needs_input_grad[0]
         return (
             torch.bmm(grad, weight) if wants_x else None,
             torch.bmm(grad.transpose(1, 2), x),
-            grad.sum(1) if wants_bias else None,
+            grad.sum(1) if ctx.biased else None,
         )
 
 
