@@ -11,10 +11,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from lambda_rl.envs.networks import Network
+from lambda_rl.envs.optimizers import OPTIMIZERS, Decay
 from lambda_rl.envs.resident import ResidentImages, crop_and_flip
 from lambda_rl.envs.runs import InnerRun
 from lambda_rl.envs.stack import Stack
-from lambda_rl.envs.step import StepSpec, compiled_step, training_step
+from lambda_rl.envs.step import Minibatch, StepSpec, Sums, compiled_step, training_step
+from lambda_rl.envs.tasks import Task
+from lambda_rl.penalties import PENALTIES
 
 Capture = Callable[[Callable[[], None], Iterable[Tensor]], Callable[[], None]]
 """From a function and the tensors that it changes to one that does the same again."""
@@ -52,12 +56,12 @@ class Interval:
         task, network, device, count = runs[0].task, runs[0].network, data.device, len(runs)
         self.steps, self._network = steps, network
         self._params, self._buffers, self._optimizer = stack.params, stack.buffers, stack.optimizer
-        spec = StepSpec(network.kind, task.optimizer, task.penalty, task.decay, dtype, compute)
+        spec = _step_spec(task, network, dtype, compute)
         on_cpu = device.type == "cpu"
         self._step = (
             compiled_step(spec, task.batch_size, on_cpu)
             if compiled
-            else functools.partial(training_step, spec, network)
+            else functools.partial(training_step, spec)
         )
         self._images = data.images(task.resolution) if task.augment else data.rows(network)
         self._scale, self._shift = data.affine(network, compute, task.pixels)
@@ -70,8 +74,8 @@ class Interval:
         self._offsets = empty(*batch, 2, dtype=torch.int64) if task.augment else None
         self._flips = empty(*batch, dtype=torch.bool) if task.augment else None
         self._rates, self._done = empty(steps, count), empty(steps, count, dtype=torch.float64)
-        self._lam, self._momentum = empty(count), empty(count)
-        self._loss, self._correct = empty(count), empty(count)
+        self._held = {"lam": empty(count), "momentum": empty(count)}
+        self._sums: Sums = {"loss": empty(count), "correct": empty(count)}
         self._raw = empty(count * task.batch_size, *self._images.shape[1:], dtype=torch.uint8)
         self._capture = capture
         self._call: Callable[[], None] | None = None if capture is not None else self._all_steps
@@ -89,12 +93,12 @@ class Interval:
         self._rates.copy_(torch.stack([run.learning_rates[part] for run, part in each], 1))
         done = np.array([run.step for run in runs]) + np.arange(self.steps)[:, None]
         self._done.copy_(torch.from_numpy(done))
-        self._lam.copy_(torch.from_numpy(lam))
-        self._momentum.copy_(torch.tensor([run.task.momentum for run in runs], dtype=torch.float64))
+        self._held["lam"].copy_(torch.from_numpy(lam))
+        self._held["momentum"].copy_(torch.tensor([run.task.momentum for run in runs], dtype=torch.float64))
         if self._offsets is not None and self._flips is not None:
             self._draw(runs, self._offsets, self._flips)
-        self._loss.zero_()
-        self._correct.zero_()
+        self._sums["loss"].zero_()
+        self._sums["correct"].zero_()
         if self._call is None:
             assert self._capture is not None
             self._call = self._capture(self._all_steps, self._changed())
@@ -102,11 +106,11 @@ class Interval:
         for run in runs:
             run.step += self.steps
             run.decision += 1
-        return self._loss / self.steps, self._correct / self.steps
+        return self._sums["loss"] / self.steps, self._sums["correct"] / self.steps
 
     def _draw(self, runs: Sequence[InnerRun], offsets: Tensor, flips: Tensor) -> None:
         """Crops and flips of an interval, from each run's generator."""
-        size, reach = runs[0].task.batch_size, runs[0].task.resolution // 4 + 1
+        size, reach = runs[0].task.batch_size, 2 * (runs[0].task.resolution // 8) + 1
         shape = (self.steps, size)
         drawn = [torch.randint(reach, (*shape, 2), generator=run.augmentation) for run in runs]
         turned = [torch.randint(2, shape, generator=run.augmentation).bool() for run in runs]
@@ -115,7 +119,11 @@ class Interval:
 
     def _changed(self) -> list[Tensor]:
         groups = [self._params, self._buffers, *self._optimizer.values()]
-        return [self._loss, self._correct, *(value for group in groups for value in group.values())]
+        return [
+            self._sums["loss"],
+            self._sums["correct"],
+            *(value for group in groups for value in group.values()),
+        ]
 
     def _minibatch(self, t: int) -> Tensor:
         raw = torch.index_select(self._images, 0, self._order[t].flatten(), out=self._raw)
@@ -127,10 +135,16 @@ class Interval:
     @torch.enable_grad()  # callers often step an environment under torch.no_grad()
     def _all_steps(self) -> None:
         for t in range(self.steps):
-            self._step(
-                self._params, self._buffers, self._optimizer, self._loss, self._correct, self._minibatch(t),
-                self._scale, self._shift, self._labels[t], self._lam, self._rates[t], self._momentum, self._done[t],
-            )  # fmt: skip
+            batch: Minibatch = {
+                "raw": self._minibatch(t), "scale": self._scale, "shift": self._shift, "labels": self._labels[t],
+            }  # fmt: skip
+            inputs = {**self._held, "learning_rate": self._rates[t], "step": self._done[t]}
+            self._step(self._params, self._buffers, self._optimizer, self._sums, batch, inputs)
+
+
+def _step_spec(task: Task, network: Network, dtype: torch.dtype, compute: torch.dtype) -> StepSpec:
+    decay = Decay(PENALTIES[task.penalty], task.decay == "decoupled", frozenset(network.penalised))
+    return StepSpec(network, OPTIMIZERS[task.optimizer], decay, dtype, compute)
 
 
 def cuda_graph(function: Callable[[], None], changed: Iterable[Tensor]) -> Callable[[], None]:

@@ -143,7 +143,7 @@ def crop_and_flip(raw: Tensor, offset: Tensor, flip: Tensor) -> Tensor:
 
     Args:
         raw: uint8 ``[n, 3, H, W]``.
-        offset: int64 ``[n, 2]`` in 0 … H/4, row and column of the crop in the padded image.
+        offset: int64 ``[n, 2]`` in 0 … 2·(H//8), row and column of the crop in the padded image.
         flip: bool ``[n]``.
 
     Returns:

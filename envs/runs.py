@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lambda_rl.envs.networks import Network, Params
-from lambda_rl.envs.optim import state_names
+from lambda_rl.envs.optimizers import OPTIMIZERS
 from lambda_rl.envs.resident import EvaluationSet, ResidentImages
 from lambda_rl.envs.split import Fold, Split
 from lambda_rl.envs.tasks import Task
@@ -144,15 +144,13 @@ def learning_rates(task: Task) -> Tensor:
 def run_facts(task: Task, network: Network) -> RunFacts:
     """The static facts that schedules may know."""
     lr_sum = float(learning_rates(task)[:-1].sum())
-    if task.optimizer == "sgd" and task.decay == "coupled":
-        lr_sum /= 1 - task.momentum
     return RunFacts(
         num_train=task.train_size,
         num_params=network.num_penalised,
         val_size=task.val_size,
         num_classes=network.num_classes,
         epochs=task.steps * task.batch_size / task.train_size,
-        lr_sum=lr_sum,
+        lr_sum=OPTIMIZERS[task.optimizer].effective_lr_sum(lr_sum, task.momentum, task.decay),
     )
 
 
@@ -231,7 +229,7 @@ def start_run(
         buffers={name: value.to(data.device) for name, value in buffers.items()},
         optimizer={
             kind: {name: torch.zeros_like(value) for name, value in params.items()}
-            for kind in state_names(task.optimizer)
+            for kind in OPTIMIZERS[task.optimizer].state_names
         },
         order=train_index[stream].to(data.device),
         labels=labels[stream].to(data.device),

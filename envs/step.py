@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypedDict
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lambda_rl.envs.compiled import Compiled
-from lambda_rl.envs.networks import Kind, Network, Params, make_network
-from lambda_rl.envs.optim import update
+from lambda_rl.envs.networks import Network, Params
+from lambda_rl.envs.optimizers import Decay, StackedOptimizer, StepInputs
 from lambda_rl.envs.resident import normalised
 
 
@@ -21,27 +22,52 @@ class StepSpec:
     """What a step is written (and compiled) for; everything else is a tensor.
 
     Attributes:
-        network: see :attr:`Network.kind`.
-        optimizer: ``sgd`` or ``adamw``.
-        penalty: see ``Task.penalty``.
-        decay: see ``Task.decay``.
+        network: the architecture.
+        optimizer: the update rule.
+        decay: what λ does.
         dtype: of parameters and optimizer state.
         compute: of activations and matrix products.
     """
 
-    network: Kind
-    optimizer: str
-    penalty: str
-    decay: str
+    network: Network
+    optimizer: StackedOptimizer
+    decay: Decay
     dtype: torch.dtype
     compute: torch.dtype
+
+
+class Minibatch(TypedDict):
+    """A minibatch for each network.
+
+    Attributes:
+        raw: uint8 ``[N, B, D]``, images as the network reads them; gathered before, as compiled gathers are slow.
+        scale: ``[D]`` in the format of the computation.
+        shift: likewise; an image is ``raw · scale + shift``.
+        labels: int64 ``[N, B]``.
+    """
+
+    raw: Tensor
+    scale: Tensor
+    shift: Tensor
+    labels: Tensor
+
+
+class Sums(TypedDict):
+    """What is summed up over the steps of an interval.
+
+    Attributes:
+        loss: ``[N]``, minibatch losses, nats without the penalty.
+        correct: ``[N]``, minibatch accuracies, taken before the update.
+    """
+
+    loss: Tensor
+    correct: Tensor
 
 
 @functools.cache
 def compiled_step(spec: StepSpec, batch_size: int, on_cpu: bool) -> Compiled:
     """The compiled step for one kind of network and size of minibatch; λ and rates are data of it."""
-    step = functools.partial(training_step, spec, make_network(*spec.network))
-    return Compiled(step, "the training step", on_cpu=on_cpu)
+    return Compiled(functools.partial(training_step, spec), "the training step", on_cpu=on_cpu)
 
 
 def _gradients(
@@ -60,41 +86,26 @@ def _gradients(
 
 def training_step(
     spec: StepSpec,
-    network: Network,
     params: Params,
     buffers: Params,
     optimizer: dict[str, Params],
-    loss_sum: Tensor,
-    correct: Tensor,
-    raw: Tensor,
-    scale: Tensor,
-    shift: Tensor,
-    labels: Tensor,
-    lam: Tensor,
-    learning_rate: Tensor,
-    momentum: Tensor,
-    step: Tensor,
+    sums: Sums,
+    batch: Minibatch,
+    inputs: StepInputs,
 ) -> None:
     """Takes a step with a minibatch for each network, in place: parameters, buffers, optimizer and sums change.
 
     Args:
         spec: what the step is for.
-        network: the architecture that it names.
         params: stacked ``[N, …]``.
         buffers: batch norm's running statistics, likewise.
-        optimizer: see :func:`~lambda_rl.envs.optim.state_names`, by kind and parameter.
-        loss_sum: ``[N]``; the minibatch losses, nats without the penalty, are added to it.
-        correct: ``[N]``; the minibatch accuracies, taken before the update, are added to it.
-        raw: uint8 ``[N, B, D]``, images as the network reads them; gathered before, as compiled gathers are slow.
-        scale: ``[D]`` in the format of the computation.
-        shift: likewise; an image is ``raw · scale + shift``.
-        labels: int64 ``[N, B]``.
-        lam: ``[N]``, in the format of the parameters, as the next two.
-        learning_rate: ``[N]``.
-        momentum: ``[N]``; β₁ of AdamW.
-        step: float64 ``[N]``, how many steps each network had before this one.
+        optimizer: by ``StackedOptimizer.state_names`` and parameter, likewise.
+        sums: loss and accuracy of the minibatch are added to them.
+        batch: what is learned from.
+        inputs: λ, learning rate, momentum and step count of each network.
     """
-    x = normalised(raw, scale, shift)
+    network, labels = spec.network, batch["labels"]
+    x = normalised(batch["raw"], batch["scale"], batch["shift"])
 
     def losses(leaves: Params) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         logits = network.forward(leaves, buffers, x, training=True).to(spec.dtype)
@@ -103,10 +114,7 @@ def training_step(
 
     grads, (loss, logits) = _gradients(losses, network.prepared(params, spec.compute))
     grads = network.gradients(grads, spec.dtype)
-    update(
-        spec.optimizer, spec.penalty, spec.decay, params, grads, optimizer, frozenset(network.penalised),
-        lam=lam, learning_rate=learning_rate, momentum=momentum, step=step,
-    )  # fmt: skip
+    spec.optimizer.update(params, grads, optimizer, inputs, spec.decay)
     with torch.no_grad():
-        loss_sum += loss
-        correct += (logits.max(1).indices == labels).to(spec.dtype).mean(1)
+        sums["loss"].add_(loss)
+        sums["correct"].add_((logits.max(1).indices == labels).to(spec.dtype).mean(1))

@@ -8,6 +8,7 @@ No operation mixes networks, so a network that diverges leaves the others alone.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -340,8 +341,9 @@ class ResNet9(Network):
 ARCHITECTURES: dict[str, type[Network]] = {kind.name: kind for kind in (MLP, CNN3, ResNet9)}
 
 
+@functools.cache
 def make_network(name: str, width: int, resolution: int, num_classes: int) -> Network:
-    """The architecture of that name; ``ValueError`` if there is none."""
+    """The architecture of that name, made once; ``ValueError`` if there is none."""
     if name not in ARCHITECTURES:
         raise ValueError(f"unknown network {name!r}; allowed are {', '.join(ARCHITECTURES)}")
     return ARCHITECTURES[name](width, resolution, num_classes)
