@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import typing
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as RichProgress
 from stable_baselines3.common.callbacks import BaseCallback
 
-from lambda_rl.agents.checkpoint import CHECKPOINT_NAME, Learner, Origin, Progress, save_checkpoint
-from lambda_rl.agents.export import POLICY_NAME, actor_arrays, best_policy, make_card, make_policy
-from lambda_rl.agents.tracking import Tracker
-from lambda_rl.agents.validation import Validator
+from lambda_rl.agents.checkpoint import Progress
+from lambda_rl.agents.export import actor_arrays, best_policy, make_card, make_policy
+from lambda_rl.agents.training_run import TrainingRun
 from lambda_rl.agents.vec_env import SB3VecEnv
-from lambda_rl.envs.suites import Suite
 from lambda_rl.policy_file import save_policy
 
 
@@ -33,30 +30,13 @@ class BetweenRollouts(BaseCallback):
     rollout buffer is done with, and nothing random has been drawn yet.
 
     Args:
-        learner: what is saved.
-        progress: what has been reached; kept up to date here.
-        origin: of the run.
-        suite: training suite, for the policy's card.
-        validator: None: no validation, the last policy is exported.
-        folder: run folder.
-        tracker: for λ trajectories.
+        run: what is trained; its progress is kept up to date here.
         stop_after: raise :class:`StopTraining` after this many rollouts of this session; None: go to the end.
     """
 
-    def __init__(
-        self,
-        learner: Learner,
-        progress: Progress,
-        origin: Origin,
-        suite: Suite,
-        validator: Validator | None,
-        folder: Path,
-        tracker: Tracker,
-        stop_after: int | None = None,
-    ) -> None:
+    def __init__(self, run: TrainingRun, stop_after: int | None = None) -> None:
         super().__init__()
-        self.learner, self.progress, self.origin = learner, progress, origin
-        self.suite, self.validator, self.folder, self.tracker = suite, validator, folder, tracker
+        self.run = run
         self.stop_after = stop_after
         self._rollouts = 0
         self._last = 0
@@ -65,18 +45,12 @@ class BetweenRollouts(BaseCallback):
             0.0  # seconds of this rollout in which validation ran, less those of the environment before it
         )
 
-    def save(self) -> None:
-        """Writes the checkpoint."""
-        save_checkpoint(
-            self.folder / "checkpoints" / CHECKPOINT_NAME, self.learner, self.progress, self.origin
-        )
-
     def _on_training_start(self) -> None:
         self._last = self.model.num_timesteps
         self._clock = time.monotonic()
         self._ours = -self._env_seconds
         if self._last == 0:
-            self.save()  # from now on, a run that is killed can be resumed
+            self.run.save()  # from now on, a run that is killed need not start again
 
     def _on_rollout_start(self) -> None:
         if self.model.num_timesteps > self._last:
@@ -91,7 +65,7 @@ class BetweenRollouts(BaseCallback):
 
     def _after_update(self) -> None:
         decisions = self.model.num_timesteps
-        config = self.origin.config
+        config = self.run.config
         number = decisions // config.ppo.rollout_size
         final = number >= config.num_rollouts
         self._rollouts += 1
@@ -104,49 +78,49 @@ class BetweenRollouts(BaseCallback):
         self.logger.dump(decisions)
         stop = self.stop_after is not None and self._rollouts >= self.stop_after and not final
         if final or stop or number % config.checkpoint_every == 0:
-            self.save()
+            self.run.save()
         if stop:
             raise StopTraining
 
     @property
     def _env_seconds(self) -> float:
         """Seconds that steps of the environment have taken so far."""
-        return typing.cast(SB3VecEnv, self.learner.monitor.venv).env_seconds
+        return typing.cast(SB3VecEnv, self.run.learner.monitor.venv).env_seconds
 
     def _record_rollout(self, decisions: int) -> None:
         now = time.monotonic()
         self.logger.record("time/decisions_per_second", decisions / max(now - self._clock, 1e-9))
-        self.progress.elapsed += now - self._clock
+        self.run.progress.elapsed += now - self._clock
         ours = self._env_seconds + self._ours
         self.logger.record("time/ppo_share", max(0.0, 1.0 - ours / max(now - self._clock, 1e-9)))
         self._clock, self._ours = now, -self._env_seconds
-        self.logger.record("time/elapsed", self.progress.elapsed)
+        self.logger.record("time/elapsed", self.run.progress.elapsed)
         episodes = self.model.ep_info_buffer
         if episodes:
             self.logger.record("rollout/return_mean", float(np.mean([float(e["r"]) for e in episodes])))
             self.logger.record("rollout/length_mean", float(np.mean([int(e["l"]) for e in episodes])))
 
     def _validate(self, decisions: int) -> None:
-        progress, config = self.progress, self.origin.config
-        arrays = actor_arrays(self.learner.model, self.learner.normalize)
-        if self.validator is None:
-            card = make_card(self.origin, self.suite, {"after_decisions": decisions})
-            save_policy(self.folder / POLICY_NAME, make_policy(arrays, config.ppo.clip_obs, card))
+        run, progress = self.run, self.run.progress
+        arrays, clip_obs = actor_arrays(run.learner.model, run.learner.normalize), run.config.ppo.clip_obs
+        if run.validator is None:
+            card = make_card(run.origin, run.suite, {"after_decisions": decisions})
+            save_policy(run.folder.policy, make_policy(arrays, clip_obs, card))
             return
-        policy = make_policy(arrays, config.ppo.clip_obs, make_card(self.origin, self.suite))
-        validation = self.validator(policy)
+        policy = make_policy(arrays, clip_obs, make_card(run.origin, run.suite))
+        validation = run.validator(policy)
         progress.last_score = validation.score
         if progress.best_score is None or validation.score > progress.best_score:
             progress.best_score, progress.best_decisions = validation.score, decisions
             progress.best_actor, progress.best_results = arrays, validation.results
-            best = best_policy(self.origin, progress, self.suite)
+            best = best_policy(run.origin, progress, run.suite)
             assert best is not None
-            save_policy(self.folder / POLICY_NAME, best)
+            save_policy(run.folder.policy, best)
         self.logger.record("validation/score", validation.score)
         self.logger.record("validation/best_score", progress.best_score)
         for key, value in validation.results.items():
             self.logger.record(f"validation/{key}", value)
-        self.tracker.log_lambda_trajectories(validation.trajectories, name="validation", step=decisions)
+        run.tracker.log_lambda_trajectories(validation.trajectories, name="validation", step=decisions)
 
 
 class ProgressBar(BaseCallback):

@@ -1,14 +1,15 @@
-"""Checkpoints: one file with all that a run needs to go on bit for bit as if it had never stopped.
+"""What a checkpoint holds: all that a run needs to go on bit for bit as if it had never stopped.
 
-They are taken between two rollouts, when the rollout buffer holds nothing. The file has plain values and tensors
-only and is read with ``weights_only=True``, so that loading it executes nothing.
+Checkpoints are taken between two rollouts, when the rollout buffer holds nothing. They are plain values and tensors;
+how they lie in a file is said in ``lambda_rl.agents.checkpoint_file``.
 """
 
 from __future__ import annotations
 
-import pickle
+import contextlib
 import random
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -20,11 +21,9 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
+from lambda_rl.agents.checkpoint_file import first_line, write_checkpoint
 from lambda_rl.agents.config import TrainConfig, from_dict, to_dict
-from lambda_rl.files import atomic_path
-
-CHECKPOINT_FORMAT = 1
-CHECKPOINT_NAME = "latest.pt"
+from lambda_rl.agents.run_folder import RunFolder
 
 
 class HasState(Protocol):
@@ -96,10 +95,9 @@ class Learner:
     env: HasState
 
 
-def save_checkpoint(path: Path, learner: Learner, progress: Progress, origin: Origin) -> None:
-    """Writes a checkpoint; an interruption leaves the previous one in place."""
+def save_checkpoint(folder: RunFolder, learner: Learner, progress: Progress, origin: Origin) -> None:
+    """Writes a checkpoint, see :func:`~lambda_rl.agents.checkpoint_file.write_checkpoint`."""
     state = {
-        "format": CHECKPOINT_FORMAT,
         "origin": {**vars(origin), "config": to_dict(origin.config)},
         "progress": {**vars(progress), "best_actor": _tensors(progress.best_actor)},
         "model": _model_state(learner.model),
@@ -116,67 +114,79 @@ def save_checkpoint(path: Path, learner: Learner, progress: Progress, origin: Or
         "env": learner.env.state_dict(),
         "random": random_state(),
     }
-    with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+    write_checkpoint(folder, state)
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint file.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is broken, no checkpoint, or of another format; the message names the file.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such checkpoint, so there is nothing to resume or export")
+@contextlib.contextmanager
+def _entries_of(path: Path) -> Iterator[None]:
+    """Whatever an entry that is missing or of another kind sets off becomes one error that names the file."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, KeyError, OSError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ValueError(f"{path}: not a readable checkpoint ({reason})") from None
-    if not isinstance(state, dict) or "format" not in state:
-        raise ValueError(f"{path}: not a checkpoint of a training run")
-    if state["format"] != CHECKPOINT_FORMAT:
-        raise ValueError(
-            f"{path}: checkpoint format {state['format']}, but this version reads {CHECKPOINT_FORMAT}"
-        )
-    return state
+        yield
+    except Exception as error:
+        raise ValueError(f"{path}: not a whole checkpoint ({first_line(error)})") from error
 
 
 def read_origin(state: dict[str, Any], path: Path) -> Origin:
     """Where the run of a checkpoint comes from.
 
     Args:
-        state: from :func:`load_checkpoint`.
+        state: from :func:`~lambda_rl.agents.checkpoint_file.load_checkpoint`.
         path: its file, for error messages.
+
+    Raises:
+        ValueError: something is missing or of another kind.
     """
-    values = dict(state["origin"])
-    return Origin(**{**values, "config": from_dict(TrainConfig, values["config"], str(path))})
+    with _entries_of(path):
+        values = dict(state["origin"])
+        config = from_dict(TrainConfig, values.pop("config"))
+        names = ("data_name", "data_fingerprint", "command", "commit")
+        return Origin(config, **{name: _of_type(name, values[name], str) for name in names})
 
 
-def read_progress(state: dict[str, Any]) -> Progress:
-    """What the run of a checkpoint has reached."""
-    values = dict(state["progress"])
-    actor = values["best_actor"]
-    values["best_actor"] = None if actor is None else {key: value.numpy() for key, value in actor.items()}
-    return Progress(**values)
+def read_progress(state: dict[str, Any], path: Path) -> Progress:
+    """What the run of a checkpoint has reached; arguments and errors as for :func:`read_origin`."""
+    with _entries_of(path):
+        values = dict(state["progress"])
+        for name in ("best_score", "last_score"):
+            _of_type(name, values[name], float, type(None))
+        for name, kind in (("best_decisions", int), ("best_results", dict), ("elapsed", float)):
+            _of_type(name, values[name], kind)
+        _of_type("wandb_id", values["wandb_id"], str, type(None))
+        actor = values["best_actor"]
+        values["best_actor"] = None if actor is None else {key: value.numpy() for key, value in actor.items()}
+        return Progress(**values)
 
 
-def restore(state: dict[str, Any], learner: Learner) -> None:
+def _of_type(name: str, value: Any, *kinds: type) -> Any:
+    if not isinstance(value, kinds):
+        raise TypeError(f"{name} is {value!r:.40}")
+    return value
+
+
+def restore(state: dict[str, Any], learner: Learner, path: Path) -> None:
     """Brings freshly built objects, and the global random generators, to a checkpoint's state.
 
     SB3 draws actions from torch's global generator and minibatches from numpy's; both are set here.
+
+    Args:
+        state: from :func:`~lambda_rl.agents.checkpoint_file.load_checkpoint`.
+        learner: what is restored; after an error it cannot be used.
+        path: the checkpoint's file, for error messages.
+
+    Raises:
+        ValueError: something is missing, of another kind, or does not fit.
     """
-    learner.env.load_state_dict(state["env"])
-    monitor, normalize = state["monitor"], state["normalize"]
-    learner.monitor.episode_returns = monitor["returns"].numpy().copy()
-    learner.monitor.episode_lengths = monitor["lengths"].numpy().copy()
-    learner.monitor.episode_count = monitor["count"]
-    _set_moments(obs_moments(learner.normalize), normalize["obs"])
-    _set_moments(learner.normalize.ret_rms, normalize["returns_moments"])
-    learner.normalize.returns = normalize["returns"].numpy().copy()
-    _restore_model(learner.model, state["model"])
-    set_random_state(state["random"])
+    with _entries_of(path):
+        learner.env.load_state_dict(state["env"])
+        monitor, normalize = state["monitor"], state["normalize"]
+        learner.monitor.episode_returns = monitor["returns"].numpy().copy()
+        learner.monitor.episode_lengths = monitor["lengths"].numpy().copy()
+        learner.monitor.episode_count = _of_type("count", monitor["count"], int)
+        _set_moments(obs_moments(learner.normalize), normalize["obs"])
+        _set_moments(learner.normalize.ret_rms, normalize["returns_moments"])
+        learner.normalize.returns = normalize["returns"].numpy().copy()
+        _restore_model(learner.model, state["model"])
+        set_random_state(state["random"])
 
 
 def obs_moments(normalize: VecNormalize) -> RunningMeanStd:

@@ -175,6 +175,8 @@ class TrainConfig:
             raise ValueError(
                 f"name must be a plain folder name, got {self.name!r} (--out says where it lies)"
             )
+        if not self.name.isprintable():  # it is shown in terminals and in commands to be copied
+            raise ValueError(f"name must be printable, without line breaks or escapes, got {self.name!r}")
 
     def resolved(self, default_name: str) -> TrainConfig:
         """The same run with nothing left open.
@@ -295,7 +297,8 @@ def from_dict(cls: type[T], mapping: Mapping[str, Any], where: str = "config") -
 
 def save_config(path: Path, config: TrainConfig) -> None:
     """Writes ``config.yaml``."""
-    atomic_write(path, yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True))
+    text = yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
+    atomic_write(path, text, fsync=True)
 
 
 def load_config(path: Path) -> TrainConfig:
@@ -309,9 +312,14 @@ def load_config(path: Path) -> TrainConfig:
         raise FileNotFoundError(f"{path}: no such file; is this a run folder?")
     try:
         mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise ValueError(f"{path}: not a configuration (it is nested too deeply)") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a number or date that cannot be
         raise ValueError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from None
-    return from_dict(TrainConfig, mapping, str(path))
+    try:
+        return from_dict(TrainConfig, mapping, str(path))
+    except OverflowError as error:
+        raise ValueError(f"{path}: a number is too large ({error})") from None
 
 
 def differences(one: TrainConfig, other: TrainConfig) -> dict[str, tuple[Any, Any]]:

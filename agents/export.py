@@ -13,15 +13,10 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
-from lambda_rl.agents.checkpoint import (
-    CHECKPOINT_NAME,
-    Origin,
-    Progress,
-    load_checkpoint,
-    obs_moments,
-    read_origin,
-    read_progress,
-)
+from lambda_rl.agents.checkpoint import Origin, Progress, obs_moments, read_origin, read_progress
+from lambda_rl.agents.checkpoint_file import load_checkpoint, load_newest
+from lambda_rl.agents.cli import without_places
+from lambda_rl.agents.run_folder import CHECKPOINTS, RunFolder
 from lambda_rl.envs.suites import Suite, load_suite
 from lambda_rl.policy import Policy, policy_from_arrays
 from lambda_rl.policy_card import PolicyCard
@@ -29,7 +24,6 @@ from lambda_rl.policy_file import save_policy
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-POLICY_NAME = "policy.safetensors"
 NORMALIZE_EPSILON = 1e-8
 """Added to the variance by VecNormalize; the policy file has it too."""
 
@@ -62,7 +56,7 @@ def actor_arrays(model: PPO, normalize: VecNormalize) -> Arrays:
 
 
 def checkpoint_actor_arrays(state: dict[str, Any]) -> Arrays:
-    """The same, of the last actor in a checkpoint (see :func:`lambda_rl.agents.checkpoint.load_checkpoint`)."""
+    """The same, of the last actor in a checkpoint (see :func:`lambda_rl.agents.checkpoint_file.load_checkpoint`)."""
     parameters, moments = state["model"]["policy"], state["normalize"]["obs"]
     arrays: Arrays = {"obs_mean": moments["mean"].numpy().copy(), "obs_var": moments["var"].numpy().copy()}
     prefix = "mlp_extractor.policy_net."
@@ -126,7 +120,7 @@ def best_policy(origin: Origin, progress: Progress, suite: Suite | None = None) 
     if progress.best_actor is None:
         return None
     validation = {
-        "suite": origin.config.validation_suite,
+        "suite": without_places(origin.config.validation_suite),
         "after_decisions": progress.best_decisions,
         "score": progress.best_score,
         **progress.best_results,
@@ -149,17 +143,21 @@ def export_policy(source: Path, out: Path | None = None, *, last: bool = False) 
         FileNotFoundError: there is no checkpoint.
         ValueError: it cannot be read.
     """
-    path = source / "checkpoints" / CHECKPOINT_NAME if source.is_dir() else source
-    state = load_checkpoint(path)
-    origin, progress = read_origin(state, path), read_progress(state)
+    if source.is_dir():
+        found = load_newest(RunFolder(source))
+        if found is None:
+            raise FileNotFoundError(f"{source}: no checkpoint in this folder, so there is nothing to export")
+        state, path = found
+    else:
+        state, path = load_checkpoint(source), source
+    origin, progress = read_origin(state, path), read_progress(state, path)
     policy = None if last else best_policy(origin, progress)
     if policy is None:
         validation = {"after_decisions": state["model"]["num_timesteps"]}
         card = make_card(origin, validation=validation)
         policy = make_policy(checkpoint_actor_arrays(state), origin.config.ppo.clip_obs, card)
     if out is None:
-        folder = path.parent.parent if path.parent.name == "checkpoints" else path.parent
-        out = folder / POLICY_NAME
+        out = RunFolder(path.parent.parent if path.parent.name == CHECKPOINTS else path.parent).policy
     save_policy(out, policy)
     return out
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from stable_baselines3 import PPO
@@ -13,31 +14,21 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from lambda_rl.agents.callbacks import BetweenRollouts, ProgressBar, StopTraining
-from lambda_rl.agents.checkpoint import (
-    CHECKPOINT_NAME,
-    Learner,
-    Origin,
-    Progress,
-    load_checkpoint,
-    read_origin,
-    read_progress,
-    restore,
-)
+from lambda_rl.agents.checkpoint import Learner, Origin, Progress, read_origin, read_progress, restore
+from lambda_rl.agents.checkpoint_file import load_newest
+from lambda_rl.agents.cli import without_places
 from lambda_rl.agents.config import TrainConfig, check_resumable, load_config, save_config, to_dict
-from lambda_rl.agents.export import NORMALIZE_EPSILON, POLICY_NAME, best_policy, code_commit
+from lambda_rl.agents.export import NORMALIZE_EPSILON, best_policy, code_commit
 from lambda_rl.agents.metrics import MetricsCsv
+from lambda_rl.agents.run_folder import RunFolder
 from lambda_rl.agents.tracking import WandbWriter, start_run
+from lambda_rl.agents.training_run import TrainingRun
 from lambda_rl.agents.validation import Validator, training_suite
 from lambda_rl.agents.vec_env import SB3VecEnv
 from lambda_rl.envs.data import ImageData, load_train
 from lambda_rl.envs.suites import Suite
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
-from lambda_rl.files import atomic_write
 from lambda_rl.policy_file import save_policy
-
-CONFIG_NAME = "config.yaml"
-COMMAND_NAME = "command.txt"
-METRICS_NAME = "metrics.csv"
 
 
 def train(
@@ -61,30 +52,33 @@ def train(
         show_progress: print a progress bar and where things go.
 
     Returns:
-        The run folder: ``config.yaml``, ``command.txt``, ``metrics.csv``, ``checkpoints/``, ``policy.safetensors``.
+        The run folder, see :class:`~lambda_rl.agents.run_folder.RunFolder`.
 
     Raises:
-        ValueError: an option is wrong, or there is a run of that name already.
+        ValueError: an option is wrong, there is a run of that name already, or another process trains in its folder.
         FileNotFoundError: the data is not there.
+        OSError: the folder cannot be written to.
     """
     name = f"{config.preset}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
     config = config.resolved(name)
-    folder = config.folder
-    if (folder / CONFIG_NAME).exists() and not overwrite:
-        raise ValueError(
-            f"{folder}: there is a run in this folder; go on with it (--resume {folder}), give another --name, "
-            f"or replace it (--overwrite)"
-        )
-    suite, data = training_suite(config.suite), _load_data(config)
-    validator = Validator(config, data) if config.eval_every else None
+    folder = RunFolder(config.folder)
+    if not overwrite:
+        folder.refuse_run()
+    suite, data, validator = _load(config)
     learner = _build(config, suite, data)
-    # Only now, after all that can be wrong with the options was found.
-    for old in (folder / "checkpoints" / CHECKPOINT_NAME, folder / POLICY_NAME, folder / METRICS_NAME):
-        old.unlink(missing_ok=True)
-    save_config(folder / CONFIG_NAME, config)
-    atomic_write(folder / COMMAND_NAME, command + "\n")
-    origin = Origin(config, data.name, data.fingerprint, command, code_commit())
-    return _learn(learner, Progress(), origin, suite, validator, folder, None, stop_after, show_progress)
+    # Only now, after all that can be wrong with the options was found, is anything written.
+    with folder.locked():
+        if not overwrite:
+            folder.refuse_run()  # another process may have been quicker
+        folder.sweep()
+        folder.clear()
+        # Before the configuration, which makes it a run: one that is killed here can still tell what started it.
+        folder.record_command(command, first=True)
+        save_config(folder.config, config)
+        origin = Origin(config, data.name, data.fingerprint, command, code_commit())
+        run = TrainingRun(folder, origin, Progress(), learner, suite, validator)
+        _learn(run, None, stop_after, show_progress)
+    return folder.path
 
 
 def resume(
@@ -97,6 +91,9 @@ def resume(
 ) -> Path:
     """Goes on with a run from its last checkpoint, as if it had never stopped.
 
+    Where the last checkpoint is damaged, the run goes on from the one before it, with a warning. A run that was
+    killed before its first checkpoint starts from the beginning.
+
     Args:
         folder: run folder.
         wanted: options; None: those of the folder. Only those in ``config.MAY_DIFFER_ON_RESUME`` may differ.
@@ -108,47 +105,71 @@ def resume(
         The run folder.
 
     Raises:
-        ValueError: other options or other data than the run was started with, or a broken checkpoint.
-        FileNotFoundError: no such run folder, or no checkpoint in it.
+        ValueError: other options or other data than the run was started with, damaged checkpoints, or another process
+            trains in the folder.
+        FileNotFoundError: no such run folder, or its checkpoints are gone.
+        OSError: the folder cannot be written to.
     """
+    place = RunFolder(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such run folder, cannot resume")
-    saved = load_config(folder / CONFIG_NAME).resolved(folder.name)
+    if not place.config.is_file():  # before a lock is left in a folder that is none of ours
+        raise FileNotFoundError(f"{place.config}: no such file; is this a run folder?")
+    with place.locked():
+        place.sweep()
+        run, done = _take_up(place, wanted, command)
+        if command:
+            place.record_command(command)
+        if show_progress:
+            print(f"resuming {folder} after {done or 0:,} of {run.config.total_decisions:,} decisions")
+        _learn(run, done, stop_after, show_progress)
+    return folder
+
+
+def _take_up(place: RunFolder, wanted: TrainConfig | None, command: str) -> tuple[TrainingRun, int | None]:
+    """A run as its last checkpoint has it, and the decisions done; None if it is to start from the beginning."""
+    folder = place.path
+    saved = load_config(place.config).resolved(folder.name)
     config = (wanted or saved).resolved(folder.name)
     check_resumable(saved, config, folder)
-    path = folder / "checkpoints" / CHECKPOINT_NAME
-    state = load_checkpoint(path)
-    origin, progress = read_origin(state, path), read_progress(state)
-    check_resumable(origin.config, config, folder)
-    place = folder.resolve()
-    config = dataclasses.replace(config, name=place.name, out=str(folder.parent))
-    suite, data = training_suite(config.suite), _load_data(config)
-    if data.fingerprint != origin.data_fingerprint:
+    found = load_newest(place)
+    if found is None and place.has_results():
+        raise FileNotFoundError(
+            f"{place.latest}: no such checkpoint, so there is nothing to resume; the run had got on, so it is not "
+            f"started again by itself (--overwrite does)"
+        )
+    if found is not None:
+        state, path = found
+        origin, progress = read_origin(state, path), read_progress(state, path)
+        check_resumable(origin.config, config, folder)
+    config = dataclasses.replace(config, name=folder.resolve().name, out=str(folder.parent))
+    suite, data, validator = _load(config)
+    if found is None:
+        command = place.first_command() or command
+        origin, progress = Origin(config, data.name, data.fingerprint, command, code_commit()), Progress()
+    elif data.fingerprint != origin.data_fingerprint:
         raise ValueError(
             f"{folder}: cannot resume on other data: {config.data} holds images with fingerprint "
             f"{data.fingerprint[:16]}, the run was started on {origin.data_name} with {origin.data_fingerprint[:16]}"
         )
-    origin = dataclasses.replace(origin, config=config)
-    validator = Validator(config, data) if config.eval_every else None
     learner = _build(config, suite, data)
-    restore(state, learner)
-    for half in path.parent.glob(f".{path.stem}.*{path.suffix}"):
-        half.unlink(missing_ok=True)  # of a write that was killed
-    if command:
-        log = folder / COMMAND_NAME
-        atomic_write(log, (log.read_text(encoding="utf-8") if log.is_file() else "") + command + "\n")
-    done = learner.model.num_timesteps
-    if show_progress:
-        print(f"resuming {folder} after {done:,} of {config.total_decisions:,} decisions")
-    return _learn(learner, progress, origin, suite, validator, folder, done, stop_after, show_progress)
+    run = TrainingRun(place, dataclasses.replace(origin, config=config), progress, learner, suite, validator)
+    if found is None:
+        return run, None
+    restore(state, learner, path)
+    if path == place.previous:
+        place.go_back()
+    return run, learner.model.num_timesteps
 
 
-def _load_data(config: TrainConfig) -> ImageData:
-    """The training images; a failed download is told like any other wrong input."""
+def _load(config: TrainConfig) -> tuple[Suite, ImageData, Validator | None]:
+    """Training tasks, training images and validation; a failed download is told like any other wrong input."""
+    suite = training_suite(config.suite)
     try:
-        return load_train(config.data, root=Path(config.data_root) if config.data_root else None)
+        data = load_train(config.data, root=Path(config.data_root) if config.data_root else None)
     except RuntimeError as error:
         raise ValueError(str(error)) from error
+    return suite, data, Validator(config, data) if config.eval_every else None
 
 
 def _build(config: TrainConfig, suite: Suite, data: ImageData) -> Learner:
@@ -206,36 +227,22 @@ def _build(config: TrainConfig, suite: Suite, data: ImageData) -> Learner:
     return Learner(model, normalize, monitor, env)
 
 
-def _learn(
-    learner: Learner,
-    progress: Progress,
-    origin: Origin,
-    suite: Suite,
-    validator: Validator | None,
-    folder: Path,
-    done: int | None,
-    stop_after: int | None,
-    show_progress: bool,
-) -> Path:
-    """Learns from where ``learner`` stands to the end; ``done`` is None for a new run."""
-    config, model = origin.config, learner.model
-    facts = {"data_fingerprint": origin.data_fingerprint, "commit": origin.commit, "command": origin.command}
-    tracker = start_run(
+def _learn(run: TrainingRun, done: int | None, stop_after: int | None, show_progress: bool) -> None:
+    """Learns from where the learner stands to the end; ``done`` is None for a new run."""
+    config, model, progress = run.config, run.learner.model, run.progress
+    run.tracker = start_run(
         config.wandb,
         name=config.name,
-        config={**to_dict(config), **facts},
-        dir=folder,
+        config=_told_options(run.origin),
+        dir=run.folder.path,
         resume_id=progress.wandb_id,
         say=print if show_progress else _silent,
     )
-    with tracker:
-        progress.wandb_id = tracker.run_id or progress.wandb_id
-        model.set_logger(
-            Logger(str(folder), [MetricsCsv(folder / METRICS_NAME, keep_until=done), WandbWriter(tracker)])
-        )
-        callbacks: list[BaseCallback] = [
-            BetweenRollouts(learner, progress, origin, suite, validator, folder, tracker, stop_after)
-        ]
+    with run.tracker:
+        progress.wandb_id = run.tracker.run_id or progress.wandb_id
+        writers = [MetricsCsv(run.folder.metrics, keep_until=done), WandbWriter(run.tracker)]
+        model.set_logger(Logger(str(run.folder.path), writers))
+        callbacks: list[BaseCallback] = [BetweenRollouts(run, stop_after)]
         bar = ProgressBar(config.total_decisions, progress) if show_progress else None
         if bar is not None:
             callbacks.append(bar)
@@ -243,24 +250,36 @@ def _learn(
             model.learn(
                 config.total_decisions - model.num_timesteps,
                 callback=CallbackList(callbacks),
-                log_interval=config.num_rollouts
-                + 1,  # never: BetweenRollouts writes the log, after the update
+                # never: BetweenRollouts writes the log, after the update
+                log_interval=config.num_rollouts + 1,
                 reset_num_timesteps=done is None,
             )
         except StopTraining:
-            return folder
+            return
         finally:
             if bar is not None:
                 bar.stop()
-            learner.normalize.close()
-        best = best_policy(origin, progress, suite)
+            run.learner.normalize.close()
+        best = best_policy(run.origin, progress, run.suite)
         if best is not None:
-            save_policy(folder / POLICY_NAME, best)
-        if (folder / POLICY_NAME).is_file():
-            tracker.log_policy_artifact(
-                folder / POLICY_NAME, {"score": progress.best_score, **progress.best_results}
-            )
-    return folder
+            save_policy(run.folder.policy, best)
+        if run.folder.policy.is_file():
+            results = {"score": progress.best_score, **progress.best_results}
+            run.tracker.log_policy_artifact(run.folder.policy, results)
+
+
+def _told_options(origin: Origin) -> dict[str, Any]:
+    """What a tracker may show of a run: its options, without the places of this machine, and where it comes from."""
+    options = {
+        name: without_places(value) if isinstance(value, str) else value
+        for name, value in to_dict(origin.config).items()
+    }
+    return {
+        **options,
+        "data_fingerprint": origin.data_fingerprint,
+        "commit": origin.commit,
+        "command": origin.command,
+    }
 
 
 def _silent(line: str) -> None:

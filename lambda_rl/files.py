@@ -43,7 +43,8 @@ def atomic_path(path: str | Path, *, fsync: bool = False) -> Iterator[Path]:
     except OSError as error:
         # A full disk names no file, and the temporary name means nothing to the user.
         if error.filename is None or os.fspath(error.filename) == str(temporary):
-            error.filename, error.filename2 = str(path), None
+            error.filename = str(path)
+            del error.filename2  # None would be shown
         raise
     finally:
         with contextlib.suppress(OSError):  # what made the block fail is what should be told

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,8 @@ import tyro
 
 from lambda_rl.agents.cli import command_line, run_script
 from lambda_rl.agents.config import PRESETS, TrainConfig, load_config, preset
-from lambda_rl.agents.export import POLICY_NAME
-from lambda_rl.agents.train import CONFIG_NAME, resume, train
+from lambda_rl.agents.run_folder import RunFolder
+from lambda_rl.agents.train import resume, train
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def main() -> None:
     first.add_argument("--resume", type=Path)
     known, _ = first.parse_known_args()
     if known.resume is not None and known.preset is None:
-        base = load_config(known.resume / CONFIG_NAME)
+        base = load_config(RunFolder(known.resume).config)
     else:
         base = preset(known.preset or "quick")
     options = tyro.cli(
@@ -67,10 +68,13 @@ def main() -> None:
         folder = resume(Path(options.resume), config, command=command_line(), stop_after=stop_after)
     else:
         folder = train(config, command=command_line(), overwrite=options.overwrite, stop_after=stop_after)
-    if (folder / POLICY_NAME).is_file():
-        print(f"policy: {folder / POLICY_NAME}")
+    policy = RunFolder(folder).policy
+    if policy.is_file():
+        print(f"policy: {policy}")
     if stop_after is not None:
-        print(f"to go on: python scripts/{Path(sys.argv[0]).name} --resume {folder}")
+        print(
+            f"to go on: {shlex.join(['python', f'scripts/{Path(sys.argv[0]).name}', '--resume', str(folder)])}"
+        )
 
 
 if __name__ == "__main__":

@@ -13,13 +13,19 @@ import pytest
 import torch
 from tiny_runs import metrics, same_policy, tiny_config
 
-from lambda_rl.agents.checkpoint import CHECKPOINT_NAME, load_checkpoint, random_state, set_random_state
+from lambda_rl.agents.checkpoint import random_state, set_random_state
+from lambda_rl.agents.checkpoint_file import load_checkpoint, to_bytes
 from lambda_rl.agents.config import TrainConfig, save_config
+from lambda_rl.agents.run_folder import LATEST_NAME, PREVIOUS_NAME, RunFolder
 from lambda_rl.agents.train import resume, train
 
 
 def checkpoint(folder: Path) -> Path:
-    return folder / "checkpoints" / CHECKPOINT_NAME
+    return RunFolder(folder).latest
+
+
+def checkpoints(folder: Path) -> list[str]:
+    return sorted(path.name for path in checkpoint(folder).parent.iterdir())
 
 
 def same(one: Any, other: Any, where: str = "") -> None:
@@ -126,7 +132,8 @@ def test_sigkill_and_resume_from_the_command_line(repository: Path, tmp_path: Pa
     done = load_checkpoint(checkpoint(folder))["model"]["num_timesteps"]
     assert 0 < done < config.total_decisions, "the run was to be killed in the middle"
 
-    (checkpoint(folder).parent / ".latest.1.abc.pt").write_bytes(b"half")  # what a kill within a write leaves
+    # what a kill within a write leaves
+    (checkpoint(folder).parent / f".latest.{process.pid}.0123abcd.pt").write_bytes(b"half")
     again = [sys.executable, str(repository / "scripts" / "train_agent.py"), "--resume", str(folder)]
     refused = subprocess.run([*again, "--seed", "3"], capture_output=True, text=True)
     assert refused.returncode == 2
@@ -137,7 +144,7 @@ def test_sigkill_and_resume_from_the_command_line(repository: Path, tmp_path: Pa
     assert resumed.returncode == 0, resumed.stderr
     assert f"resuming {folder} after {done:,} of {config.total_decisions:,} decisions" in resumed.stdout
     same_end(whole, folder)
-    assert [path.name for path in (folder / "checkpoints").iterdir()] == [CHECKPOINT_NAME]
+    assert checkpoints(folder) == [LATEST_NAME, PREVIOUS_NAME]
 
 
 def test_an_interrupted_write_leaves_the_old_checkpoint(
@@ -145,16 +152,20 @@ def test_an_interrupted_write_leaves_the_old_checkpoint(
 ) -> None:
     before = checkpoint(stopped).read_bytes()
 
-    def broken(state: Any, path: Path) -> None:
-        Path(path).write_bytes(b"half a checkpoint")
+    real = Path.write_bytes
+
+    def broken(path: Path, content: Any) -> int:
+        if path.suffix != ".pt":
+            return real(path, content)
+        real(path, b"half a checkpoint")
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(torch, "save", broken)
+        patch.setattr(Path, "write_bytes", broken)
         with pytest.raises(KeyboardInterrupt):
             resume(stopped, show_progress=False)
     assert checkpoint(stopped).read_bytes() == before
-    assert [path.name for path in (stopped / "checkpoints").iterdir()] == [CHECKPOINT_NAME]
+    assert checkpoints(stopped) == [LATEST_NAME, PREVIOUS_NAME]
 
 
 def test_another_configuration_is_refused(stopped: Path, tmp_path: Path) -> None:
@@ -183,11 +194,12 @@ def test_what_cannot_be_resumed_says_why(stopped: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"config\.yaml: no such file; is this a run folder"):
         resume(tmp_path / "empty")
     whole = checkpoint(stopped).read_bytes()
+    RunFolder(stopped).previous.unlink()
     for content in (b"", b"nonsense", whole[: len(whole) // 2]):
         checkpoint(stopped).write_bytes(content)
         with pytest.raises(ValueError, match=r"latest\.pt: not a readable checkpoint"):
             resume(stopped)
-    torch.save({"format": 99}, checkpoint(stopped))
+    checkpoint(stopped).write_bytes(to_bytes({"format": 99}))
     with pytest.raises(ValueError, match=r"latest\.pt: checkpoint format 99"):
         resume(stopped)
     checkpoint(stopped).unlink()

@@ -15,9 +15,11 @@ from tiny_runs import PPO, metrics, policy_arrays, same_policy, tiny_config
 import lambda_rl.envs.data as data_module
 from lambda_rl.agents import cli
 from lambda_rl.agents.callbacks import ProgressBar
-from lambda_rl.agents.checkpoint import CHECKPOINT_NAME, Progress, load_checkpoint
+from lambda_rl.agents.checkpoint import Progress
+from lambda_rl.agents.checkpoint_file import load_checkpoint
 from lambda_rl.agents.config import TrainConfig, load_config
 from lambda_rl.agents.export import CONSTANT_VARIANCE, actor_arrays, export_policy, make_card, make_policy
+from lambda_rl.agents.run_folder import RunFolder
 from lambda_rl.agents.train import _build, train
 from lambda_rl.agents.validation import Validator, training_suite
 from lambda_rl.envs.data import load_train
@@ -44,7 +46,7 @@ def test_run_folder_has_everything(finished: Path) -> None:
     assert sorted(p.name for p in finished.iterdir()) == [
         "checkpoints", "command.txt", "config.yaml", "metrics.csv", "policy.safetensors",
     ]  # fmt: skip
-    assert [p.name for p in (finished / "checkpoints").iterdir()] == [CHECKPOINT_NAME]
+    assert sorted(p.name for p in (finished / "checkpoints").iterdir()) == ["latest.pt", "previous.pt"]
 
 
 def test_learning_curve(finished: Path) -> None:
@@ -120,9 +122,9 @@ def test_best_policy_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_export_from_checkpoint_is_the_same(finished: Path, tmp_path: Path) -> None:
     exported = export_policy(finished, tmp_path / "copy.safetensors")
     assert exported.read_bytes() == (finished / "policy.safetensors").read_bytes()
-    again = export_policy(finished / "checkpoints" / CHECKPOINT_NAME, tmp_path / "again.safetensors")
+    again = export_policy(RunFolder(finished).latest, tmp_path / "again.safetensors")
     assert again.read_bytes() == exported.read_bytes()
-    with pytest.raises(FileNotFoundError, match="nothing to resume or export"):
+    with pytest.raises(FileNotFoundError, match="nothing to export"):
         export_policy(tmp_path)
 
 
@@ -224,7 +226,7 @@ def test_config_file_is_plain_yaml(finished: Path) -> None:
 
 
 def test_checkpoint_can_be_read_without_executing_anything(finished: Path) -> None:
-    state = load_checkpoint(finished / "checkpoints" / CHECKPOINT_NAME)
+    state = load_checkpoint(RunFolder(finished).latest)
     assert state["model"]["num_timesteps"] == 96
     assert state["origin"]["data_fingerprint"]
 
