@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
+
+from lambda_rl.checks import shown
 
 
 def active() -> bool:
@@ -23,21 +29,104 @@ def _device() -> torch.device:
     return torch.device("cpu")
 
 
-def mean_over_ranks(values: Sequence[float | None]) -> list[float | None]:
-    """The mean of each number over the ranks that have it.
+def _digest(value: Any) -> float:
+    """A number for a plain value, with 48 bits of its hash: exact as a float."""
+    text = json.dumps(value, sort_keys=True)
+    return float(int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big"))
 
-    One ``all_reduce`` of a tensor of ``2 · len(values)`` numbers; every rank must call it, with as many values,
-    and every rank gets the same answer to the last bit.
+
+class Ranks:
+    """The processes that train one network together, seen from one of them.
+
+    They speak in a process group of their own, made when first needed, so that nothing here gets between the
+    gradients that others reduce at the same time. Every rank must call each method at the same point of the run.
 
     Args:
-        values: this rank's; None is a number it does not have.
+        distributed: "auto": all ranks, if there are several; False: this process is alone.
 
-    Returns:
-        Means; None where no rank has the number. A NaN of any rank gives NaN.
+    Raises:
+        ValueError: another option.
     """
-    sums = [0.0 if value is None else value for value in values]
-    counts = [0.0 if value is None else 1.0 for value in values]
-    together = torch.tensor([sums, counts], dtype=torch.float64, device=_device())
-    dist.all_reduce(together)
-    total, count = together.tolist()
-    return [t / n if n else None for t, n in zip(total, count, strict=True)]
+
+    def __init__(self, distributed: Literal["auto", False]) -> None:
+        if distributed is not False and distributed != "auto":
+            raise ValueError(f'distributed must be "auto" or False, got {shown(distributed)}')
+        self._wanted = distributed == "auto"
+        self._world: Any = None
+        self._group: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Process groups cannot be copied; a copy makes its own.
+        return {"_wanted": self._wanted, "_world": None, "_group": None}
+
+    @property
+    def several(self) -> bool:
+        """Whether there are others to agree with."""
+        return self._wanted and active()
+
+    def agree(self, arguments: Mapping[str, Any]) -> None:
+        """Compares the arguments of all ranks.
+
+        Args:
+            arguments: plain values by name; the names must be the same on all ranks.
+
+        Raises:
+            ValueError: on every rank, if they differ anywhere; names them.
+        """
+        table = self._gathered([_digest(value) for value in arguments.values()])
+        columns = zip(*table, strict=True)
+        other = [name for name, column in zip(arguments, columns, strict=True) if len(set(column)) > 1]
+        if other:
+            mine = ", ".join(f"{name}: {shown(arguments[name])}" for name in other)
+            raise ValueError(
+                "each rank must make the schedule with the same arguments; they differ in "
+                f"{', '.join(other)} (on rank {dist.get_rank()}: {mine})"
+            )
+
+    def mean(
+        self, values: Sequence[float | None], same: Mapping[str, float] | None = None
+    ) -> list[float | None]:
+        """The mean of each number over the ranks that have it.
+
+        One ``all_gather`` of ``2 · len(values) + len(same)`` numbers; every rank gets the same answer to the last bit.
+
+        Args:
+            values: this rank's, as many on each; None is a number that it does not have.
+            same: what must be equal on all ranks (to 1e-6 of itself), by name.
+
+        Returns:
+            Means; None where no rank has the number. A NaN of any rank gives NaN.
+
+        Raises:
+            ValueError: on every rank, if something of ``same`` differs.
+            RuntimeError: a rank did not come, or is gone.
+        """
+        same = same or {}
+        given = [0.0 if value is None else value for value in values]
+        there = [0.0 if value is None else 1.0 for value in values]
+        table = self._gathered([*same.values(), *given, *there])
+        columns = list(zip(*table, strict=True))
+        for name, column in zip(same, columns, strict=False):
+            if not all(math.isclose(value, column[0], rel_tol=1e-6) for value in column):
+                raise ValueError(
+                    f"the ranks do not agree on {name}: {min(column):g} to {max(column):g}. Each must make the "
+                    "schedule from the same arguments or state and call step() at the same steps, or their networks "
+                    "drift apart"
+                )
+        sums = [sum(column) for column in columns[len(same) :]]
+        totals, counts = sums[: len(values)], sums[len(values) :]
+        return [t / n if n else None for t, n in zip(totals, counts, strict=True)]
+
+    def _gathered(self, numbers: Sequence[float]) -> list[list[float]]:
+        """The numbers of every rank, ``[ranks, len(numbers)]``."""
+        if self._group is None or self._world is not dist.group.WORLD:
+            self._world, self._group = dist.group.WORLD, dist.new_group()
+        mine = torch.tensor(numbers, dtype=torch.float64, device=_device())
+        rows = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
+        try:
+            dist.all_gather(rows, mine, group=self._group)
+            return torch.stack(rows).tolist()
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"not every rank came to the schedule's step(), which each must call as often as the others: {error}"
+            ) from error

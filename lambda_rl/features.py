@@ -18,6 +18,7 @@ from typing import Any, Generic
 import numpy as np
 import numpy.typing as npt
 
+from lambda_rl.arguments import real_number, whole_number
 from lambda_rl.control import ControlLaw
 from lambda_rl.ops import Array, V, Value, ops_of
 
@@ -77,6 +78,9 @@ class RunFacts:
         lr_sum: effective learning rate summed over the steps of the whole run: Σ lr for decoupled decay and Adam,
             Σ lr / (1 - momentum) for SGD with momentum. ``lam * lr_sum`` is how many e-foldings L2 alone would
             shrink the weights by, which makes λ comparable between learning rates, momenta and budgets.
+
+    Raises:
+        ValueError: a number is not finite and positive, or there are fewer than two classes.
     """
 
     num_train: int
@@ -87,14 +91,14 @@ class RunFacts:
     lr_sum: float
 
     def __post_init__(self) -> None:
-        """Refuses facts that no run can have."""
+        """Refuses facts that no run can have, and makes the others plain numbers, so that JSON can hold them."""
         for item in fields(self):
-            value = getattr(self, item.name)
-            least = 2 if item.name == "num_classes" else 0
-            if not math.isfinite(value) or value <= 0 or value < least:
-                raise ValueError(
-                    f"run facts: {item.name} must be finite and positive (classes >= 2), got {value}"
-                )
+            name, value = f"run facts: {item.name}", getattr(self, item.name)
+            if item.type == "int":
+                number: float = whole_number(name, value, least=2 if item.name == "num_classes" else 1)
+            else:
+                number = real_number(name, value, more=True)
+            object.__setattr__(self, item.name, number)
 
 
 def typical_fact(name: str, feature: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,27 +13,20 @@ import numpy as np
 import numpy.typing as npt
 from torch.optim import Optimizer
 
-from lambda_rl.distributed import active, mean_over_ranks
-from lambda_rl.features import Observer, RunFacts, Signals, typical_fact
+from lambda_rl.arguments import real_number
+from lambda_rl.checks import shown
+from lambda_rl.distributed import Ranks
+from lambda_rl.features import Observer, RunFacts, Signals
+from lambda_rl.loss_scale import LossScale, LossScaleOption
 from lambda_rl.meaning import DECAYS, must_convert, typical_lr_sum
 from lambda_rl.policy import Policy
 from lambda_rl.policy_file import load_policy
+from lambda_rl.rhythm import Rhythm
+from lambda_rl.run_description import RunDescription
 from lambda_rl.safety import Safety
 from lambda_rl.schedule import Schedule
-from lambda_rl.signals import Collector, Number
-
-_WATCHED = (
-    "train_loss",
-    "val_loss",
-    "train_accuracy",
-    "val_accuracy",
-    "weight_norm",
-    "penalty",
-    "lr_ratio",
-)
-_DEFAULT_CLASSES = 10
-
-LossScale = Literal["cross-entropy", "start"] | float | None
+from lambda_rl.signals import Number
+from lambda_rl.watcher import Watcher
 
 
 class LearnedSchedule(Schedule):
@@ -126,146 +120,89 @@ class LearnedSchedule(Schedule):
         lam_meaning: str | None = None,
         decay: str | None = None,
         decisions: int | None = None,
-        loss_scale: LossScale = None,
+        loss_scale: LossScaleOption = None,
         distributed: Literal["auto", False] = "auto",
     ) -> None:
-        self.policy = policy if isinstance(policy, Policy) else load_policy(policy)
+        self.policy = _policy(policy)
         card = self.policy.card
         self.control = card.lam_control
-        if distributed not in ("auto", False):
-            raise ValueError(f'distributed must be "auto" or False, got {distributed!r}')
-        self.distributed = distributed
-        self.decisions = card.decisions if decisions is None else decisions
-        if isinstance(self.decisions, bool) or not isinstance(self.decisions, int) or self.decisions < 1:
-            raise ValueError(f"decisions must be a whole number of 1 or more, got {decisions!r}")
+        self._ranks = Ranks(distributed)
         super().__init__(optimizer, total_steps=total_steps)
-        if decay not in (None, *DECAYS):
-            raise ValueError(f"unknown decay {decay!r}; allowed: {', '.join(DECAYS)}")
-        if self.groups is not None and card.penalty not in ("l2", "any"):
-            raise ValueError(
-                f"the policy was trained for the {card.penalty} penalty, which weight_decay of an optimizer cannot be; "
-                "use it without an optimizer and add value * lambda_rl.penalty(model, kind) to the loss"
-            )
-        found = {decay} if decay is not None else set() if self.groups is None else self.groups.meanings()
-        converting = must_convert(self.policy, lam_meaning, found)
-        self._classes_known = facts is not None or num_classes is not None
-        self._loss_scale = _check_scale(loss_scale, self._classes_known)
-        if facts is None:
-            facts = self._facts(num_train, val_size, num_classes, batch_size, lr_sum)
-        self.factor = 1.0
-        if converting:
-            typical = typical_lr_sum(self.policy)
-            self.factor = typical / facts.lr_sum
-            facts = dataclasses.replace(facts, lr_sum=typical)
-        self.facts = facts
-        if self._loss_scale == "cross-entropy":
-            self._loss_scale = math.log(facts.num_classes)
+        self._rhythm = Rhythm(card.decisions if decisions is None else decisions, self.total_steps)
+        meanings = self._meanings(decay)
+        converting = must_convert(self.policy, lam_meaning, meanings)
+        run = RunDescription(self.total_steps, facts, num_train, val_size, num_classes, batch_size, lr_sum)
+        facts = run.facts_for(self.policy, self.groups, self._warn_once)
+        self.factor, self.facts = _converted(facts, self.policy) if converting else (1.0, facts)
         self.lam_range = self._range()
-        self._log_lam = self._first_log_lam(initial_lam)
-        self._safety = Safety(self.policy, self._log_lam, self._warn_once)
-
-        measured_norm, measured_sum = self.groups.norms() if self.groups is not None else (None, None)
-        weight_norm = measured_norm if weight_norm is None else float(weight_norm)
-        if weight_norm is None:
-            raise ValueError(
-                "LearnedSchedule without an optimizer needs weight_norm=, the norm of the penalised weights"
-            )
-        if penalty_sum is None:
-            penalty_sum = measured_sum if measured_sum is not None else 0.5 * weight_norm**2
-        if self._over_ranks:
-            weight_norm, penalty_sum = (v or 0.0 for v in mean_over_ranks([weight_norm, float(penalty_sum)]))
-        self._last = {"weight_norm": weight_norm, "lr_ratio": 1.0, "penalty_sum": float(penalty_sum)}
-        self._collector = Collector()
-        self._at_call = self._at_decision = 0.0
-        self.observer = Observer(1, self.control)
-        unit = self._unit() or 1.0
-        first = self.observer.reset(
-            0,
-            facts,
-            log_lam=self._log_lam,
-            weight_norm=weight_norm,
-            penalty=10.0**self._log_lam * self._last["penalty_sum"] * unit,
+        self._loss_scale = LossScale(loss_scale, facts.num_classes, run.classes_known)
+        self._classes_known = run.classes_known
+        start = (
+            card.initial_lam if initial_lam is None else real_number("initial_lam", initial_lam, more=True)
         )
         self._config = {"policy": self.policy.fingerprint, "decisions": self.decisions}
-        self._start(self._decide(self.policy.select(first)))
+        self._told = {
+            "lam_meaning": lam_meaning,
+            "decay": " and ".join(sorted(meanings)) or None,
+            "initial_lam": start,
+            "loss_scale": self._loss_scale.told,
+            **run.told(),
+        }
+        if self._ranks.several:
+            self._ranks.agree({**self._agreed(), "facts": vars(facts)})
+        self._log_lam = self._first_log_lam(start, told=initial_lam is not None)
+        self._safety = Safety(self.policy, self._log_lam, self._warn_once)
+        self._watcher = Watcher(self.groups, self._ranks, weight_norm, penalty_sum, l2=card.penalty == "l2")
+        self.observer = Observer(1, self.control)
+        self._start(self._decide(self._first_observation()))
 
     # ---- construction
 
-    def _facts(
-        self,
-        num_train: int | None,
-        val_size: int | None,
-        num_classes: int | None,
-        batch_size: int | None,
-        lr_sum: float | None,
-    ) -> RunFacts:
-        steps, groups = self.total_steps, self.groups
-        if steps is None or groups is None:
-            absent = [*(["total_steps"] if steps is None else []), *(["optimizer"] if groups is None else [])]
+    @property
+    def decisions(self) -> int:
+        """K, decisions in the run."""
+        return self._rhythm.decisions
+
+    def _meanings(self, decay: str | None) -> set[str]:
+        """What decay means in this run; empty if nobody knows."""
+        if decay not in (None, *DECAYS):
+            raise ValueError(f"unknown decay {shown(decay)}; allowed: {', '.join(DECAYS)}")
+        penalty = self.policy.card.penalty
+        if self.groups is not None and penalty not in ("l2", "any"):
             raise ValueError(
-                "LearnedSchedule needs facts=RunFacts(...), or an optimizer and total_steps; "
-                f"missing: {', '.join(absent)}"
+                f"the policy was trained for the {penalty} penalty, which weight_decay of an optimizer cannot be; "
+                "use it without an optimizer and add value * lambda_rl.penalty(model, kind) to the loss"
             )
-        given = {"num_train": num_train, "val_size": val_size, "batch_size": batch_size}
-        assumed = [name for name, value in given.items() if value is None]
-        if assumed:
-            self._warn_once(
-                "facts",
-                f"not given: {', '.join(assumed)}; taken to be as on average in the policy's training. Give them, the "
-                "policy uses them",
-            )
-
-        def typical(name: str) -> float:
-            return typical_fact(name, self.policy.usual(f"log_{name}") or 0.0)
-
-        examples = num_train if num_train is not None else max(round(typical("num_train")), 1)
-        known = num_train is not None and batch_size is not None
-        return RunFacts(
-            num_train=examples,
-            num_params=groups.num_params(),
-            val_size=val_size if val_size is not None else max(round(typical("val_size")), 1),
-            num_classes=_DEFAULT_CLASSES if num_classes is None else num_classes,
-            epochs=steps * (batch_size or 0) / max(examples, 1) if known else typical("epochs"),
-            lr_sum=groups.lr_sum(steps) if lr_sum is None else lr_sum,
-        )
+        if decay is not None:
+            return {decay}
+        return set() if self.groups is None else self.groups.meanings()
 
     def _range(self) -> tuple[float, float]:
         """The range of λ, wider by a hair than rounded powers of ten: clipping never alters the control law's λ."""
         low, high = 10.0**self.control.log_lam_min, 10.0**self.control.log_lam_max
         return low * self.factor * (1 - 1e-12), high * self.factor * (1 + 1e-12)
 
-    def _first_log_lam(self, initial_lam: float | None) -> float:
-        card = self.policy.card
-        if initial_lam is None:
-            if card.initial_lam is None:
-                return 0.5 * (card.log_lam_min + card.log_lam_max)
-            return self.control.clip(math.log10(card.initial_lam))
-        if not (math.isfinite(initial_lam) and initial_lam > 0):
-            raise ValueError(f"initial_lam must be finite and above 0, got {initial_lam}")
-        return self.control.clip(math.log10(initial_lam / self.factor))
+    def _first_log_lam(self, start: float | None, *, told: bool) -> float:
+        """log₁₀ of the λ that the first decision changes; what the user told is in units of this run."""
+        if start is None:
+            return 0.5 * (self.control.log_lam_min + self.control.log_lam_max)
+        return self.control.clip(math.log10(max(start / self.factor, 1e-300) if told else start))
+
+    def _first_observation(self) -> npt.NDArray[np.float32]:
+        """What the policy reads before the first interval."""
+        weight_norm, penalty_sum = self._watcher.weight_norm, self._watcher.penalty_sum
+        penalty = 10.0**self._log_lam * penalty_sum * (self._loss_scale.unit or 1.0)
+        first = self.observer.reset(
+            0, self.facts, log_lam=self._log_lam, weight_norm=weight_norm, penalty=penalty
+        )
+        return self.policy.select(first)
 
     # ---- calls
 
-    @property
-    def _over_ranks(self) -> bool:
-        return self.distributed == "auto" and active()
-
-    def _unit(self) -> float | None:
-        """What losses are multiplied by to stand in nats of a cross-entropy; None: not known yet."""
-        scale = self._loss_scale
-        return math.log(self.facts.num_classes) / scale if isinstance(scale, float) else None
-
     def _take(self, progress: float | None, given: dict[str, Number]) -> None:
         assert progress is not None  # needs_progress
-        covered = max(progress - self._at_call, 0.0)
-        advance = progress - self._at_decision
-        self._at_call = max(self._at_call, progress)
-        # Boundaries rounded to whole steps are less than one step closer than 1/decisions of the run.
-        slack = 0.5 * covered
-        if self.total_steps is not None:
-            slack = max(slack, (1.0 - 1e-6) / self.total_steps)
-        due = advance > 0 and advance + slack >= 1.0 / self.decisions - 1e-12
-        self._collector.add(given, covered, read_now=due)
+        covered, due = self._rhythm.call(progress)
+        self._watcher.add(given, covered, read_now=due)
         if due:
             self._decision(progress)
         else:
@@ -273,12 +210,7 @@ class LearnedSchedule(Schedule):
 
     def _decision(self, progress: float) -> None:
         """Reads the signals of the interval that ends here, and sets λ for the next one."""
-        signals = self._collector.read()
-        watched = self._with_weights(signals)
-        if self._over_ranks:
-            means = mean_over_ranks([watched.get(name) for name in _WATCHED])
-            watched = {name: value for name, value in zip(_WATCHED, means, strict=True) if value is not None}
-            signals.update((name, value) for name, value in watched.items() if name in signals)
+        signals, watched = self._watcher.read(self.value, progress)
         absent = [name for name in ("train_loss", "val_loss") if name not in watched]
         if absent and progress < 1.0:
             self._warn_once(
@@ -286,54 +218,22 @@ class LearnedSchedule(Schedule):
             )
             self._set(self._value)
             return
-        self._collector.clear()
-        self._at_decision = progress
+        self._watcher.clear()
+        self._rhythm.decided(progress)
         self._set(self._value if absent else self._judge(progress, watched))
         self.history.append({**signals, "progress": progress, "lam": self._value})
-
-    def _with_weights(self, signals: dict[str, float]) -> dict[str, float]:
-        """The signals with norm, penalty and learning rate, measured where they were not given."""
-        watched = {name: signals[name] for name in _WATCHED if name in signals}
-        if self.groups is not None:
-            watched.setdefault("lr_ratio", self.groups.lr_ratio())
-            if "weight_norm" not in signals or "penalty" not in signals:
-                norm, total = self.groups.norms()
-                watched.setdefault("weight_norm", norm)
-                watched.setdefault("penalty", self.value * total)
-            return watched
-        norm = watched.get("weight_norm", math.nan)
-        total = self._last["penalty_sum"]
-        if self.policy.card.penalty == "l2" and math.isfinite(norm):
-            total = 0.5 * norm * norm
-        watched.setdefault("weight_norm", self._last["weight_norm"])
-        watched.setdefault("lr_ratio", self._last["lr_ratio"])
-        watched.setdefault("penalty", self.value * total)
-        return watched
 
     def _judge(self, progress: float, watched: dict[str, float]) -> float:
         """The next λ; that in force if the signals are not to be believed."""
         if not self._safety.sound(watched):
             return self.value
-        if isinstance(self._loss_scale, str) and watched["train_loss"] > 0:
-            self._loss_scale = watched["train_loss"]
-        unit = self._unit()
+        self._loss_scale.see(watched["train_loss"])
+        unit = self._loss_scale.unit
         if unit is None:
             self._warn_once("scale", "the first training loss is 0, losses cannot be scaled; λ is held")
             return self.value
-        self._last = {
-            "weight_norm": watched["weight_norm"],
-            "lr_ratio": watched["lr_ratio"],
-            "penalty_sum": watched["penalty"] / self.value,
-        }
-        chance = 1.0 / self.facts.num_classes
-        inferred = []
-        for part in ("train", "val"):
-            if f"{part}_accuracy" not in watched:
-                left = min(watched[f"{part}_loss"] * unit / math.log(self.facts.num_classes), 1.0)
-                watched[f"{part}_accuracy"] = chance + (1.0 - chance) * (1.0 - left)
-                inferred.append(f"{part}_accuracy")
-        if inferred and self._classes_known:
-            self._warn_once("accuracy", f"not given: {', '.join(inferred)}; inferred from the loss")
+        self._watcher.believe(watched, self.value)
+        self._infer_accuracies(watched)
         signals = Signals(
             progress=progress,
             log_lam=self._log_lam,
@@ -350,6 +250,15 @@ class LearnedSchedule(Schedule):
             return self.value
         return self._decide(observation)
 
+    def _infer_accuracies(self, watched: dict[str, float]) -> None:
+        """Adds the accuracies that were not given."""
+        inferred = [part for part in ("train", "val") if f"{part}_accuracy" not in watched]
+        for part in inferred:
+            watched[f"{part}_accuracy"] = self._loss_scale.accuracy(watched[f"{part}_loss"])
+        if inferred and self._classes_known:
+            names = ", ".join(f"{part}_accuracy" for part in inferred)
+            self._warn_once("accuracy", f"not given: {names}; inferred from the loss")
+
     def _decide(self, observation: npt.NDArray[np.float32]) -> float:
         """λ after the policy's action on what it reads of one observation."""
         action = float(self.policy.act(observation)[0])
@@ -361,6 +270,9 @@ class LearnedSchedule(Schedule):
 
     # ---- state
 
+    def _agreed(self) -> dict[str, Any]:
+        return {**super()._agreed(), **self._told}
+
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs, as plain values; the policy itself only by its fingerprint.
 
@@ -368,42 +280,42 @@ class LearnedSchedule(Schedule):
         """
         return {
             **super().state_dict(),
-            "log_lam": self._log_lam,
             **self._safety.state_dict(),
+            **self._rhythm.state_dict(),
+            **self._watcher.state_dict(),
+            "log_lam": self._log_lam,
             "factor": self.factor,
-            "loss_scale": self._loss_scale,
-            "last": dict(self._last),
-            "pending": self._collector.state_dict(),
-            "at_call": self._at_call,
-            "at_decision": self._at_decision,
+            "loss_scale": self._loss_scale.state(),
             "facts": dict(vars(self.facts)),
             "observer": self.observer.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where the state was taken; the policy must be the same one."""
+        """Goes on where the state was taken; the policy and all that was said of the run must be the same.
+
+        What was measured when the schedule was made (norm and number of weights, learning rate) is the state's.
+        """
         super().load_state_dict(state)
-        self._log_lam = float(state["log_lam"])
         self._safety.load_state_dict(state)
+        self._rhythm.load_state_dict(state)
+        self._watcher.load_state_dict(state)
+        self._log_lam = float(state["log_lam"])
         self.factor = float(state["factor"])
         self.lam_range = self._range()
-        self._loss_scale = state["loss_scale"]
-        self._last = dict(state["last"])
-        self._collector.load_state_dict(state["pending"])
-        self._at_call, self._at_decision = float(state["at_call"]), float(state["at_decision"])
+        self._loss_scale.load_state(state["loss_scale"])
         self.facts = RunFacts(**state["facts"])
         self.observer.load_state_dict(state["observer"])
 
 
-def _check_scale(scale: LossScale, classes_known: bool) -> LossScale:
-    if scale is None:
-        return "cross-entropy" if classes_known else "start"
-    if isinstance(scale, str):
-        if scale not in ("cross-entropy", "start"):
-            raise ValueError(f'loss_scale must be "cross-entropy", "start" or a number, got {scale!r}')
-        if scale == "cross-entropy" and not classes_known:
-            raise ValueError('loss_scale="cross-entropy" needs num_classes')
-        return scale
-    if not (math.isfinite(scale) and scale > 0):
-        raise ValueError(f"loss_scale must be finite and above 0, got {scale}")
-    return float(scale)
+def _policy(policy: Policy | str | Path | None) -> Policy:
+    if isinstance(policy, Policy):
+        return policy
+    if policy is None or isinstance(policy, (str, os.PathLike)):
+        return load_policy(policy)
+    raise ValueError(f"policy must be a lambda_rl.Policy, a name or a path, got {shown(policy)}")
+
+
+def _converted(facts: RunFacts, policy: Policy) -> tuple[float, RunFacts]:
+    """(What λ is multiplied by, facts): such that the weights shrink as much as in the policy's training."""
+    typical = typical_lr_sum(policy)
+    return typical / facts.lr_sum, dataclasses.replace(facts, lr_sum=typical)

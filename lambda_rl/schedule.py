@@ -8,12 +8,13 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from torch.optim import Optimizer
 
+from lambda_rl.arguments import whole_number
 from lambda_rl.counting import Standstill, StepCounter
 from lambda_rl.files import atomic_write
 from lambda_rl.groups import DecayGroups
@@ -42,7 +43,7 @@ class Schedule:
             the interval that begins there) and the signals given.
 
     Raises:
-        ValueError: ``total_steps`` below 1, range reversed or negative, no parameter group with decay.
+        ValueError: ``total_steps`` no whole number of 1 or more, range reversed or negative, no parameter group with decay.
     """
 
     needs_progress: ClassVar[bool] = True
@@ -54,14 +55,12 @@ class Schedule:
         total_steps: int | None = None,
         lam_range: tuple[float, float] | None = None,
     ) -> None:
-        if total_steps is not None and total_steps < 1:
-            raise ValueError(f"total_steps must be 1 or more, got {total_steps}")
+        self.total_steps = None if total_steps is None else whole_number("total_steps", total_steps)
         low, high = (0.0, math.inf) if lam_range is None else lam_range
         if not 0 <= low <= high:
             raise ValueError(
                 f"λ range reversed or negative: lam_range={lam_range} must be 0 <= smallest <= largest"
             )
-        self.total_steps = total_steps
         self.lam_range = (float(low), float(high))
         self.history: list[Row] = []
         self.groups = None if optimizer is None else DecayGroups(optimizer)
@@ -191,11 +190,15 @@ class Schedule:
             # Shown where the user's loop called, however deep the reason was found.
             warnings.warn(f"{type(self).__name__}: {text}", RuntimeWarning, stacklevel=level)
 
+    def _agreed(self) -> dict[str, Any]:
+        """What a state must agree on to be loaded."""
+        return {**self._config, **({"total_steps": self.total_steps} if self.needs_progress else {})}
+
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs, as plain values (JSON can hold them)."""
         return {
             "schedule": type(self).__name__,
-            "config": dict(self._config),
+            "config": self._agreed(),
             "value": self._value,
             "steps_done": 0 if self._counter is None else self._counter.steps,
             "history": [dict(row) for row in self.history],
@@ -213,13 +216,7 @@ class Schedule:
         """
         if state.get("schedule") != type(self).__name__:
             raise ValueError(f"state is of a {state.get('schedule')}, this is a {type(self).__name__}")
-        saved = state["config"]
-        other = sorted(k for k in {*saved, *self._config} if saved.get(k) != self._config.get(k))
-        if other:
-            listing = ", ".join(
-                f"{k}: {saved.get(k)!r} in the state, {self._config.get(k)!r} here" for k in other
-            )
-            raise ValueError(f"state is of a {type(self).__name__} with other arguments ({listing})")
+        self._compare(state["config"])
         if self.groups is not None and state["groups"] is not None:
             self.groups.load_state_dict(state["groups"])
         if self._counter is not None:
@@ -228,6 +225,27 @@ class Schedule:
         self._value = float(state["value"])
         if self.groups is not None:
             self.groups.write(self._value)
+
+    def _compare(self, saved: Mapping[str, Any]) -> None:
+        """Refuses the state of a schedule that was made with other arguments."""
+        mine = self._agreed()
+        absent = [name for name in mine if name not in saved]
+        if absent:
+            raise ValueError(
+                f"state is of an older lambda_rl, which did not keep {', '.join(absent)}; it cannot be told whether it "
+                "fits. Go on with a new schedule"
+            )
+        other = sorted(name for name in {*saved, *mine} if saved.get(name) != mine.get(name))
+        if "total_steps" in other:
+            raise ValueError(
+                f"state is of a run of total_steps={saved['total_steps']}, this schedule is for {mine['total_steps']}; "
+                "progress is a share of the run, so its length cannot change on the way. To train longer, make the "
+                "schedule with the old total_steps (λ stays when they are over), or go on with a new schedule for the "
+                "steps that are left, without this state"
+            )
+        if other:
+            listing = ", ".join(f"{k}: {saved.get(k)!r} in the state, {mine.get(k)!r} here" for k in other)
+            raise ValueError(f"state is of a {type(self).__name__} with other arguments ({listing})")
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_counter": None if self._counter is None else self._counter.steps}

@@ -235,7 +235,7 @@ def test_state_round_trip() -> None:
 @pytest.mark.parametrize("name", [item.name for item in fields(RunFacts)])
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf])
 def test_impossible_facts(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"run facts: {name} must be finite and positive"):
+    with pytest.raises(ValueError, match=f"run facts: {name} must be "):
         replace(FACTS, **{name: value})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="num_classes"):
         replace(FACTS, num_classes=1)
