@@ -11,7 +11,6 @@ import torch
 from tiny_envs import tiny_data
 
 from lambda_rl.envs import step as module
-from lambda_rl.envs.compiled import Compiled
 from lambda_rl.envs.networks import make_network
 from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import Trainer, TrainerConfig
@@ -68,21 +67,6 @@ def test_without_a_compiler_there_is_one_warning_and_the_plain_step(monkeypatch:
     plain, expected = trained(TASK, 8)
     assert np.array_equal(numbers, plain)
     assert torch.equal(weights, expected)
-
-
-def test_an_error_of_a_compiled_step_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-
-    def compiled(params: object, *_: object) -> None:
-        calls.append(1)
-        if len(calls) > 1:
-            raise RuntimeError("out of memory")
-
-    monkeypatch.setattr(torch, "compile", lambda function, **_: compiled)
-    step = Compiled(lambda params: None, "the step", on_cpu=True)
-    step({"w": torch.zeros(8, 1)})
-    with pytest.raises(RuntimeError, match="out of memory"):
-        step({"w": torch.zeros(8, 1)})
 
 
 def test_few_sizes_are_compiled() -> None:
