@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from lambda_rl.envs.cache import cache_folder
+from lambda_rl.envs.data.cache import cache_folder
 from lambda_rl.envs.networks import Network
 from lambda_rl.files import atomic_write
 

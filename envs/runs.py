@@ -14,7 +14,7 @@ from torch import Tensor
 from lambda_rl.envs.networks import Network, Params
 from lambda_rl.envs.optimizers import OPTIMIZERS
 from lambda_rl.envs.resident import EvaluationSet, ResidentImages
-from lambda_rl.envs.split import Fold, Split
+from lambda_rl.envs.data.split import Fold, Split
 from lambda_rl.envs.tasks import Task
 from lambda_rl.features import RunFacts
 

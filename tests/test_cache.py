@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny_images import CLASSES, count_decoding, make_archive, make_folder
 
-from lambda_rl.envs.cache import cache_folder, cached
+from lambda_rl.envs.data.cache import cache_folder, cached
 from lambda_rl.envs.data import load_train
 
 
@@ -193,7 +193,7 @@ def test_process_killed_while_it_writes_leaves_nothing_for_long(cache: Path) -> 
     kill = (
         "import os, signal, sys, torch\n"
         "from pathlib import Path\n"
-        "from lambda_rl.envs.cache import cached\n"
+        "from lambda_rl.envs.data.cache import cached\n"
         "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "part = torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.tensor([0, 1]), ('a', 'b')\n"
         "cached(Path(sys.argv[1]), 'key', lambda: part)\n"

@@ -16,9 +16,9 @@ import torchvision
 from PIL import Image
 from tiny_images import CLASSES, count_decoding, make_archive, make_folder
 
-from lambda_rl.envs import data as data_module
-from lambda_rl.envs.cache import content_fingerprint
 from lambda_rl.envs.data import load_test, load_train
+from lambda_rl.envs.data import sources as data_module
+from lambda_rl.envs.data.cache import content_fingerprint
 
 
 @pytest.fixture

@@ -15,18 +15,18 @@ from PIL import Image
 from tiny_envs import BASE, DISTRIBUTION, actions, same, tiny_data, trace
 from tiny_runs import metrics, same_policy, tiny_config
 
-import lambda_rl.envs.data as data_module
+import lambda_rl.envs.data.sets as data_module
 from lambda_rl.agents.train import train
 from lambda_rl.envs.data import ImageData, load_test, load_train
 from lambda_rl.envs.env import CifarLambdaEnv
 from lambda_rl.envs.rollout import ScheduleJob, run_schedules
-from lambda_rl.envs.suites import Suite
+from lambda_rl.envs.suites import Suite, TaskList
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
 from lambda_rl.schedules import Constant
 
 CLASSES, TRAIN_EACH, TEST_EACH = 4, 60, 9
 SMALL = replace(BASE, train_size=40, val_size=6)
-SUITE = Suite("small", "agent", tasks=(SMALL, replace(SMALL, label_noise=0.4)))
+SUITE = Suite("small", "agent", TaskList((SMALL, replace(SMALL, label_noise=0.4))))
 
 
 def write_folder(root: Path, rotate_test: int = 0) -> Path:
@@ -137,7 +137,7 @@ def test_no_environment_holds_the_test_images(kind: str, folders: tuple[Path, Pa
 
 def test_pixels_of_another_fold_matter_only_to_the_normalisation() -> None:
     """Labels of the held-out fold reach nothing of a run on the agent's fold."""
-    from lambda_rl.envs.split import split_data
+    from lambda_rl.envs.data.split import split_data
 
     data = tiny_data()
     held_out = split_data(len(data.labels), "held-out")

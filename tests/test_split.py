@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lambda_rl.envs.split import FOLDS, split_data
+from lambda_rl.envs.data.split import FOLDS, split_data
 
 
 def test_sizes_of_cifar() -> None:

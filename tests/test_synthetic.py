@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lambda_rl.envs.synthetic import NUM_CLASSES, make_synthetic
+from lambda_rl.envs.data.synthetic import NUM_CLASSES, make_synthetic
 
 
 def test_shapes_types_and_balance() -> None:

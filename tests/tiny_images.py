@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lambda_rl.envs import folder as folder_module
+from lambda_rl.envs.data import folder as folder_module
 
 CLASSES = ("cat", "dog", "owl")
 

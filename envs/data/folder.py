@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from lambda_rl.envs.archive import is_archive, open_archive
-from lambda_rl.envs.decode import IMAGE_SIZE, SUFFIXES, decode_image
-from lambda_rl.envs.file_tree import Entry, FileTree, FolderTree
+from lambda_rl.envs.data.archive import is_archive, open_archive
+from lambda_rl.envs.data.decode import IMAGE_SIZE, SUFFIXES, decode_image
+from lambda_rl.envs.data.file_tree import Entry, FileTree, FolderTree
 
 MAX_LINKED = 1_000_000  # files reached through links to folders; links in links can multiply without end
 _LAYOUT = "expected train/<class>/<image> and test/<class>/<image>, possibly within one folder"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lambda_rl.envs.file_tree import Entry, check_size
+from lambda_rl.envs.data.file_tree import Entry, check_size
 
 MAX_HEADER_BYTES = 16 << 20  # of long names and extended attributes, which tarfile reads at one go
 _MAX_HOPS = 40  # links followed for one name, as in Linux
