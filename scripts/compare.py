@@ -10,7 +10,7 @@ from __future__ import annotations
 import tyro
 
 from lambda_rl.agents.cli import run_script
-from lambda_rl.agents.compare_command import CompareConfig, run_comparison
+from lambda_rl.agents.comparison.command import CompareConfig, run_comparison
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from lambda_rl.agents.comparison.results import LEARNED, Summary
 from lambda_rl.agents.pages import fill, markdown_table
 from lambda_rl.files import atomic_write
 
@@ -134,15 +135,15 @@ def _training(label: str, folder: Path) -> list[str] | None:
     if not (curve.is_file() and compared.is_file()):
         return None
     table = pd.read_csv(curve)
-    learned = json.loads(compared.read_text(encoding="utf-8"))["schedules"]["learned"]
+    learned = Summary.load(compared).schedules[LEARNED]
     share = table["time/ppo_share"].mean() if "time/ppo_share" in table else math.nan
     return [
         label,
         f"{table['time/elapsed'].iloc[-1]:,.0f}",
         "not logged then" if math.isnan(share) else f"{share:.1%}",
         f"{table['validation/best_score'].max():.4f}",
-        f"{learned['test_accuracy_mean']:.2f} %",
-        f"{learned['regret_mean']:+.2f} points",
+        f"{learned.test_accuracy_mean:.2f} %",
+        f"{learned.regret_mean:+.2f} points",
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lambda_rl.agents.statistics import mean_interval
+from lambda_rl.agents.comparison.statistics import mean_interval
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.resident import ResidentImages
 from lambda_rl.envs.tasks import Task

@@ -12,11 +12,11 @@ import torch
 from matplotlib.figure import Figure
 
 from lambda_rl.agents.benchmark.ours import make_env
-from lambda_rl.agents.figures import new_figure
+from lambda_rl.agents.presenting.style import new_figure
 from lambda_rl.envs import trainer as trainer_module
 from lambda_rl.envs.data import ImageData
-from lambda_rl.envs.interval import Interval
 from lambda_rl.envs.data.split import split_data
+from lambda_rl.envs.interval import Interval
 from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import Trainer, TrainerConfig
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv

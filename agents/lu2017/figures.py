@@ -11,7 +11,6 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from lambda_rl.agents.figures import COLOURS, MARKERS, dress, new_figure, png
 from lambda_rl.agents.lu2017 import gains
 from lambda_rl.agents.lu2017.experiments import LEARNED, PULL_DOWN, PULL_UP
 from lambda_rl.agents.lu2017.gains import by_width, estimate, gain_grid, select
@@ -22,9 +21,10 @@ from lambda_rl.agents.lu2017.nonconvex_figures import (
     figures_5_to_7,
 )
 from lambda_rl.agents.lu2017.plotting import (
+    COLOURS,
     CONSTANT,
-    INK,
     LEARNED_COLOUR,
+    MARKERS,
     legend,
     line,
     log_ticks,
@@ -34,6 +34,7 @@ from lambda_rl.agents.lu2017.plotting import (
 )
 from lambda_rl.agents.lu2017.settings import VARIATIONS, Budget
 from lambda_rl.agents.lu2017.tables import has
+from lambda_rl.agents.presenting.style import INK, dress, new_figure, png
 from lambda_rl.files import atomic_write
 
 

@@ -18,8 +18,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from lambda_rl.agents.comparison.statistics import Array, mean_interval
+from lambda_rl.agents.comparison.tables import Results
 from lambda_rl.agents.lu2017.settings import STAGES, Budget
-from lambda_rl.agents.statistics import Array, mean_interval
 
 Choice = Literal["validation", "hindsight"]
 
@@ -81,10 +82,10 @@ def scores(cell: pd.DataFrame, schedule: str, column: str = "test_accuracy") -> 
     Raises:
         KeyError: the cell has no such schedule.
     """
-    part = cell[cell["schedule"] == schedule].sort_values("seed")
-    if part.empty:
+    if not (cell["schedule"] == schedule).any():
         raise KeyError(f"no runs of {schedule}")
-    return part[column].to_numpy(np.float64)
+    (seeds,) = Results(cell.assign(task="the cell")).scores(schedule, column)
+    return seeds
 
 
 def _names(cell: pd.DataFrame, kind: str) -> list[str]:

@@ -9,15 +9,15 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from lambda_rl.agents.figures import COLOURS, MARKERS, dress, new_figure
 from lambda_rl.agents.lu2017 import gains
 from lambda_rl.agents.lu2017.experiments import LEARNED, PULL_DOWN, PULL_UP, REDRAWN, REVIVED
 from lambda_rl.agents.lu2017.gains import by_width
 from lambda_rl.agents.lu2017.nonconvex_claims import trace_by_width
 from lambda_rl.agents.lu2017.plotting import (
+    COLOURS,
     CONSTANT,
-    INK,
     LEARNED_COLOUR,
+    MARKERS,
     legend,
     line,
     log_ticks,
@@ -33,6 +33,7 @@ from lambda_rl.agents.lu2017.settings import (
     Budget,
 )
 from lambda_rl.agents.lu2017.tables import has
+from lambda_rl.agents.presenting.style import INK, dress, new_figure
 from lambda_rl.penalties import SMOOTHING, penalty_gradient, penalty_terms
 
 PENALTY_COLOURS = {"l2": "#0072B2", "l1": "#E69F00", "l0.5": "#D55E00"}

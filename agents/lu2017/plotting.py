@@ -11,15 +11,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, ScalarFormatter
 
-from lambda_rl.agents.figures import COLOURS, LEARNED_COLOURS, MARKERS, dress, new_figure
 from lambda_rl.agents.lu2017 import gains
 from lambda_rl.agents.lu2017.experiments import PULL_DOWN, PULL_UP
 from lambda_rl.agents.lu2017.gains import estimate, select
 from lambda_rl.agents.lu2017.settings import Budget
+from lambda_rl.agents.presenting.style import (
+    GREY,
+    INK,
+    LEARNED_PALETTE,
+    PALETTE,
+    dress,
+    new_figure,
+)
+from lambda_rl.agents.presenting.style import MARKERS as STYLE_MARKERS
 
-INK = "#333333"
-CONSTANT = "#6B6B6B"
-LEARNED_COLOUR = LEARNED_COLOURS[0]
+CONSTANT = GREY
+LEARNED_COLOUR = LEARNED_PALETTE[0]
+COLOURS = {PULL_DOWN: PALETTE[0], PULL_UP: PALETTE[1], "gap": PALETTE[4]}
+"""Of the paper's schedules; the same as in the comparison."""
+MARKERS = {PULL_DOWN: STYLE_MARKERS[0], PULL_UP: STYLE_MARKERS[1]}
 
 
 def zero_line(axes: Axes) -> None:

@@ -1,0 +1,180 @@
+"""The judge: does inner runs under schedules, each once, and keeps what they came to."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from lambda_rl.agents.baselines.fingerprints import digest, trainer_fingerprint
+from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.data.split import Fold
+from lambda_rl.envs.rollout import RunResult, ScheduleJob, run_schedules
+from lambda_rl.envs.tasks import Task
+from lambda_rl.envs.trainer import TrainerConfig
+
+_WHOLE = "whole: "  # tells a contestant's result from that of a single run under a schedule of the same text
+
+
+@dataclass(frozen=True)
+class Played:
+    """What a contestant came to on one task and seed, and what that took.
+
+    Attributes:
+        task: the task's name in its suite.
+        result: accuracies, losses and λ at each decision.
+        spec: the schedule that the result is of, as text.
+        inner_runs: inner runs that a user would pay for it.
+        steps: optimizer steps of all of them.
+        seconds: how long they took; runs that are trained together share their time evenly.
+    """
+
+    task: str
+    result: RunResult
+    spec: str
+    inner_runs: int
+    steps: int
+    seconds: float
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run."""
+        return int(self.result.task.seed)
+
+
+class Kept(Protocol):
+    """Where results are kept from one process to the next."""
+
+    def get(self, key: str, task: Task) -> Played | None:
+        """What is kept under a key, as a result on that task; None if there is nothing."""
+
+    def keep(self, rows: Mapping[str, Played]) -> None:
+        """Keeps results under their keys."""
+
+
+class Judge:
+    """Does inner runs on images of one fold. The same task under the same schedule is run once.
+
+    Args:
+        train: training images.
+        fold: which of them.
+        test: test images, looked at when a run's schedule has finished; None: none are.
+        config: device, precision and threads.
+        kept: results of earlier processes, which are not done again, and where new ones go; None: they are forgotten.
+        traces: whether λ and signals at each decision are kept too.
+    """
+
+    def __init__(
+        self,
+        train: ImageData,
+        fold: Fold,
+        *,
+        test: ImageData | None = None,
+        config: TrainerConfig | None = None,
+        kept: Kept | None = None,
+        traces: bool = True,
+    ) -> None:
+        self.train, self.fold, self.test = train, fold, test
+        self.config = config or TrainerConfig()
+        self._kept, self._traces = kept, traces
+        self._known: dict[str, Played] = {}
+        images = (train.fingerprint, "" if test is None else test.fingerprint)
+        self._ground = digest(fold, *images, trainer_fingerprint(self.config))
+
+    def key(self, task: Task, spec: str) -> str:
+        """What a result is kept under: task and seed, schedule, images, and what computes it."""
+        fields = json.dumps(dataclasses.asdict(task), sort_keys=True, default=str)
+        return digest(self._ground, fields, spec)
+
+    def __call__(
+        self, jobs: Sequence[ScheduleJob], progress: Callable[[int, int], None] | None = None
+    ) -> list[Played]:
+        """Results of runs, those done before among them.
+
+        Args:
+            jobs: a job's ``name`` says all of its schedule, so that two jobs of one task and name are the same run;
+                its ``key`` is the task's name in its suite, if it has one there.
+            progress: called with (runs done, runs in all).
+
+        Returns:
+            One for each job, in their order.
+
+        Raises:
+            ValueError: a task wants more images than the fold has.
+        """
+        keys = [self.key(job.task, job.name) for job in jobs]
+        wanted = dict(zip(keys, jobs, strict=True))
+        todo = {key: job for key, job in wanted.items() if not self._look_up(key, job.task)}
+        done = len(wanted) - len(todo)
+        if progress is not None:
+            progress(done, len(wanted))
+        if todo:
+            self._run(todo, lambda count: None if progress is None else progress(done + count, len(wanted)))
+        return [
+            dataclasses.replace(self._known[key], task=_task_name(job))
+            for key, job in zip(keys, jobs, strict=True)
+        ]
+
+    def recall(self, task: Task, spec: str) -> Played | None:
+        """What :meth:`remember` kept of a contestant that is no schedule, in this process or an earlier one."""
+        key = self.key(task, _WHOLE + spec)
+        return self._known[key] if self._look_up(key, task) else None
+
+    def remember(self, task: Task, spec: str, played: Played) -> None:
+        """Keeps what a contestant that is no schedule came to, so that it need not play this again.
+
+        Args:
+            task: with the seed.
+            spec: the contestant's.
+            played: its result.
+        """
+        self._keep({self.key(task, _WHOLE + spec): played})
+
+    def _keep(self, rows: dict[str, Played]) -> None:
+        self._known.update(rows)
+        if self._kept is not None:
+            self._kept.keep(rows if self._traces else {k: _without_trace(v) for k, v in rows.items()})
+
+    def _look_up(self, key: str, task: Task) -> bool:
+        if key not in self._known and self._kept is not None:
+            found = self._kept.get(key, task)
+            if found is not None:
+                self._known[key] = found
+        return key in self._known
+
+    def _run(self, todo: dict[str, ScheduleJob], tell: Callable[[int], None]) -> None:
+        keys, jobs = list(todo), list(todo.values())
+        batch: dict[str, RunResult] = {}
+        clock = time.monotonic()
+
+        def on_result(index: int, result: RunResult) -> None:
+            batch[keys[index]] = result
+
+        def on_batch(done: int, _: int) -> None:
+            nonlocal clock
+            now = time.monotonic()
+            rows = {
+                key: Played(
+                    _task_name(todo[key]), result, result.schedule, 1, result.task.steps, (now - clock) / len(batch)
+                )
+                for key, result in batch.items()
+            }  # fmt: skip
+            self._keep(rows)
+            batch.clear()
+            clock = now
+            tell(done)
+
+        run_schedules(
+            jobs, self.train, self.fold, test=self.test, config=self.config, on_result=on_result, progress=on_batch
+        )  # fmt: skip
+
+
+def _task_name(job: ScheduleJob) -> str:
+    return job.key if isinstance(job.key, str) else job.task.name
+
+
+def _without_trace(played: Played) -> Played:
+    return dataclasses.replace(played, result=dataclasses.replace(played.result, history={}))

@@ -1,0 +1,222 @@
+"""Who takes part in a comparison: each is made once, and its policy file read once."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lambda_rl import LearnedSchedule, Policy, load_policy
+from lambda_rl.agents.baselines import (
+    BASELINES,
+    CONSTANT_GRID,
+    Announcing,
+    Baseline,
+    Cell,
+    Contestant,
+    GridSearch,
+    Played,
+    ScheduleContestant,
+    Tuned,
+    check_constants,
+    family_of,
+    hand_designed_families,
+    make_schedule,
+)
+from lambda_rl.agents.baselines.fingerprints import file_fingerprint
+from lambda_rl.agents.comparison.results import (
+    CONSTANT,
+    HAND_DESIGNED,
+    LEARNED,
+    NO_PENALTY,
+    PolicySummary,
+)
+from lambda_rl.agents.comparison.summary import Plan
+from lambda_rl.envs.suites import Suite
+
+__all__ = [
+    "Contestant",
+    "Announcing",
+    "Cell",
+    "Played",
+    "ScheduleContestant",
+    "GridSearch",
+    "Learned",
+    "LineUp",
+    "line_up",
+    "read_policies",
+    "policy_names",
+    "check_meanings",
+]
+
+
+def policy_names(policies: Sequence[str | Path]) -> list[str]:
+    """``learned`` for a single policy, ``learned:<stem>`` for several, with the folder where stems are equal."""
+    paths = [Path(path) for path in policies]
+    if len(set(paths)) != len(paths):
+        raise ValueError("the same policy file is named twice")
+    if len(paths) == 1:
+        return [LEARNED]
+    for depth in range(1, max((len(path.parts) for path in paths), default=0) + 1):
+        names = ["/".join((*path.parts[-depth:-1], path.stem)) for path in paths]
+        if len(set(names)) == len(names):
+            return [f"{LEARNED}:{name}" for name in names]
+    return [f"{LEARNED}:{path}" for path in paths]
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A policy that takes part.
+
+    Attributes:
+        contestant: plays it.
+        policy: as it was read.
+        path: as it was named.
+        lam_meaning: what to do on tasks of the other meaning of λ; empty: nothing was said.
+    """
+
+    contestant: ScheduleContestant
+    policy: Policy
+    path: str
+    lam_meaning: str = ""
+
+    @property
+    def name(self) -> str:
+        """In tables."""
+        return self.contestant.name
+
+    @property
+    def summary(self) -> PolicySummary:
+        """Where it comes from."""
+        card = self.policy.card
+        return PolicySummary(
+            file=self.path,
+            fingerprint=self.policy.fingerprint,
+            suite=card.suite,
+            data=card.data,
+            commit=card.commit,
+        )
+
+
+def read_policies(policies: Sequence[str | Path], lam_meaning: str = "") -> list[Learned]:
+    """Reads each policy file, once.
+
+    Args:
+        policies: policy files, or names of shipped ones.
+        lam_meaning: for tasks of the other meaning of λ, see :class:`~lambda_rl.LearnedSchedule`; empty: nothing.
+
+    Raises:
+        PolicyFileError: one cannot be used.
+        ValueError: one is named twice.
+    """
+    told = {"lam_meaning": lam_meaning} if lam_meaning else {}
+    found = []
+    for name, path in zip(policy_names(policies), policies, strict=True):
+        policy = load_policy(path)
+        spec = f"learned:{path}" + "".join(f",{key}={value}" for key, value in told.items())
+        make = functools.partial(LearnedSchedule, policy=policy, **told)
+        contestant = ScheduleContestant(name, LEARNED, spec, make, policy.fingerprint)
+        found.append(Learned(contestant, policy, str(path), lam_meaning))
+    return found
+
+
+def check_meanings(learned: Sequence[Learned], suite: Suite) -> None:
+    """Raises ``ValueError`` if a policy's λ means another thing than the suite's, and nobody said what to do."""
+    for item in learned:
+        meaning = item.policy.card.lam_meaning
+        other = sorted({task.decay for task in suite.tasks} - {meaning})
+        if other and meaning != "any" and not item.lam_meaning:
+            raise ValueError(
+                f"the λ of policy {item.path} is {meaning} decay, suite {suite.name} has {' and '.join(other)}; say "
+                f"--lam-meaning convert, or {meaning} to use λ unconverted"
+            )
+
+
+@dataclass(frozen=True)
+class LineUp:
+    """All who take part.
+
+    Attributes:
+        contestants: in the order of the tables.
+        constants: names of the grid's constants.
+        best_single: name of the constant that was best in tuning; empty if nothing was tuned.
+        learned: the policies among them.
+        tuned: what the baselines were tuned to; None: they are untuned.
+    """
+
+    contestants: tuple[Contestant, ...]
+    constants: tuple[str, ...]
+    best_single: str
+    learned: tuple[Learned, ...]
+    tuned: Tuned | None
+
+    def plan(self, inner_runs: dict[str, int]) -> Plan:
+        """What the rows of their results mean; ``inner_runs`` by name."""
+        tuning_runs = {} if self.tuned is None else dict(self.tuned.inner_runs)
+        return Plan(self.constants, self.best_single, tuning_runs, inner_runs)
+
+
+def line_up(
+    learned: Sequence[Learned] = (),
+    *,
+    constants: Sequence[float] = CONSTANT_GRID,
+    tuned: Tuned | None = None,
+    families: Sequence[str] | None = None,
+    extra: Sequence[str] = (),
+) -> LineUp:
+    """Everybody who takes part, each once.
+
+    Args:
+        learned: policies.
+        constants: the grid.
+        tuned: result of tuning; None: untuned settings, and the best single constant is chosen in hindsight.
+        families: hand-designed families that take part; None: all.
+        extra: further schedules, as :func:`lambda_rl.parse_schedule` takes them.
+
+    Raises:
+        ValueError: a family that there is not or that was not tuned, or a schedule named twice.
+    """
+    grid = _constant_family()
+    names = grid.settings(check_constants(constants))
+    best = "" if tuned is None else tuned.best(grid.name)
+    more = [best] if best and best not in names else []
+    fixed = [*(grid.contestant(spec, spec) for spec in [*names, *more]), _no_penalty(grid)]
+    listed = [item.contestant for item in learned] + _hand_designed(families, tuned) + fixed
+    for spec in extra:
+        if any(spec in (contestant.name, contestant.spec) for contestant in listed):
+            raise ValueError(f"schedule {spec} takes part already")
+        listed.append(_extra(spec))
+    searched = [item for item in fixed[: len(names)] if isinstance(item, ScheduleContestant)]
+    return LineUp((*listed, GridSearch(searched)), tuple(names), best, tuple(learned), tuned)
+
+
+def _constant_family() -> Baseline:
+    return next(family for _, family in BASELINES.items() if family.kind == CONSTANT)
+
+
+def _no_penalty(grid: Baseline) -> Contestant:
+    return grid.contestant(grid.settings((0.0,))[0], NO_PENALTY)
+
+
+def _hand_designed(families: Sequence[str] | None, tuned: Tuned | None) -> list[Contestant]:
+    known = hand_designed_families()
+    chosen = known if families is None else families
+    unknown = sorted(set(chosen) - set(known))
+    if unknown:
+        raise ValueError(
+            f"unknown hand-designed schedule {', '.join(unknown)}; allowed are {', '.join(known)}"
+        )
+    found = []
+    for name in chosen:
+        family = BASELINES[name]
+        is_tuned = tuned is not None and bool(family.settings())
+        found.append(family.contestant(tuned.best(name) if tuned and is_tuned else family.untuned))
+    return found
+
+
+def _extra(spec: str) -> Contestant:
+    family = family_of(spec)
+    if family is not None:
+        return family.contestant(spec, spec)
+    return ScheduleContestant(spec, HAND_DESIGNED, spec, make_schedule(spec), file_fingerprint(spec))

@@ -1,0 +1,48 @@
+"""How each schedule looks in all figures of a comparison: learned ones stand out, the others take their turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lambda_rl.agents.baselines import GRID_SEARCH, hand_designed_families
+from lambda_rl.agents.comparison.results import BEST_SINGLE, HAND_DESIGNED, LEARNED, ORACLE, Summary
+from lambda_rl.agents.presenting.style import GREY, LEARNED_PALETTE, MARKERS, PALETTE
+
+BLACK = "#111111"
+OTHER = "#A0A0A0"
+"""Of schedules that are neither learned nor hand-designed."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour and marker of a schedule, and whether it is learned."""
+
+    colour: str
+    marker: str = "o"
+    learned: bool = False
+
+
+def looks(summary: Summary) -> dict[str, Look]:
+    """A look for each schedule by name.
+
+    Hand-designed ones have theirs by their family's place among all families, so that a family looks the same in
+    every comparison; those of no family follow.
+    """
+    found = dict.fromkeys(summary.schedules, Look(OTHER))
+    found |= {
+        BEST_SINGLE: Look(GREY),
+        ORACLE: Look(BLACK, "*"),
+        GRID_SEARCH: Look(GREY, "X"),
+    }
+    families = hand_designed_families()
+    others = sorted(set(summary.of_kind(HAND_DESIGNED)) - set(families))
+    for place, name in enumerate([*families, *others]):
+        found[name] = Look(PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)])
+    for place, name in enumerate(sorted(summary.of_kind(LEARNED))):
+        found[name] = Look(LEARNED_PALETTE[place % len(LEARNED_PALETTE)], learned=True)
+    return found
+
+
+def lam_of(constant: str) -> float:
+    """λ of a constant, out of its name."""
+    return float(constant.partition(":")[2])

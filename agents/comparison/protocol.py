@@ -1,0 +1,286 @@
+"""The comparison: learned policies, tuned hand-designed schedules, constants and searches on the same tasks and seeds.
+
+All randomness of an inner run comes from its task and seed (common random numbers), so schedules of one task and
+seed share initial weights, subset, label noise and minibatches, and their difference is theirs alone. The test part
+is read after a run's schedule has finished, and nothing is chosen with it but what is named hindsight.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import mean
+
+import numpy as np
+import pandas as pd
+
+from lambda_rl.agents.baselines import Announcing, Cell, Contestant, Judge, Kept, Played, Tuned
+from lambda_rl.agents.comparison.contestants import LineUp
+from lambda_rl.agents.comparison.results import (
+    DERIVED,
+    FORMAT_VERSION,
+    DataSummary,
+    Findings,
+    Summary,
+    TuningSummary,
+)
+from lambda_rl.agents.comparison.summary import summarise
+from lambda_rl.agents.comparison.tables import Comparison, Results
+from lambda_rl.agents.provenance import provenance
+from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.suites import Suite
+from lambda_rl.envs.trainer import TrainerConfig
+
+Progress = Callable[[int, int], None]
+Row = dict[str, object]
+
+
+def compare(
+    lineup: LineUp,
+    suite: Suite,
+    seeds: int,
+    train: ImageData,
+    test: ImageData,
+    *,
+    config: TrainerConfig | None = None,
+    kept: Kept | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Lets everybody play on every task and seed.
+
+    Args:
+        lineup: who takes part.
+        suite: a list of tasks. Its tasks' seeds are the first ones; ``seeds - 1`` more follow each.
+        seeds: per task.
+        train: training images.
+        test: test images.
+        config: device, precision and threads of the inner runs.
+        kept: where results are kept as they come, and what is there is not done again.
+        progress: called with (runs done, runs in all).
+
+    Returns:
+        Rows, trajectories and summary.
+
+    Raises:
+        ValueError: the suite is a distribution, fewer than 1 seed, tuning seeds that are test seeds, or tasks that
+            want more images than there are.
+    """
+    cells = cells_of(suite, seeds)
+    if lineup.tuned is not None and set(lineup.tuned.seeds) & {cell.task.seed for cell in cells}:
+        raise ValueError(
+            "the suite's seeds are among those that schedules were tuned with; give its tasks others"
+        )
+    judge = Judge(train, suite.fold, test=test, config=config, kept=kept)
+    found = play(lineup.contestants, cells, judge, progress)
+    table, trajectories = collect(lineup.contestants, found)
+    costs = {name: round(mean(item.inner_runs for item in items)) for name, items in found.items()}
+    results, findings = summarise(Results(table), lineup.plan(costs))
+    done = [item for c in lineup.contestants if c.kind != DERIVED for item in found[c.name]]
+    return Comparison(results, trajectories, _summary(lineup, suite, cells, judge, findings, done))
+
+
+def cells_of(suite: Suite, seeds: int) -> list[Cell]:
+    """Every task of a suite with each of its seeds.
+
+    Raises:
+        ValueError: the suite is a distribution, or there are fewer than 1 seed.
+    """
+    if not suite.tasks:
+        raise ValueError(
+            f"suite {suite.name} is a distribution; compare needs a list of tasks, as {suite.name}-held-out"
+        )
+    if seeds < 1:
+        raise ValueError(f"seeds must be at least 1, got {seeds}")
+    return [
+        Cell(name, task.with_seed(task.seed + offset))
+        for name, task in zip(suite.task_names, suite.tasks, strict=True)
+        for offset in range(seeds)
+    ]
+
+
+def play(
+    contestants: Sequence[Contestant],
+    cells: Sequence[Cell],
+    judge: Judge,
+    progress: Progress | None = None,
+) -> dict[str, list[Played]]:
+    """Lets contestants play.
+
+    Args:
+        contestants: each with a name of its own.
+        cells: tasks and seeds.
+        judge: does the inner runs.
+        progress: called with (results done, results in all).
+
+    Returns:
+        By name, one result for each cell, in the order of the cells.
+    """
+    announcing = [contestant for contestant in contestants if isinstance(contestant, Announcing)]
+    total = later = (len(contestants) - len(announcing)) * len(cells)
+
+    def announced(done: int, count: int) -> None:
+        nonlocal total
+        total = count + later
+        if progress is not None:
+            progress(done, total)
+
+    # One call for all, so that the trainer can fuse as many runs as it likes.
+    judge([job for contestant in announcing for job in contestant.jobs(cells)], announced)
+    found: dict[str, list[Played]] = {}
+    for contestant in contestants:
+        if isinstance(contestant, Announcing):
+            found[contestant.name] = list(contestant.play(cells, judge))
+            continue
+        found[contestant.name] = []
+        for played in _each_once(contestant, cells, judge):
+            found[contestant.name].append(played)
+            later -= 1
+            if progress is not None:
+                progress(total - later, total)
+    return found
+
+
+def _each_once(contestant: Contestant, cells: Sequence[Cell], judge: Judge) -> Iterator[Played]:
+    """Results of a contestant, cell by cell; those kept before are not played again."""
+    kept = [judge.recall(cell.task, contestant.spec) for cell in cells]
+    missing = [cell for cell, played in zip(cells, kept, strict=True) if played is None]
+    fresh = iter(contestant.play(missing, judge) if missing else ())
+    for cell, played in zip(cells, kept, strict=True):
+        if played is None:
+            played = next(fresh)
+            judge.remember(cell.task, contestant.spec, played)
+        yield dataclasses.replace(played, task=cell.name)
+
+
+def collect(
+    contestants: Sequence[Contestant], found: Mapping[str, Sequence[Played]]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Tables of all results and of all decisions; what was chosen among others' runs has no decisions of its own."""
+    rows = [_row(contestant, item) for contestant in contestants for item in found[contestant.name]]
+    decisions = [
+        decision
+        for contestant in contestants
+        if contestant.kind != DERIVED
+        for item in found[contestant.name]
+        for decision in _decisions(contestant, item)
+    ]
+    return pd.DataFrame(rows), pd.DataFrame(decisions)
+
+
+def _row(contestant: Contestant, played: Played) -> Row:
+    result = played.result
+    fields = dataclasses.asdict(result.task)
+    seed = fields.pop("seed")
+    log_lam = np.array(result.history["log_lam"], np.float64)
+    return {
+        "task": played.task,
+        "seed": seed,
+        "schedule": contestant.name,
+        "kind": contestant.kind,
+        "spec": played.spec,
+        "test_accuracy": 100.0 * result.test_accuracy,
+        "test_loss": result.test_loss,
+        "val_accuracy": 100.0 * result.val_accuracy,
+        "val_loss": result.val_loss,
+        "outer_accuracy": 100.0 * result.outer_accuracy,
+        "outer_loss": result.outer_loss,
+        "diverged": bool(result.diverged),
+        "final_log_lam": float(log_lam[-1]) if log_lam.size else np.nan,
+        "mean_log_lam": float(log_lam.mean()) if log_lam.size else np.nan,
+        **fields,
+    }
+
+
+def _decisions(contestant: Contestant, played: Played) -> list[Row]:
+    history = played.result.history
+    return [
+        {
+            "task": played.task,
+            "seed": played.seed,
+            "schedule": contestant.name,
+            "decision": k,
+            "progress": history["progress"][k],
+            "lam": 10.0 ** history["log_lam"][k],
+            "train_loss": history["train_loss"][k],
+            "val_loss": history["val_loss"][k],
+            "train_accuracy": 100.0 * history["train_accuracy"][k],
+            "val_accuracy": 100.0 * history["val_accuracy"][k],
+        }
+        for k in range(len(history["log_lam"]))
+    ]
+
+
+def _summary(
+    lineup: LineUp,
+    suite: Suite,
+    cells: Sequence[Cell],
+    judge: Judge,
+    findings: Findings,
+    done: Sequence[Played],
+) -> Summary:
+    train, test, tuned = judge.train, judge.test, lineup.tuned
+    assert test is not None
+    seeds = {cell.task.seed for cell in cells}
+    return Summary(
+        format_version=FORMAT_VERSION,
+        suite=suite.name,
+        fold=suite.fold,
+        seeds=tuple(sorted(seeds)),
+        seeds_per_task=len(cells) // len(suite.tasks),
+        **vars(findings),
+        task_fields={
+            name: dataclasses.asdict(task) for name, task in zip(suite.task_names, suite.tasks, strict=True)
+        },
+        policies={item.name: item.summary for item in lineup.learned},
+        tuning=None if tuned is None else _tuning(tuned),
+        data=DataSummary(train.name, train.fingerprint, test.fingerprint),
+        test_images=len(test.labels),
+        num_classes=train.num_classes,
+        inner_runs_done=sum(item.inner_runs for item in done),
+        seconds=sum(item.seconds for item in done),
+        trainer=dataclasses.asdict(judge.config),
+        notes=tuple(_notes(lineup, suite, train)),
+        **provenance(judge.config.device),
+    )
+
+
+def _tuning(tuned: Tuned) -> TuningSummary:
+    return TuningSummary(
+        suite=tuned.suite,
+        data=tuned.data,
+        seeds=tuple(tuned.seeds),
+        inner_runs=sum(tuned.inner_runs.values()),
+        settings={name: len(settings) for name, settings in tuned.families.items()},
+        seconds=tuned.seconds,
+    )
+
+
+def _notes(lineup: LineUp, suite: Suite, train: ImageData) -> list[str]:
+    """What a reader should know before believing the numbers, one line each."""
+    notes = []
+    if suite.fold != "held-out":
+        notes.append(
+            f"the suite runs on the fold {suite.fold}, images that an agent may have been trained on"
+        )
+    if lineup.tuned is None:
+        notes.append(
+            "the best single constant is chosen in hindsight; hand-designed schedules, if any, are untuned"
+        )
+    else:
+        notes += lineup.tuned.warnings(suite, train)
+    decays = {task.decay for task in suite.tasks}
+    penalties = {task.penalty for task in suite.tasks}
+    for item in lineup.learned:
+        card = item.policy.card
+        if card.lam_meaning != "any" and decays != {card.lam_meaning}:
+            meant = "converted" if item.lam_meaning == "convert" else "used unconverted"
+            notes.append(
+                f"{item.name} was trained with {card.lam_meaning} decay, the suite has "
+                f"{' and '.join(sorted(decays))}; its λ is {meant}"
+            )
+        if card.penalty != "any" and penalties != {card.penalty}:
+            notes.append(
+                f"{item.name} was trained with the penalty {card.penalty}, the suite has "
+                f"{' and '.join(sorted(penalties))}"
+            )
+    return notes
