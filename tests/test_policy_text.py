@@ -78,8 +78,9 @@ def test_the_command_prints_no_control_characters(
     assert main(["info", str(path)]) == 2
     rewrite(path, tensors={hostile.replace("\x00", ""): content(FORMAT_1)[1]["layers.0.bias"]})
     assert main(["info", str(path)]) == 2
+    assert main(["info", "nowhere\x1b[2J"]) == 2
     err = capsys.readouterr().err
-    assert err.count("\n") == 2
+    assert err.count("\n") == 3
     assert err.replace("\n", "").isprintable()
 
 
