@@ -10,7 +10,6 @@ written by :func:`fill_card`, so that it says what the files say. There are thre
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,16 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from lambda_rl.agents.summary import BEST_SINGLE, GRID_SEARCH, NO_PENALTY, ORACLE
-from lambda_rl.envs.suites import Suite, load_suite
-from lambda_rl.envs.tasks import (
-    DECAYS,
-    LR_SCHEDULES,
-    NETWORKS,
-    OPTIMIZERS,
-    RESOLUTIONS,
-    TASK_PENALTIES,
-    Task,
-)
+from lambda_rl.envs.suites import Suite, bounds, load_suite
+from lambda_rl.envs.tasks import Task, field_choices
 from lambda_rl.files import atomic_write
 from lambda_rl.policy import Policy
 from lambda_rl.policy_file import load_policy
@@ -36,27 +27,30 @@ from lambda_rl.policy_text import policy_facts
 PARTS = ("facts", "results", "tasks")
 """Names of the parts that are filled in."""
 
-_FIELDS: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "network": ("network", NETWORKS),
-    "width": ("width", ()),
-    "resolution": ("side of the input, pixels", RESOLUTIONS),
-    "augment": ("augmentation", (False, True)),
-    "train_size": ("training images", ()),
-    "val_size": ("validation images watched", ()),
-    "label_noise": ("label noise", ()),
-    "optimizer": ("optimizer", OPTIMIZERS),
-    "learning_rate": ("learning rate at the start", ()),
-    "lr_schedule": ("learning rate schedule", LR_SCHEDULES),
-    "momentum": ("momentum", ()),
-    "batch_size": ("batch size", ()),
-    "steps": ("optimizer steps", ()),
-    "decisions": ("decisions", ()),
-    "penalty": ("penalty", TASK_PENALTIES),
-    "decay": ("λ means", DECAYS),
-    "initial_lam": ("start λ", ()),
+_FIELDS = {
+    "network": "network",
+    "width": "width",
+    "resolution": "side of the input, pixels",
+    "augment": "augmentation",
+    "train_size": "training images",
+    "val_size": "validation images watched",
+    "label_noise": "label noise",
+    "optimizer": "optimizer",
+    "learning_rate": "learning rate at the start",
+    "lr_schedule": "learning rate schedule",
+    "momentum": "momentum",
+    "batch_size": "batch size",
+    "steps": "optimizer steps",
+    "decisions": "decisions",
+    "penalty": "penalty",
+    "decay": "λ means",
+    "initial_lam": "start λ",
+    "data": "data set",
+    "network_options": "options of the network",
 }
-"""Field of a task to what a card calls it, and all values that there are, where there are few."""
+"""Field of a task to what a card calls it."""
 
+_SPECIAL = ("data", "network_options")  # not told where no task names one
 _RANGES = ("train_size", "val_size", "learning_rate", "initial_lam")  # shown from smallest to largest
 
 
@@ -226,39 +220,28 @@ def _points(item: Measured, other: str, tasks: Sequence[str]) -> str:
 
 
 def _tasks(suite: Suite, comparisons: Sequence[Measured]) -> str:
-    trained = [dataclasses.asdict(task) for task in _extremes(suite)]
+    trained = bounds(suite.source)
     judged = [fields for item in comparisons for fields in item.summary["task_fields"].values()]
     rows = []
-    for name, (title, vocabulary) in _FIELDS.items():
-        seen = {fields[name] for fields in judged}
-        never = [value for value in vocabulary if value not in seen]
-        cells = (_values(name, values) for values in ({fields[name] for fields in trained}, seen))
-        rows.append((title, *cells, ", ".join(map(_value, never)) or "–" if vocabulary else ""))
+    for name, title in _FIELDS.items():
+        usual = getattr(Task(), name)
+        seen = {_hashable(fields.get(name, usual)) for fields in judged}  # older files lack newer fields
+        if name in _SPECIAL and {*trained[name], *seen} == {usual}:
+            continue
+        choices = field_choices(name)
+        never = [value for value in choices if value not in seen]
+        cells = (_values(name, values) for values in (set(trained[name]), seen))
+        rows.append((title, *cells, ", ".join(map(_value, never)) or "–" if choices else ""))
     return _table(("", "trained on", "measured on", "never measured"), rows)
 
 
-def _extremes(suite: Suite) -> Sequence[Task]:
-    """A suite's tasks; of a distribution, those at both ends of its ranges."""
-    drawn = suite.distribution
-    if drawn is None:
-        return suite.tasks
-    return [
-        dataclasses.replace(
-            base,
-            train_size=drawn.train_size[end],
-            val_size=drawn.val_size[end],
-            label_noise=noise,
-            learning_rate=base.learning_rate * drawn.learning_rate_factor[end],
-            initial_lam=drawn.initial_lam[end],
-        )
-        for base in drawn.bases
-        for noise in drawn.label_noise
-        for end in (0, 1)
-    ]
+def _hashable(value: Any) -> Any:
+    """A value out of JSON, whose lists are a task's tuples."""
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
 def _values(name: str, values: set[Any]) -> str:
-    ordered = sorted(values)
+    ordered = sorted(values, key=str) if name in _SPECIAL else sorted(values)
     if name in _RANGES and len(ordered) > 1:
         return f"{_value(ordered[0])} to {_value(ordered[-1])}"
     return ", ".join(map(_value, ordered)) or "–"
@@ -269,4 +252,6 @@ def _value(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, tuple):
+        return " ".join(f"{option}={_value(choice)}" for option, choice in value) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

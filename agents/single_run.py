@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +14,7 @@ from matplotlib.ticker import PercentFormatter
 from rich.console import Console
 from safetensors.torch import save
 
-from lambda_rl.agents.figures import LEARNED_COLOURS, dress, png
+from lambda_rl.agents.presenting.style import LEARNED_PALETTE, dress, png
 from lambda_rl.envs.data import load_test, load_train
 from lambda_rl.envs.device import PRECISIONS, resolve_device
 from lambda_rl.envs.rollout import RunResult, ScheduleJob, run_schedules
@@ -31,8 +31,7 @@ class NetworkConfig:
     Attributes:
         schedule: learned:FILE, constant:0.01, steps:3,2,1,0, pull-down:HIGH,LOW, pull-up:LOW,HIGH, cosine:START,END,
             gap:initial=0.01,factor=2,threshold=0.05, or replay:FILE.csv.
-        task: what is trained.
-        data: synthetic, synthetic:SEED, cifar10, cifar100, or folder:PATH (directory or tar archive).
+        task: what is trained; its data set, if it names none, is synthetic.
         data_root: where cifar10 and cifar100 are downloaded to; empty: the user's cache folder.
         fold: which part of the training images: held-out ones, or those that agents learn on.
         device: auto, cpu, cuda or cuda:N.
@@ -42,8 +41,7 @@ class NetworkConfig:
     """
 
     schedule: str
-    task: Task = field(default_factory=Task)
-    data: str = "synthetic"
+    task: Task = field(default_factory=lambda: Task(data="synthetic"))
     data_root: str = ""
     fold: Literal["held-out", "agent"] = "held-out"
     device: str = "cpu"
@@ -73,13 +71,12 @@ def train_one(config: NetworkConfig, console: Console | None = None) -> RunResul
     console = console or Console()
     config.check()
     trainer = TrainerConfig(str(resolve_device(config.device)), config.precision)
-    job = ScheduleJob(config.task, config.schedule, parse_schedule(config.schedule))
+    task = replace(config.task, data="")
+    job = ScheduleJob(task, config.schedule, parse_schedule(config.schedule))
     root = Path(config.data_root).expanduser() if config.data_root else None
-    train = load_train(config.data, root=root)
-    test = load_test(config.data, root=root)
-    console.print(
-        f"{config.task.name} on {train.name}, λ by {config.schedule}", highlight=False, soft_wrap=True
-    )
+    data = config.task.data or "synthetic"
+    train, test = load_train(data, root=root), load_test(data, root=root)
+    console.print(f"{task.name} on {train.name}, λ by {config.schedule}", highlight=False, soft_wrap=True)
 
     console.print("  run         λ   train loss  accuracy   val loss  accuracy", highlight=False)
 
@@ -160,7 +157,7 @@ def draw_history(table: pd.DataFrame, schedule: str) -> Figure:
         top.set_yscale("log")
     top.set_ylabel("λ", fontsize=9)
     top.set_title(schedule, fontsize=9)
-    train, val = LEARNED_COLOURS[0], "#D55E00"
+    train, val = LEARNED_PALETTE[0], "#D55E00"
     for axes, what, unit, factor in ((middle, "loss", "nats", 1.0), (bottom, "accuracy", "%", 100.0)):
         for part, colour in (("train", train), ("val", val)):
             label = "training" if part == "train" else "validation"

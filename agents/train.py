@@ -23,10 +23,10 @@ from lambda_rl.agents.metrics import MetricsCsv
 from lambda_rl.agents.run_folder import RunFolder
 from lambda_rl.agents.tracking import WandbWriter, start_run
 from lambda_rl.agents.training_run import TrainingRun
-from lambda_rl.agents.validation import Validator, training_suite
+from lambda_rl.agents.validation import Validator
 from lambda_rl.agents.vec_env import SB3VecEnv
 from lambda_rl.envs.data import ImageData, load_train
-from lambda_rl.envs.suites import Suite
+from lambda_rl.envs.suites import Suite, load_suite
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
 from lambda_rl.policy_file import save_policy
 
@@ -164,7 +164,8 @@ def _take_up(place: RunFolder, wanted: TrainConfig | None, command: str) -> tupl
 
 def _load(config: TrainConfig) -> tuple[Suite, ImageData, Validator | None]:
     """Training tasks, training images and validation; a failed download is told like any other wrong input."""
-    suite = training_suite(config.suite)
+    # Whatever fold the suite is made for: an agent must never see the images that it is judged on.
+    suite = load_suite(config.suite).on("agent")
     try:
         data = load_train(config.data, root=Path(config.data_root) if config.data_root else None)
     except RuntimeError as error:

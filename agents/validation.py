@@ -11,7 +11,7 @@ import numpy as np
 from lambda_rl.agents.config import TrainConfig
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.rollout import ScheduleJob, run_schedules
-from lambda_rl.envs.suites import Suite, load_suite
+from lambda_rl.envs.suites import load_suite
 from lambda_rl.envs.trainer import TrainerConfig
 from lambda_rl.learned import LearnedSchedule
 from lambda_rl.policy import Policy
@@ -50,13 +50,12 @@ class Validator:
 
     def __init__(self, config: TrainConfig, data: ImageData) -> None:
         suite = load_suite(config.validation_suite)
-        if not suite.tasks:
-            raise ValueError(f"validation suite {suite.name} must be a list of tasks, not a distribution")
+        listed = suite.listed("validation")
         self.data, self.reward = data, config.reward
         self.trainer = TrainerConfig(config.device, config.precision, config.threads, compile=config.compile)
         self.labels: list[str] = []
         self.tasks = []
-        for name, task in zip(suite.task_names, suite.tasks, strict=True):
+        for name, task in zip(suite.task_names, listed, strict=True):
             for offset in range(config.eval_seeds):
                 self.labels.append(name)
                 self.tasks.append(task.with_seed(FIRST_VALIDATION_SEED + task.seed + offset))
@@ -87,9 +86,3 @@ class Validator:
             "diverged": float(sum(result.diverged for result in done)),
         }
         return Validation(float(score.mean()), results, rows)
-
-
-def training_suite(name: str) -> Suite:
-    """A suite to train on, on the agent's fold of the images whatever fold it is made for."""
-    suite = load_suite(name)
-    return Suite(suite.name, "agent", suite.tasks, suite.distribution)

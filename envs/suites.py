@@ -2,68 +2,38 @@
 
 ``X`` is the distribution that an agent trains on, ``X-validation`` a list of tasks cut from the same images (which
 checkpoint is best, how hand-designed schedules are tuned), ``X-held-out`` a list cut from other images, for the
-comparison. A suite file is YAML with ``tasks:``, a list of mappings, and optional ``defaults:``; its tasks are cut
-from the held-out images.
+comparison. Built-in suites are YAML files in :data:`BUILTIN`; anybody's file has the same format
+(:mod:`lambda_rl.envs.suite_files`), but its list is cut from the held-out images, and its distribution is for training.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 
-from lambda_rl.envs.split import Fold
+from lambda_rl.envs.data.split import FOLDS, Fold
+from lambda_rl.envs.suite_files import read_suite
+from lambda_rl.envs.task_fields import shown
+from lambda_rl.envs.task_space import MAX_SEED, MIN_SEED, TaskList, TaskSource, TaskSpace, bounds
 from lambda_rl.envs.tasks import Task
 
-MAX_SEED = 2**31
-"""Seeds that :meth:`Suite.sample` draws lie below it and above ``MIN_SEED``."""
-MIN_SEED = 10**6
-"""Seeds below it are for lists: validation, tuning and comparison."""
+__all__ = [
+    "BUILTIN",
+    "MAX_SEED",
+    "MIN_SEED",
+    "Suite",
+    "TaskList",
+    "TaskSpace",
+    "bounds",
+    "load_suite",
+    "suite_names",
+]
 
-
-@dataclass(frozen=True)
-class TaskDistribution:
-    """Tasks drawn at random; every range is log-uniform, every tuple of choices uniform.
-
-    Attributes:
-        bases: one is drawn, then the fields below are set.
-        train_size: range of training examples.
-        val_size: range of validation examples.
-        label_noise: choices.
-        learning_rate_factor: range of what the base's learning rate is multiplied by.
-        initial_lam: range of the start λ.
-    """
-
-    bases: tuple[Task, ...]
-    train_size: tuple[int, int]
-    val_size: tuple[int, int]
-    label_noise: tuple[float, ...]
-    learning_rate_factor: tuple[float, float]
-    initial_lam: tuple[float, float]
-
-    def sample(self, rng: np.random.Generator) -> Task:
-        """One task, its seed drawn too."""
-
-        def between(low: float, high: float) -> float:
-            return float(math.exp(rng.uniform(math.log(low), math.log(high))))
-
-        base = self.bases[int(rng.integers(len(self.bases)))]
-        return dataclasses.replace(
-            base,
-            train_size=round(between(*self.train_size)),
-            val_size=round(between(*self.val_size)),
-            label_noise=self.label_noise[int(rng.integers(len(self.label_noise)))],
-            learning_rate=base.learning_rate * between(*self.learning_rate_factor),
-            initial_lam=between(*self.initial_lam),
-            seed=int(rng.integers(MIN_SEED, MAX_SEED)),
-        )
+BUILTIN = Path(__file__).parent / "builtin_suites"
+"""Where the files of the built-in suites are; the name of a file is the name of its suite."""
 
 
 @dataclass(frozen=True)
@@ -73,124 +43,83 @@ class Suite:
     Attributes:
         name: what it is called in results.
         fold: ``agent`` or ``held-out``: which images its runs are cut from.
-        tasks: the list; empty for a distribution.
-        distribution: what :meth:`sample` draws from, if it is one.
+        source: the tasks, or what they are drawn from.
+
+    Raises:
+        ValueError: a name that cannot be shown or could be taken for a path, or another fold or source.
     """
 
     name: str
     fold: Fold
-    tasks: tuple[Task, ...] = ()
-    distribution: TaskDistribution | None = None
+    source: TaskSource
 
     def __post_init__(self) -> None:
-        """A suite has tasks or a distribution."""
-        if bool(self.tasks) == (self.distribution is not None):
-            raise ValueError(f"suite {self.name}: give a list of tasks or a distribution")
+        """Checks all three."""
+        name = self.name
+        if not isinstance(name, str) or not 1 <= len(name) <= 100 or not name.isprintable():
+            raise ValueError(f"the name of a suite must be 1 to 100 printable characters, got {shown(name)}")
+        if name.startswith(".") or set(name) & set("/\\"):
+            raise ValueError(
+                f"the name of a suite must have no / or \\ and not start with a dot, got {shown(name)}"
+            )
+        if self.fold not in FOLDS:
+            raise ValueError(f"suite {name}: fold must be one of {', '.join(FOLDS)}; got {shown(self.fold)}")
+        if not isinstance(self.source, TaskSource):
+            raise ValueError(f"suite {name}: give a TaskList or a TaskSpace, got {shown(self.source)}")
 
     def sample(self, rng: np.random.Generator) -> Task:
-        """A task from the distribution, or one of the list with a seed of its own."""
-        if self.distribution is not None:
-            return self.distribution.sample(rng)
-        task = self.tasks[int(rng.integers(len(self.tasks)))]
-        return task.with_seed(int(rng.integers(MIN_SEED, MAX_SEED)))
+        """A task from the distribution, or one of the list; with a seed of its own."""
+        return self.source.sample(rng)
 
     @property
-    def largest(self) -> tuple[Task, ...]:
-        """Tasks that want as many images as any that :meth:`sample` can draw."""
-        if self.distribution is None:
-            return self.tasks
-        train, val = self.distribution.train_size[1], self.distribution.val_size[1]
-        return tuple(
-            dataclasses.replace(base, train_size=train, val_size=val) for base in self.distribution.bases
+    def tasks(self) -> tuple[Task, ...]:
+        """The list; empty for a distribution."""
+        return self.source.tasks if isinstance(self.source, TaskList) else ()
+
+    def listed(self, what: str) -> tuple[Task, ...]:
+        """The list, for what needs one.
+
+        Args:
+            what: needs it; stands in the error.
+
+        Raises:
+            ValueError: the suite is a distribution.
+        """
+        if isinstance(self.source, TaskList):
+            return self.source.tasks
+        lists = [name for name in suite_names() if name.startswith(f"{self.name}-")]
+        hint = f", as {' or '.join(lists)}" if lists else ""
+        raise ValueError(
+            f"suite {self.name} is a distribution to train on; {what} needs a list of tasks{hint}"
         )
 
     @property
     def task_names(self) -> list[str]:
-        """One name a task, in order, each different."""
-        names = [task.name for task in self.tasks]
-        count = Counter(names)
-        seen: Counter[str] = Counter()
-        for i, name in enumerate(names):
-            if count[name] > 1:
-                seen[name] += 1
-                names[i] = f"{name}#{seen[name]}"
-        return names
+        """One name a task of the list, in order, each different."""
+        return self.source.names
 
+    @property
+    def largest(self) -> tuple[Task, ...]:
+        """Tasks that want as many images, of each data set, as any that :meth:`sample` can draw."""
+        return self.source.largest
 
-def _grid(
-    base: Task, sizes: Iterable[int], noises: Iterable[float], val_share: float | None
-) -> tuple[Task, ...]:
-    """Subset size x label noise; ``val_share`` of the training images to watch, or the base's ``val_size``."""
-    noises = tuple(noises)
-    return tuple(
-        dataclasses.replace(
-            base,
-            train_size=size,
-            label_noise=noise,
-            val_size=base.val_size if val_share is None else round(val_share * size),
-        )
-        for size in sizes
-        for noise in noises
-    )
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Names of all data sets that its tasks can name; empty: the one that the command or environment was given."""
+        return tuple(map(str, sorted(bounds(self.source)["data"])))
 
+    def on(self, fold: Fold) -> Suite:
+        """The same tasks, on another fold's images.
 
-MLP = Task(network="mlp", width=32, steps=300, decisions=15, learning_rate=0.05, val_size=2000)
-CNN = Task(network="cnn3", width=16, steps=600, decisions=20, learning_rate=0.02, val_size=2000)
-RESNET = Task(
-    network="resnet9", width=32, resolution=32, steps=1200, decisions=20, batch_size=128, learning_rate=0.1,
-    val_size=2000, augment=True,
-)  # fmt: skip
-WIDE_MLP = dataclasses.replace(MLP, width=128, learning_rate=0.03)
-SMALL_CNN = dataclasses.replace(CNN, width=8, steps=300, decisions=15)
-# Wider and longer than anything that a shipped policy was trained on.
-TRANSFER = dataclasses.replace(CNN, width=32, steps=1200, decisions=15, train_size=5000, val_size=1000)
-# λ starts where the default policy starts, converted to decoupled decay.
-TRANSFER_ADAMW = dataclasses.replace(
-    TRANSFER, optimizer="adamw", decay="decoupled", learning_rate=1e-3, initial_lam=2.05
-)
-QUICK = dataclasses.replace(MLP, val_size=400)
-
-NOISES = (0.0, 0.2, 0.4)
-
-
-def _builtin() -> dict[str, Suite]:
-    mlp = TaskDistribution((MLP,), (300, 20_000), (60, 2500), NOISES, (0.5, 2.0), (1e-4, 1.0))
-    cnn = dataclasses.replace(mlp, bases=(CNN,), initial_lam=(1e-5, 0.3))
-    # Half of the runs are convolutional; the large ones are dear, hence rare.
-    bases = (MLP, MLP, WIDE_MLP, SMALL_CNN, SMALL_CNN, CNN)
-    mixed = dataclasses.replace(mlp, bases=bases, initial_lam=(1e-5, 1.0))
-    resnet = dataclasses.replace(mlp, bases=(RESNET,), train_size=(1000, 20_000), initial_lam=(1e-5, 0.1))
-    quick = TaskDistribution((QUICK,), (300, 4800), (200, 600), (0.0, 0.4), (0.7, 1.4), (1e-3, 0.3))
-    sizes = (500, 2000, 6000, 20_000)
-    cnn_sizes = (500, 2000, 10_000)
-    lists: dict[str, tuple[Fold, tuple[Task, ...]]] = {
-        "quick-validation": ("agent", _grid(QUICK, (300, 1000, 4000), (0.0, 0.4), None)),
-        "quick-held-out": ("held-out", _grid(QUICK, (300, 1000, 4000), (0.0, 0.4), None)),
-        "cifar-mlp-validation": ("agent", _grid(MLP, sizes, NOISES, None)),
-        "cifar-mlp-held-out": ("held-out", _grid(MLP, sizes, NOISES, None)),
-        "cifar-mlp-held-out-fifth": ("held-out", _grid(MLP, sizes, NOISES, 0.2)),
-        "cifar-cnn-validation": ("agent", _grid(CNN, cnn_sizes, (0.0, 0.4), None)),
-        "cifar-cnn-held-out": ("held-out", _grid(CNN, cnn_sizes, (0.0, 0.4), None)),
-        "cifar-resnet9-validation": ("agent", _grid(RESNET, (2000, 20_000), (0.0, 0.4), None)),
-        "cifar-resnet9-held-out": ("held-out", _grid(RESNET, (2000, 6000, 20_000), (0.0, 0.4), None)),
-        "transfer-sgd-held-out": ("held-out", (TRANSFER,)),
-        "transfer-adamw-held-out": ("held-out", (TRANSFER_ADAMW,)),
-    }
-    suites = {name: Suite(name, fold, tasks=tasks) for name, (fold, tasks) in lists.items()}
-    mixed_validation = suites["cifar-mlp-validation"].tasks + suites["cifar-cnn-validation"].tasks
-    suites["cifar-mixed-validation"] = Suite("cifar-mixed-validation", "agent", tasks=mixed_validation)
-    mixed_held_out = suites["cifar-mlp-held-out"].tasks + suites["cifar-cnn-held-out"].tasks
-    suites["cifar-mixed-held-out"] = Suite("cifar-mixed-held-out", "held-out", tasks=mixed_held_out)
-    for name, distribution in (
-        ("quick", quick), ("cifar-mlp", mlp), ("cifar-cnn", cnn), ("cifar-mixed", mixed), ("cifar-resnet9", resnet),
-    ):  # fmt: skip
-        suites[name] = Suite(name, "agent", distribution=distribution)
-    return suites
+        What learns takes ``load_suite(name).on("agent")``: it must never see images that a comparison judges on,
+        whatever fold a suite is made for.
+        """
+        return dataclasses.replace(self, fold=fold)
 
 
 def suite_names() -> list[str]:
     """Names of the built-in suites."""
-    return sorted(_builtin())
+    return sorted(path.stem for path in BUILTIN.glob("*.yaml"))
 
 
 def load_suite(name_or_path: str | Path) -> Suite:
@@ -199,38 +128,23 @@ def load_suite(name_or_path: str | Path) -> Suite:
     Raises:
         ValueError: neither a name nor a file, or the file is not a suite; the message names what is wrong.
     """
-    builtin = _builtin()
-    if str(name_or_path) in builtin:
-        return builtin[str(name_or_path)]
-    path = Path(name_or_path)
-    if not path.is_file():
-        raise ValueError(
-            f"suite {str(name_or_path)!r} is neither a file nor one of {', '.join(sorted(builtin))}"
-        )
+    names = suite_names()
+    name, path = str(name_or_path), Path(name_or_path)
+    builtin = name in names
+    if builtin:
+        path = BUILTIN / f"{name}.yaml"
+    elif not path.is_file():
+        raise ValueError(f"suite {name!r} is neither a file nor one of {', '.join(names)}")
+    content = read_suite(path, _included, builtin=builtin)
+    usual: Fold = "held-out" if isinstance(content.source, TaskList) else "agent"
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"suite file {path}: not valid YAML: {error}") from None
-    return _from_content(content, path)
+        return Suite(content.name or path.stem, content.fold or usual, content.source)
+    except ValueError as error:
+        raise ValueError(f"suite file {path}: {error}; `name:` in the file gives it another") from None
 
 
-def _from_content(content: Any, path: Path) -> Suite:
-    if not isinstance(content, dict):
-        raise ValueError(f"suite file {path}: must be a mapping with `tasks:`, got {type(content).__name__}")
-    unknown = sorted(map(str, set(content) - {"name", "defaults", "tasks"}))
-    if unknown:
-        raise ValueError(
-            f"suite file {path}: unknown field {', '.join(unknown)}; allowed are name, defaults, tasks"
-        )
-    defaults, tasks = content.get("defaults") or {}, content.get("tasks")
-    if not isinstance(defaults, dict):
-        raise ValueError(f"suite file {path}: `defaults:` must be a mapping of task fields")
-    if not isinstance(tasks, list) or not tasks:
-        raise ValueError(f"suite file {path}: `tasks:` must be a list of at least one task")
-    made = []
-    for number, fields in enumerate(tasks, 1):
-        where = f"suite file {path}, task {number}"
-        if not isinstance(fields, dict):
-            raise ValueError(f"{where}: must be a mapping of task fields, got {fields!r}")
-        made.append(Task.from_mapping({**defaults, **fields}, where))
-    return Suite(str(content.get("name") or path.stem), "held-out", tasks=tuple(made))
+def _included(name: str) -> tuple[Task, ...]:
+    """The tasks of a built-in list."""
+    if name not in suite_names():
+        raise ValueError(f"{shown(name)} is not one of {', '.join(suite_names())}")
+    return load_suite(name).listed("`include:`")

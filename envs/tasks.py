@@ -3,135 +3,226 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from lambda_rl.envs.task_fields import (
+    DataName,
+    FieldHelp,
+    OneOf,
+    Options,
+    choices,
+    field_help,
+    number_of,
+    one_line_errors,
+    shown_name,
+)
+from lambda_rl.penalties import PENALTIES
 
 NETWORKS = ("mlp", "cnn3", "resnet9")
 OPTIMIZERS = ("sgd", "adamw")
 LR_SCHEDULES = ("constant", "cosine", "exponential", "step")
-TASK_PENALTIES = ("l2", "l1", "l0.5")
 DECAYS = ("coupled", "decoupled")
 RESOLUTIONS = (16, 32)
 PIXELS = ("standardised", "mean-subtracted")
+DATA_SETS = ("synthetic", "cifar10", "cifar100", "folder")
 
 
-@dataclass(frozen=True)
+def network_names() -> tuple[str, ...]:
+    """Networks that a task may name."""
+    return NETWORKS
+
+
+def optimizer_names() -> tuple[str, ...]:
+    """Optimizers that a task may name."""
+    return OPTIMIZERS
+
+
+def penalty_names() -> tuple[str, ...]:
+    """Penalties that a task may name."""
+    return PENALTIES.names()
+
+
+def data_names() -> tuple[str, ...]:
+    """Data sets that a task may name, without the arguments that follow a colon."""
+    return DATA_SETS
+
+
+MOST_IMAGES = 100_000_000
+MOST_STEPS = 10_000_000
+
+Images = Annotated[int, Field(ge=1, le=MOST_IMAGES)]
+
+
+@one_line_errors("task")
+@dataclass(frozen=True, config=ConfigDict(strict=True, allow_inf_nan=False, extra="forbid"))
 class Task:
     """One inner run, but for λ. The fields are those of a suite file, with these defaults.
 
-    Attributes:
-        network: ``mlp`` (two layers), ``cnn3`` (conv-ReLU-pool-affine-ReLU-affine) or ``resnet9``.
-        width: hidden units of ``mlp``, filters of ``cnn3``, first-layer filters of ``resnet9``.
-        resolution: side of the input images in pixels, 16 or 32; at 16 the images are averaged 2x2.
-        train_size: training examples drawn from the fold's ``inner-train`` part.
-        val_size: validation examples drawn from its ``inner-val`` part, which the signals are measured on.
-        label_noise: share of the training labels replaced by another class drawn uniformly. Validation and test
-            labels stay clean.
-        optimizer: ``sgd`` (with momentum) or ``adamw``.
-        learning_rate: at the start.
-        lr_schedule: ``constant``, ``cosine`` (to 0 at the end), ``exponential`` (to 1/100 at the end) or ``step``
-            (times ``lr_decay`` after every ``lr_decay_every`` steps).
-        momentum: of SGD; β₁ of AdamW.
-        batch_size: examples in a minibatch.
-        steps: optimizer steps in the run.
-        decisions: intervals that the run is divided into; λ is chosen once for each.
-        penalty: ``l2`` (½‖w‖²), ``l1`` (‖w‖₁) or ``l0.5`` (Σ|w|^½), on weights, not on biases or norms.
-        decay: ``coupled`` adds λ·R'(w) to the gradient; ``decoupled`` shrinks weights by lr·λ (L2 only).
-        initial_lam: the start λ of schedules that are given none, the learned policy among them.
-        augment: random crops and horizontal flips.
-        pixels: ``standardised`` (mean 0 and deviation 1 per channel) or ``mean-subtracted`` (0…255 minus the mean
-            training image).
-        init_std: initial weights are normal with this deviation and biases 0; 0: both uniform in ±1/√fan-in.
-        lr_decay: factor of ``lr_schedule=step``.
-        lr_decay_every: steps between two of its decays; 0: an epoch (``train_size`` // ``batch_size``, at least 1).
-        seed: of all that is random in the run: subset, label noise, initial weights, minibatches, augmentation.
+    Numbers are taken as they are meant: ``1`` is a rate, ``1.0`` or ``true`` is no whole number.
 
     Raises:
-        ValueError: a value is out of its range; the message names the field and what is allowed.
+        ValueError: values are out of their range; the message names each of these fields and what is allowed.
     """
 
-    network: str = "mlp"
-    width: int = 32
-    resolution: int = 16
-    train_size: int = 5000
-    val_size: int = 1000
-    label_noise: float = 0.0
-    optimizer: str = "sgd"
-    learning_rate: float = 0.05
-    lr_schedule: str = "cosine"
-    momentum: float = 0.9
-    batch_size: int = 64
-    steps: int = 300
-    decisions: int = 15
-    penalty: str = "l2"
-    decay: str = "coupled"
-    initial_lam: float = 0.01
-    augment: bool = False
-    pixels: str = "standardised"
-    init_std: float = 0.0
-    lr_decay: float = 0.95
-    lr_decay_every: int = 0
-    seed: int = 0
+    network: Annotated[
+        str,
+        OneOf(network_names),
+        Field(description="`mlp` (two layers), `cnn3` (conv–ReLU–pool–affine–ReLU–affine) or `resnet9`"),
+    ] = "mlp"
+    width: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=65_536,
+            description="hidden units of `mlp`, filters of `cnn3`, filters of the first layer of `resnet9`",
+        ),
+    ] = 32
+    resolution: Annotated[
+        int,
+        OneOf(lambda: RESOLUTIONS),
+        Field(description="side of the input in pixels; at 16 the images are averaged 2×2"),
+    ] = 16
+    train_size: Annotated[
+        Images, Field(description="training images, drawn with the seed from the fold's `inner-train` part")
+    ] = 5000
+    val_size: Annotated[
+        Images,
+        Field(
+            description="validation images that schedules watch, drawn from the fold's `inner-val` part; "
+            "a grid search that selects on validation gets the same"
+        ),
+    ] = 1000
+    label_noise: Annotated[
+        float,
+        Field(
+            ge=0.0,
+            le=0.95,
+            description="share of the training labels replaced by another class drawn uniformly; validation and "
+            "test labels stay clean",
+        ),
+    ] = 0.0
+    optimizer: Annotated[
+        str, OneOf(optimizer_names), Field(description="`sgd` (with momentum) or `adamw`")
+    ] = "sgd"
+    learning_rate: Annotated[float, Field(ge=1e-8, le=1e4, description="learning rate at the start")] = 0.05
+    lr_schedule: Annotated[
+        str,
+        OneOf(lambda: LR_SCHEDULES),
+        Field(
+            description="`constant`, `cosine` (to 0 at the end), `exponential` (to 1/100 at the end) or `step` (times "
+            "`lr_decay` after every `lr_decay_every` steps)"
+        ),
+    ] = "cosine"
+    momentum: Annotated[float, Field(ge=0.0, le=0.9999, description="of SGD; β₁ of AdamW")] = 0.9
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000, description="images in a minibatch")] = 64
+    steps: Annotated[int, Field(ge=1, le=MOST_STEPS, description="optimizer steps in the run")] = 300
+    decisions: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=MOST_STEPS,
+            description="intervals that the run is divided into, at most `steps`; λ is chosen once for each",
+        ),
+    ] = 15
+    penalty: Annotated[
+        str,
+        OneOf(penalty_names),
+        Field(description="`l2` (½‖w‖²), `l1` (‖w‖₁) or `l0.5` (Σ|w|^½), on weights, not on biases or norms"),
+    ] = "l2"
+    decay: Annotated[
+        str,
+        OneOf(lambda: DECAYS),
+        Field(
+            description="`coupled` adds λ·R′(w) to the gradient; `decoupled` shrinks weights by lr·λ (`l2` only)"
+        ),
+    ] = "coupled"
+    initial_lam: Annotated[
+        float,
+        Field(
+            ge=1e-12,
+            le=1e6,
+            description="start λ of schedules that are given none, the learned policy among them",
+        ),
+    ] = 0.01
+    augment: Annotated[bool, Field(description="random crops and horizontal flips")] = False
+    pixels: Annotated[
+        str,
+        OneOf(lambda: PIXELS),
+        Field(
+            description="`standardised` (mean 0 and deviation 1 per channel) or `mean-subtracted` (0…255 minus the "
+            "mean training image)"
+        ),
+    ] = "standardised"
+    init_std: Annotated[
+        float,
+        Field(
+            ge=0.0,
+            le=10.0,
+            description="initial weights are normal with this deviation and biases 0; 0: both uniform in ±1/√fan-in",
+        ),
+    ] = 0.0
+    lr_decay: Annotated[float, Field(ge=1e-6, le=1.0, description="factor of `lr_schedule: step`")] = 0.95
+    lr_decay_every: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=MOST_STEPS,
+            description="steps between two decays of `lr_schedule: step`; 0: an epoch (`train_size` // `batch_size`, "
+            "at least 1)",
+        ),
+    ] = 0
+    data: Annotated[
+        str,
+        DataName(data_names),
+        Field(
+            max_length=4096,
+            description="data set, as `--data` takes it; empty: the one that the command or environment was given",
+        ),
+    ] = ""
+    network_options: Annotated[
+        tuple[tuple[str, int | float | str | bool], ...],
+        Options(),
+        Field(description="further options of the network, by name, as in `{depth: 2}`"),
+    ] = ()
+    seed: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10**15,
+            description="of all that is random in the run: subset, label noise, initial weights, minibatches, "
+            "augmentation",
+        ),
+    ] = 0
 
     def __post_init__(self) -> None:
-        """Checks every field."""
-        self._one_of("network", NETWORKS)
-        self._one_of("resolution", RESOLUTIONS)
-        self._one_of("optimizer", OPTIMIZERS)
-        self._one_of("lr_schedule", LR_SCHEDULES)
-        self._one_of("penalty", TASK_PENALTIES)
-        self._one_of("decay", DECAYS)
-        self._one_of("pixels", PIXELS)
-        for name in ("width", "resolution", "train_size", "val_size", "batch_size", "steps", "decisions"):
-            self._integer(name, least=1)
-        for name in ("seed", "lr_decay_every"):
-            self._integer(name, least=0)
+        """Checks what fields are together."""
+        faults = []
         if self.decisions > self.steps:
-            raise ValueError(f"task: decisions={self.decisions} must be at most steps={self.steps}")
-        self._number("label_noise", 0.0, 0.95)
-        self._number("learning_rate", 1e-8, 1e4)
-        self._number("momentum", 0.0, 0.9999)
-        self._number("initial_lam", 1e-12, 1e6)
-        self._number("init_std", 0.0, 10.0)
-        self._number("lr_decay", 1e-6, 1.0)
-        if not isinstance(self.augment, bool):
-            raise ValueError(f"task: augment must be true or false, got {self.augment!r}")
-        if self.decay == "decoupled" and self.penalty != "l2":
-            raise ValueError(
-                f"task: decay=decoupled is defined for penalty=l2 only, got penalty={self.penalty}"
-            )
-
-    def _one_of(self, name: str, allowed: tuple[Any, ...]) -> None:
-        if getattr(self, name) not in allowed:
-            choices = ", ".join(map(str, allowed))
-            raise ValueError(f"task: {name} must be one of {choices}; got {getattr(self, name)!r}")
-
-    def _integer(self, name: str, least: int) -> None:
-        value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"task: {name} must be a whole number of at least {least}, got {value!r}")
-
-    def _number(self, name: str, low: float, high: float) -> None:
-        value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ValueError(f"task: {name} must be a finite number, got {value!r}")
-        if not low <= value <= high:
-            raise ValueError(f"task: {name} must be between {low:g} and {high:g}, got {value!r}")
+            faults.append(f"decisions={self.decisions} must be at most steps={self.steps}")
+        if self.decay == "decoupled" and not PENALTIES[self.penalty].is_weight_decay:
+            names = ", ".join(name for name, penalty in PENALTIES.items() if penalty.is_weight_decay)
+            faults.append(f"decay=decoupled is defined for penalty={names} only, got penalty={self.penalty}")
+        if faults:
+            raise ValueError("; ".join(faults))
 
     @property
     def name(self) -> str:
         """A short name without the seed; two tasks of a suite may share it (see ``Suite.task_names``)."""
+        options = "".join(f"-{name}{value}" for name, value in self.network_options)
         noise = f"-noise{self.label_noise:g}" if self.label_noise else ""
-        return f"{self.network}{self.width}-n{self.train_size}{noise}-val{self.val_size}"
+        data = f"-{self.data.partition(':')[0]}" if self.data else ""
+        return f"{self.network}{self.width}{options}{data}-n{self.train_size}{noise}-val{self.val_size}"
 
     @property
     def group_key(self) -> tuple[object, ...]:
         """Runs whose keys agree have the same shapes and update rule, so that they can be trained as one network."""
         return (
             self.network, self.width, self.resolution, self.batch_size, self.optimizer, self.penalty, self.decay,
-            self.augment, self.pixels,
+            self.augment, self.pixels, self.data, self.network_options,
         )  # fmt: skip
 
     def boundary(self, decision: int) -> int:
@@ -147,26 +238,52 @@ class Task:
         """A task from a mapping, as a suite file has it.
 
         Args:
-            mapping: field names to values.
+            mapping: field names to values; a text such as ``1e-3`` is a number where a number that need not be whole
+                is meant.
             where: what to call it in an error.
 
         Raises:
-            ValueError: unknown field, or a value out of range.
+            ValueError: unknown fields, or values out of range; the message lists all of them.
         """
-        allowed = [item.name for item in dataclasses.fields(cls)]
-        unknown = sorted(map(str, set(mapping) - set(allowed)))
+        fields = field_types()
+        faults = []
+        unknown = sorted(shown_name(name) for name in mapping if name not in fields)
         if unknown:
-            raise ValueError(f"{where}: unknown field {', '.join(unknown)}; allowed are {', '.join(allowed)}")
-        values = dict(mapping)
-        for item in dataclasses.fields(cls):
-            # YAML reads `1` as a whole number and `1e-3` as text; both are fine where a number is meant.
-            value = values.get(item.name)
-            if item.type == "float" and isinstance(value, (int, str)) and not isinstance(value, bool):
-                try:
-                    values[item.name] = float(value)
-                except ValueError:
-                    raise ValueError(f"{where}: {item.name} must be a number, got {value!r}") from None
+            faults.append(f"unknown field {', '.join(unknown)}; allowed are {', '.join(fields)}")
+        values = {
+            name: number_of(value) if fields[name] is float and isinstance(value, str) else value
+            for name, value in mapping.items()
+            if name in fields
+        }
         try:
-            return cls(**values)
+            made = cls(**values)
         except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
+            faults.append(str(error).removeprefix("task: "))
+        if faults:
+            raise ValueError(f"{where}: {'; '.join(faults)}")
+        return made
+
+
+def field_types() -> dict[str, Any]:
+    """The type of each field of a task (``int``, ``float``, …), in order."""
+    return {name: info.annotation for name, info in Task.__pydantic_fields__.items()}
+
+
+def field_choices(name: str) -> tuple[Any, ...]:
+    """All values that a field of a task may have, where they are few; else empty."""
+    return choices(Task.__pydantic_fields__[name])
+
+
+def task_help() -> list[FieldHelp]:
+    """Name, default, allowed values and meaning of every field of a task."""
+    return field_help(Task)
+
+
+def task_table() -> str:
+    """The fields of a task as a table in Markdown."""
+    rows = [("field", "default", "allowed", "meaning"), ("---",) * 4]
+    rows += [
+        (f"`{row.field}`", f"`{row.default}`", row.allowed, row.meaning.replace("|", "\\|"))
+        for row in task_help()
+    ]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)

@@ -23,7 +23,7 @@ from lambda_rl.agents.summary import Plan, scores_of, summarise
 from lambda_rl.agents.tuning import UNTUNED, Setting, Tuned
 from lambda_rl.control import ControlLaw
 from lambda_rl.envs.data import load_test, load_train
-from lambda_rl.envs.suites import Suite, load_suite
+from lambda_rl.envs.suites import Suite, TaskList, load_suite
 from lambda_rl.envs.tasks import Task
 from lambda_rl.features import NUM_FEATURES
 from lambda_rl.policy import policy_from_arrays
@@ -31,7 +31,7 @@ from lambda_rl.policy_card import PolicyCard
 from lambda_rl.policy_file import save_policy
 
 TASK = Task(width=4, train_size=64, val_size=40, steps=6, decisions=3, batch_size=16)
-SUITE = Suite("tiny", "held-out", tasks=(TASK, dataclasses.replace(TASK, label_noise=0.4)))
+SUITE = Suite("tiny", "held-out", TaskList((TASK, dataclasses.replace(TASK, label_noise=0.4))))
 
 
 def tuned_result(seeds: tuple[int, ...] = (10_000,), constant: str = "constant:0.01") -> Tuned:
@@ -140,7 +140,7 @@ def test_tuning_suite_of_builtin_ones(suite: str, data: str, expected: str) -> N
 
 def test_tuning_suite_of_own_suites() -> None:
     def own(*networks: str) -> Suite:
-        return Suite("mine", "held-out", tasks=tuple(Task(network=name) for name in networks))
+        return Suite("mine", "held-out", TaskList(tuple(Task(network=name) for name in networks)))
 
     assert default_tuning_suite(own("mlp"), "synthetic:3") == "quick-validation"
     assert default_tuning_suite(own("mlp"), "cifar10") == "cifar-mlp-validation"
@@ -191,7 +191,9 @@ def test_seeds_of_tuning_are_refused() -> None:
 
 
 def test_an_agent_suite_and_untuned_schedules_are_noted(policy: Path) -> None:
-    suite = Suite("tiny", "agent", tasks=(dataclasses.replace(TASK, optimizer="adamw", decay="decoupled"),))
+    suite = Suite(
+        "tiny", "agent", TaskList((dataclasses.replace(TASK, optimizer="adamw", decay="decoupled"),))
+    )
     data = load_train("synthetic"), load_test("synthetic")
     with pytest.raises(
         ValueError, match="coupled decay, suite tiny has decoupled; say --lam-meaning convert"

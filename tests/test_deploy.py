@@ -26,7 +26,7 @@ from lambda_rl import LearnedSchedule, Policy, RunFacts, save_policy
 from lambda_rl.envs.env import CifarLambdaEnv
 from lambda_rl.envs.networks import make_network
 from lambda_rl.envs.rollout import ScheduleJob, run_schedules
-from lambda_rl.envs.suites import Suite
+from lambda_rl.envs.suites import Suite, TaskList
 from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import TrainerConfig
 from lambda_rl.features import FEATURES, NUM_FEATURES
@@ -46,7 +46,9 @@ CNN = Task(
 def environment(task: Task, policy: Policy, precision: str) -> tuple[list[float], dict[str, Any]]:
     """λ at each decision in the environment, and all that a plain loop needs to train the same network."""
     data = tiny_data(2000)
-    env = CifarLambdaEnv(Suite("one", "agent", tasks=(task,)), data, policy.card.control, precision=precision)
+    env = CifarLambdaEnv(
+        Suite("one", "agent", TaskList((task,))), data, policy.card.control, precision=precision
+    )
     obs, _ = env.reset(seed=0, options={"task": task})
     run, images = env._core.run(0), env._core.trainer.data
     dtype = next(iter(run.params.values())).dtype

@@ -14,7 +14,7 @@ from lambda_rl.control import ControlLaw
 from lambda_rl.envs.core import RewardConfig
 from lambda_rl.envs.env import CifarLambdaEnv
 from lambda_rl.envs.rollout import ScheduleJob, run_schedules
-from lambda_rl.envs.suites import Suite
+from lambda_rl.envs.suites import Suite, TaskList
 from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import TrainerConfig
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
@@ -22,7 +22,7 @@ from lambda_rl.features import FEATURES
 from lambda_rl.schedules import Constant
 
 DATA = tiny_data()
-SUITE = Suite("one", "agent", tasks=(BASE,))
+SUITE = Suite("one", "agent", TaskList((BASE,)))
 REWARD = RewardConfig(outer_size=20)
 WILD = ControlLaw(-5.0, 3.0, 8.0)
 

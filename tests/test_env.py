@@ -22,7 +22,8 @@ from lambda_rl.control import ControlLaw
 from lambda_rl.envs.core import ControlledRuns, RewardConfig
 from lambda_rl.envs.env import CifarLambdaEnv
 from lambda_rl.envs.rollout import ScheduleJob, run_schedules
-from lambda_rl.envs.suites import Suite
+from lambda_rl.envs.suites import Suite, TaskList, TaskSpace
+from lambda_rl.envs.task_variations import LogUniform
 from lambda_rl.envs.trainer import Trainer, TrainerConfig
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
 from lambda_rl.features import FEATURE_BOUND, FEATURES, NUM_FEATURES
@@ -30,7 +31,7 @@ from lambda_rl.features import FEATURE_BOUND, FEATURES, NUM_FEATURES
 ID = "lambda_rl.envs:LambdaRL/CifarLambda-v0"
 DATA = tiny_data()
 TINY: dict[str, Any] = {"suite": DISTRIBUTION, "data": DATA, "reward": RewardConfig(outer_size=20)}
-LIST = Suite("list", "held-out", tasks=(BASE, replace(BASE, label_noise=0.4)))
+LIST = Suite("list", "held-out", TaskList((BASE, replace(BASE, label_noise=0.4))))
 
 
 def vector(slots: int, **options: Any) -> CifarLambdaVectorEnv:
@@ -295,7 +296,7 @@ def test_a_learned_schedule_gives_the_trace_of_the_environment(tmp_path: Path) -
     task = replace(BASE, initial_lam=0.02, label_noise=0.2)
     card = policy.card
     law = ControlLaw(card.log_lam_min, card.log_lam_max, card.max_change)
-    env = CifarLambdaEnv(Suite("one", "agent", tasks=(task,)), DATA, control=law)
+    env = CifarLambdaEnv(Suite("one", "agent", TaskList((task,))), DATA, control=law)
     obs, _ = env.reset(options={"task": task})
     ended = False
     while not ended:
@@ -342,9 +343,10 @@ def test_errors_name_what_is_wrong() -> None:
 
 def test_a_suite_that_wants_more_images_than_there_are_is_refused_at_once() -> None:
     """Not in mid-training, when the first such task is drawn."""
-    assert DISTRIBUTION.distribution is not None
-    big = replace(DISTRIBUTION, distribution=replace(DISTRIBUTION.distribution, train_size=(50, 241)))
-    for suite in (big, Suite("list", "agent", tasks=(BASE, replace(BASE, val_size=31)))):
+    assert isinstance(DISTRIBUTION.source, TaskSpace)
+    vary = {**DISTRIBUTION.source.vary, "train_size": LogUniform((50, 241))}
+    big = replace(DISTRIBUTION, source=replace(DISTRIBUTION.source, vary=vary))
+    for suite in (big, Suite("list", "agent", TaskList((BASE, replace(BASE, val_size=31))))):
         with pytest.raises(ValueError, match=r"(train_size=241|val_size=31), but the inner-"):
             CifarLambdaEnv(suite, DATA)
         with pytest.raises(ValueError, match=r"(train_size=241|val_size=31), but the inner-"):
@@ -394,12 +396,11 @@ def test_render_draws_the_run() -> None:
 
 @pytest.mark.parametrize("network", ["mlp", "cnn3"])
 def test_state_goes_on_bit_for_bit_in_a_new_environment(network: str) -> None:
-    assert DISTRIBUTION.distribution is not None
+    assert isinstance(DISTRIBUTION.source, TaskSpace)
     bases = tuple(
-        replace(b, network=network, width=2, augment=network == "cnn3")
-        for b in DISTRIBUTION.distribution.bases
+        replace(b, network=network, width=2, augment=network == "cnn3") for b in DISTRIBUTION.source.bases
     )
-    suite = replace(DISTRIBUTION, distribution=replace(DISTRIBUTION.distribution, bases=bases))
+    suite = replace(DISTRIBUTION, source=replace(DISTRIBUTION.source, bases=bases))
     env = vector(3, suite=suite)
     trace(env, actions(5, 3), seed=0)
     assert any(run is not None and run.decision > 0 for run in env._core.runs)

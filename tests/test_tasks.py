@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import json
 import math
+import pickle
+import re
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambda_rl.envs.tasks import Task
+from lambda_rl.envs.tasks import Task, field_choices, task_help, task_table
+from lambda_rl.penalties import PENALTIES
 
 FIELDS = (
     "network", "width", "resolution", "train_size", "val_size", "label_noise", "optimizer", "learning_rate",
     "lr_schedule", "momentum", "batch_size", "steps", "decisions", "penalty", "decay", "initial_lam", "augment",
-    "pixels", "init_std", "lr_decay", "lr_decay_every",
+    "pixels", "init_std", "lr_decay", "lr_decay_every", "data", "network_options", "seed",
 )  # fmt: skip
 
 
-def test_fields_are_those_of_a_suite_file() -> None:
-    assert tuple(item.name for item in dataclasses.fields(Task)) == (*FIELDS, "seed")
+def test_fields_are_those_of_a_suite_file_and_say_what_they_are() -> None:
+    assert tuple(item.name for item in dataclasses.fields(Task)) == FIELDS
+    rows = task_help()
+    assert tuple(row.field for row in rows) == FIELDS
     documented = Task.__doc__ or ""
-    for name in FIELDS:
-        assert f"        {name}: " in documented, name
+    for row in rows:
+        assert len(row.meaning) > 5
+        assert row.allowed
+        assert f"    {row.field}: {row.meaning} ({row.allowed}).\n" in documented  # what --help reads
+    told = {row.field: row for row in rows}
+    assert told["width"][1:3] == ("32", "a whole number between 1 and 65,536")
+    assert told["label_noise"][1:3] == ("0.0", "between 0 and 0.95")
+    assert told["augment"][1:3] == ("false", "true or false")
+    assert told["network"].allowed == "one of mlp, cnn3, resnet9"
 
 
 def test_defaults_are_a_task() -> None:
@@ -38,47 +53,101 @@ def test_defaults_are_a_task() -> None:
         ("network", "vgg", "one of mlp, cnn3, resnet9; got 'vgg'"),
         ("network", ["mlp"], "one of mlp, cnn3, resnet9"),
         ("resolution", 28, "one of 16, 32; got 28"),
-        ("resolution", 16.0, "whole number"),
+        ("resolution", 16.0, "one of 16, 32; got 16.0"),
+        ("resolution", True, "one of 16, 32; got True"),
         ("optimizer", "rmsprop", "one of sgd, adamw"),
         ("lr_schedule", "linear", "one of constant, cosine, exponential, step"),
         ("penalty", "l3", r"one of l2, l1, l0\.5"),
         ("decay", "both", "one of coupled, decoupled"),
-        ("width", 0, "whole number of at least 1, got 0"),
-        ("train_size", 1.5, "whole number of at least 1, got 1.5"),
-        ("val_size", True, "whole number of at least 1, got True"),
-        ("batch_size", -3, "whole number of at least 1"),
-        ("steps", "300", "whole number of at least 1, got '300'"),
-        ("decisions", None, "whole number of at least 1"),
+        ("width", 0, "whole number between 1 and [0-9,]+, got 0"),
+        ("train_size", 1.5, "whole number between 1 and [0-9,]+, got 1.5"),
+        ("val_size", True, "whole number between 1 and [0-9,]+, got True"),
+        ("batch_size", -3, "whole number between 1 and"),
+        ("steps", "300", "whole number between 1 and [0-9,]+, got '300'"),
+        ("decisions", None, "whole number between 1 and"),
         ("decisions", 301, "at most steps=300"),
-        ("seed", -1, "whole number of at least 0"),
+        ("seed", -1, "whole number between 0 and"),
         ("label_noise", 0.96, "between 0 and 0.95, got 0.96"),
         ("label_noise", -0.1, "between 0 and 0.95"),
         ("label_noise", True, "finite number"),
         ("learning_rate", 0.0, "between 1e-08 and 10000"),
         ("learning_rate", math.inf, "finite number, got inf"),
-        ("learning_rate", "fast", "number, got 'fast'"),
+        ("learning_rate", "fast", "finite number, got 'fast'"),
+        ("learning_rate", "0400", "finite number, got '0400'"),
+        ("learning_rate", "0x10", "finite number, got '0x10'"),
         ("learning_rate", True, "finite number, got True"),
         ("learning_rate", None, "finite number, got None"),
         ("momentum", 1.0, "between 0 and 0.9999"),
         ("momentum", math.nan, "finite number, got nan"),
         ("initial_lam", 0.0, "between 1e-12 and 1e"),
-        ("initial_lam", "nan", "finite number"),
+        ("initial_lam", "nan", "finite number, got 'nan'"),
+        ("initial_lam", "1e999", "finite number, got inf"),
         ("augment", "yes", "true or false, got 'yes'"),
         ("augment", 1, "true or false"),
         ("pixels", "raw", "one of standardised, mean-subtracted; got 'raw'"),
         ("init_std", -0.1, "between 0 and 10"),
-        ("init_std", "small", "number, got 'small'"),
+        ("init_std", "small", "finite number, got 'small'"),
         ("lr_decay", 0.0, "between 1e-06 and 1"),
         ("lr_decay", 1.1, "between 1e-06 and 1"),
-        ("lr_decay_every", -1, "whole number of at least 0"),
-        ("lr_decay_every", 2.5, "whole number of at least 0"),
+        ("lr_decay_every", -1, "whole number between 0 and"),
+        ("lr_decay_every", 2.5, "whole number between 0 and"),
+        ("width", 10**9, "whole number between 1 and 65,536, got 1000000000"),
+        ("steps", 10**18, "whole number between 1 and 10,000,000, got 1000000000000000000"),
+        ("seed", 10**18, "whole number between 0 and"),
+        ("data", "cifar", "empty or a data set: .*cifar10.*, got 'cifar'"),
+        ("data", "synthetic\n", "empty or a data set: "),
+        ("data", 3, "empty or a data set: .*, got 3"),
+        ("network_options", {"a b": 1}, "a mapping of names to finite numbers"),
+        ("network_options", {"a": [1]}, "a mapping of names to finite numbers"),
+        ("network_options", {"a": math.nan}, "a mapping of names to finite numbers"),
+        ("network_options", {"a": None}, "a mapping of names to finite numbers"),
+        ("network_options", [["a", 1], ["a", 2]], "a mapping of names to finite numbers"),
+        ("network_options", "depth", "a mapping of names to finite numbers"),
+        ("network_options", 3, "a mapping of names to finite numbers"),
     ],
 )
 def test_errors_name_the_field_and_what_is_allowed(field: str, value: Any, allowed: str) -> None:
     with pytest.raises(ValueError, match=rf"{field}.* {allowed}") as caught:
         Task.from_mapping({field: value}, "my.yaml, task 3")
-    assert str(caught.value).startswith("my.yaml, task 3: ")
+    assert str(caught.value).startswith(f"my.yaml, task 3: {field}")
     assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=f"^task: {field}"):
+        Task(**{field: value})
+
+
+def test_one_error_lists_all_faults() -> None:
+    with pytest.raises(ValueError, match="label_noise") as caught:
+        Task(network="vgg", label_noise=2, steps=True)
+    assert str(caught.value) == (
+        "task: network must be one of mlp, cnn3, resnet9; got 'vgg'; "
+        "label_noise must be between 0 and 0.95, got 2; "
+        "steps must be a whole number between 1 and 10,000,000, got True"
+    )
+    assert type(caught.value) is ValueError
+    with pytest.raises(ValueError, match=r"^there: unknown field widht; allowed are .*; width must be "):
+        Task.from_mapping({"widht": 3, "width": 0}, "there")
+    with pytest.raises(
+        ValueError, match="decisions=400 must be at most steps=300; decay=decoupled is defined"
+    ):
+        Task(decisions=400, penalty="l1", decay="decoupled")
+    with pytest.raises(ValueError, match="unknown field widht; allowed are network, "):
+        Task(widht=3)  # type: ignore[call-arg]
+
+
+def test_errors_are_short_whatever_was_given() -> None:
+    """R18: a list of lists of lists has more elements than can be written out; numbers may have any length."""
+    bomb: list[Any] = ["lol"] * 9
+    for _ in range(12):
+        bomb = [bomb] * 9
+    for value in (bomb, {"a": bomb}, "x" * 10**6, 10**5000, -(10**5000)):
+        for field in FIELDS:
+            with pytest.raises(ValueError, match=f"^here: {field} must be ") as caught:
+                Task.from_mapping({field: value}, "here")
+            assert len(str(caught.value)) < 400
+    with pytest.raises(ValueError, match="unknown field ") as caught:
+        Task.from_mapping({"\x1b[2J" + "x" * 10**5: 3})
+    assert len(str(caught.value)) < 500
+    assert "\x1b" not in str(caught.value)
 
 
 def test_unknown_fields_are_named_with_those_allowed() -> None:
@@ -102,7 +171,64 @@ def test_numbers_as_yaml_reads_them() -> None:
     assert all(type(getattr(task, n)) is float for n in ("initial_lam", "label_noise"))
 
 
+def test_choices_are_asked_for_when_a_task_is_made() -> None:
+    """A thing that is registered later is a choice at once, in errors and help too."""
+    with PENALTIES.temporarily("toy", PENALTIES["l1"]):
+        assert Task(penalty="toy").penalty == "toy"
+        assert "toy" in field_choices("penalty")
+        assert "toy" in {row.field: row for row in task_help()}["penalty"].allowed
+        with pytest.raises(ValueError, match=r"penalty must be one of l2, .*toy; got 'l7'"):
+            Task(penalty="l7")
+        with pytest.raises(ValueError, match="decoupled is defined for penalty=l2 only, got penalty=toy"):
+            Task(penalty="toy", decay="decoupled")
+    with pytest.raises(ValueError, match="penalty must be one of"):
+        Task(penalty="toy")
+
+
+def test_fields_of_few_values() -> None:
+    assert field_choices("resolution") == (16, 32)
+    assert field_choices("augment") == (False, True)
+    assert field_choices("width") == field_choices("data") == field_choices("network_options") == ()
+
+
+def test_options_of_the_network_are_one_value_however_they_are_written() -> None:
+    pairs = (("depth", 2), ("norm", "batch"), ("share", 0.5), ("wide", True))
+    task = Task.from_mapping({"network_options": {"wide": True, "norm": "batch", "depth": 2, "share": 0.5}})
+    assert task.network_options == pairs
+    assert [type(value) for _, value in task.network_options] == [int, str, float, bool]
+    for same in (pairs, list(map(list, reversed(pairs))), dict(pairs)):
+        other = Task.from_mapping({"network_options": same})
+        assert other == task
+        assert hash(other) == hash(task)
+    assert Task.from_mapping(dataclasses.asdict(task)) == task
+    assert Task.from_mapping(json.loads(json.dumps(dataclasses.asdict(task)))) == task
+    assert task.name == "mlp32-depth2-normbatch-share0.5-wideTrue-n5000-val1000"
+
+
+def test_a_task_is_a_value() -> None:
+    task = Task(network_options=(("depth", 2),), data="cifar10", learning_rate=1)
+    assert type(task.learning_rate) is float
+    assert pickle.loads(pickle.dumps(task)) == copy.deepcopy(task) == task
+    assert hash(pickle.loads(pickle.dumps(task))) == hash(task)
+    assert dataclasses.replace(task, width=3) != task
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        task.width = 3  # type: ignore[misc]
+    with pytest.raises(ValueError, match="width must be"):
+        dataclasses.replace(task, width=0)
+
+
+def test_the_table_in_the_readme_is_that_of_the_fields(repository: Path) -> None:
+    page = (repository / "README.md").read_text(encoding="utf-8")
+    assert page.count(task_table()) == 1, "run `python scripts/task_fields.py`"
+    (block,) = re.findall(
+        r"<!-- block: task-fields -->\n(.*?)<!-- end: task-fields -->", page, flags=re.DOTALL
+    )
+    assert block == task_table()
+    assert all(row.replace("\\|", "").count("|") == 5 for row in task_table().splitlines())
+
+
 def test_names() -> None:
+    assert Task(data="folder:/somewhere/else").name == "mlp32-folder-n5000-val1000"
     assert Task().name == "mlp32-n5000-val1000"
     assert Task(network="cnn3", width=16, label_noise=0.25).name == "cnn316-n5000-noise0.25-val1000"
     assert Task().with_seed(7) == Task(seed=7)
@@ -130,5 +256,6 @@ def test_what_is_fused_is_alike_in_all_that_is_not_a_number_per_run() -> None:
         assert dataclasses.replace(base, **change).group_key == base.group_key, change
     for change in ({"network": "cnn3"}, {"width": 3}, {"resolution": 32}, {"batch_size": 3}, {"optimizer": "adamw"},
                    {"penalty": "l1"}, {"decay": "decoupled"}, {"augment": True},
-                   {"pixels": "mean-subtracted"}):  # fmt: skip
+                   {"pixels": "mean-subtracted"}, {"data": "cifar10"},
+                   {"network_options": {"depth": 2}}):  # fmt: skip
         assert dataclasses.replace(base, **change).group_key != base.group_key, change

@@ -12,7 +12,7 @@ import yaml
 from rich.console import Console
 from tiny_runs import PPO, metrics, policy_arrays, same_policy, tiny_config
 
-import lambda_rl.envs.data as data_module
+import lambda_rl.envs.data.sets as data_module
 from lambda_rl.agents import cli
 from lambda_rl.agents.callbacks import ProgressBar
 from lambda_rl.agents.checkpoint import Progress
@@ -21,8 +21,9 @@ from lambda_rl.agents.config import TrainConfig, load_config
 from lambda_rl.agents.export import CONSTANT_VARIANCE, actor_arrays, export_policy, make_card, make_policy
 from lambda_rl.agents.run_folder import RunFolder
 from lambda_rl.agents.train import _build, train
-from lambda_rl.agents.validation import Validator, training_suite
+from lambda_rl.agents.validation import Validator
 from lambda_rl.envs.data import load_train
+from lambda_rl.envs.suites import load_suite
 from lambda_rl.features import FEATURES, NUM_FEATURES
 from lambda_rl.policy_file import load_policy
 
@@ -137,7 +138,7 @@ def test_without_validation_the_last_policy_is_exported(tmp_path: Path) -> None:
 def test_policy_acts_as_sb3_does(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, "x").resolved("x")
     data = load_train("synthetic")
-    learner = _build(config, training_suite(config.suite), data)
+    learner = _build(config, load_suite(config.suite).on("agent"), data)
     rng = np.random.default_rng(0)
     scale = rng.uniform(0.1, 2.0, NUM_FEATURES)
     learner.normalize.obs_rms.mean = rng.normal(size=NUM_FEATURES)
@@ -157,7 +158,7 @@ def test_policy_acts_as_sb3_does(tmp_path: Path) -> None:
 
 def test_features_that_never_varied_are_disconnected(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, "x").resolved("x")
-    learner = _build(config, training_suite(config.suite), load_train("synthetic"))
+    learner = _build(config, load_suite(config.suite).on("agent"), load_train("synthetic"))
     learner.normalize.obs_rms.var = np.ones(NUM_FEATURES)
     learner.normalize.obs_rms.var[3] = CONSTANT_VARIANCE / 10
     arrays = actor_arrays(learner.model, learner.normalize)
@@ -180,7 +181,7 @@ def test_seeds_share_no_tasks(tmp_path: Path) -> None:
     seen = []
     for seed in (0, 1):
         config = tiny_config(tmp_path, "x", seed=seed).resolved("x")
-        learner = _build(config, training_suite(config.suite), load_train("synthetic"))
+        learner = _build(config, load_suite(config.suite).on("agent"), load_train("synthetic"))
         learner.normalize.reset()
         runs = learner.env._core.runs  # type: ignore[attr-defined]
         seen.append({run.task.seed for run in runs})

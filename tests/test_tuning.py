@@ -12,12 +12,12 @@ from lambda_rl.agents import tuning
 from lambda_rl.agents.tuning import CONSTANT_GRID, FIRST_TUNING_SEED, UNTUNED, Tuned, family_settings, tune
 from lambda_rl.envs.data import load_train
 from lambda_rl.envs.rollout import RunResult, ScheduleJob
-from lambda_rl.envs.suites import Suite, load_suite
+from lambda_rl.envs.suites import Suite, TaskList, load_suite
 from lambda_rl.envs.tasks import Task
 from lambda_rl.parse import parse_schedule
 
 TASK = Task(width=4, train_size=64, val_size=40, steps=6, decisions=3, batch_size=16)
-SUITE = Suite("tiny-validation", "agent", tasks=(TASK, dataclasses.replace(TASK, label_noise=0.4)))
+SUITE = Suite("tiny-validation", "agent", TaskList((TASK, dataclasses.replace(TASK, label_noise=0.4))))
 FEW = {
     "constant": ["constant:0.01", "constant:0.1"],
     **{family: [spec] for family, spec in UNTUNED.items()},

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 
 from lambda_rl.envs.data import ImageData
-from lambda_rl.envs.suites import Suite, TaskDistribution
+from lambda_rl.envs.suites import Suite, TaskSpace
+from lambda_rl.envs.task_variations import Choice, LogUniform, TimesLogUniform
 from lambda_rl.envs.tasks import Task
 
 BASE = Task(width=4, train_size=100, val_size=20, batch_size=8, steps=12, decisions=4)
@@ -18,13 +19,15 @@ BASE = Task(width=4, train_size=100, val_size=20, batch_size=8, steps=12, decisi
 DISTRIBUTION = Suite(
     "tiny",
     "agent",
-    distribution=TaskDistribution(
+    TaskSpace(
         bases=(BASE, replace(BASE, width=6, decisions=3)),
-        train_size=(50, 200),
-        val_size=(10, 30),
-        label_noise=(0.0, 0.4),
-        learning_rate_factor=(0.5, 2.0),
-        initial_lam=(1e-4, 1.0),
+        vary={
+            "train_size": LogUniform((50, 200)),
+            "val_size": LogUniform((10, 30)),
+            "label_noise": Choice((0.0, 0.4)),
+            "learning_rate": TimesLogUniform((0.5, 2.0)),
+            "initial_lam": LogUniform((1e-4, 1.0)),
+        },
     ),
 )
 

@@ -139,10 +139,7 @@ class Tuned:
 
 def check_tuning_suite(suite: Suite) -> None:
     """Refuses a suite that has no list of tasks, or that is not of the training side."""
-    if not suite.tasks:
-        raise ValueError(
-            f"suite {suite.name} is a distribution; tuning needs a list, as cifar-mlp-validation"
-        )
+    suite.listed("tuning")
     if suite.fold != "agent":
         raise ValueError(
             f"suite {suite.name} is of the fold {suite.fold}; tuning may only see the fold agent"

@@ -52,23 +52,23 @@ from lambda_rl.agents.benchmark.roofline import evaluations_per_step, floor
 from lambda_rl.agents.benchmark.scaling import anatomy, draw_scaling
 from lambda_rl.agents.benchmark.timing import Row, time_rows
 from lambda_rl.agents.config import available_cores
-from lambda_rl.agents.figures import png
 from lambda_rl.agents.overhead import overhead
+from lambda_rl.agents.presenting.style import png
 from lambda_rl.envs.calibration import keep_sizes
 from lambda_rl.envs.data import ImageData, load_test, load_train
+from lambda_rl.envs.data.split import split_data
 from lambda_rl.envs.device import resolve_device
-from lambda_rl.envs.split import split_data
-from lambda_rl.envs.suites import CNN, MLP
+from lambda_rl.envs.suites import load_suite
 from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import TrainerConfig
 from lambda_rl.files import atomic_write
 
 OPPONENTS = ("subproc", "vmap", "dacbench")
 
-_CNN = dataclasses.replace(CNN, steps=180, decisions=6)  # as long an interval, a shorter episode
+_MLP, _CNN = (load_suite(f"{name}-validation").tasks[0] for name in ("cifar-mlp", "cifar-cnn"))
+_CNN = dataclasses.replace(_CNN, steps=180, decisions=6)  # as long an interval, a shorter episode
 TASKS: dict[str, Task] = {
-    name: dataclasses.replace(task, train_size=2000, val_size=300)
-    for name, task in (("mlp", MLP), ("cnn3", _CNN))
+    task.network: dataclasses.replace(task, train_size=2000, val_size=300) for task in (_MLP, _CNN)
 }
 """What is timed, by network: the tasks of the presets, with a usual number of images."""
 

@@ -14,7 +14,7 @@ from lambda_rl.agents.benchmark.timing import Row
 from lambda_rl.agents.vec_env import SB3VecEnv
 from lambda_rl.envs.core import RewardConfig
 from lambda_rl.envs.data import ImageData
-from lambda_rl.envs.suites import Suite
+from lambda_rl.envs.suites import Suite, TaskList
 from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import Trainer, TrainerConfig
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
@@ -26,7 +26,7 @@ def make_env(
     """Slots that all run this task, each episode with another seed."""
     return CifarLambdaVectorEnv(
         slots,
-        suite=Suite("benchmark", "agent", tasks=(task,)),
+        suite=Suite("benchmark", "agent", TaskList((task,))),
         data=data,
         reward=RewardConfig(outer_size=outer_size),
         device=config.device,

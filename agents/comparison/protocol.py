@@ -85,15 +85,12 @@ def cells_of(suite: Suite, seeds: int) -> list[Cell]:
     Raises:
         ValueError: the suite is a distribution, or there are fewer than 1 seed.
     """
-    if not suite.tasks:
-        raise ValueError(
-            f"suite {suite.name} is a distribution; compare needs a list of tasks, as {suite.name}-held-out"
-        )
+    tasks = suite.listed("a comparison")
     if seeds < 1:
         raise ValueError(f"seeds must be at least 1, got {seeds}")
     return [
         Cell(name, task.with_seed(task.seed + offset))
-        for name, task in zip(suite.task_names, suite.tasks, strict=True)
+        for name, task in zip(suite.task_names, tasks, strict=True)
         for offset in range(seeds)
     ]
 

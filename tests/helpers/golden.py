@@ -11,6 +11,7 @@ import hashlib
 import json
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import torch
 
 from lambda_rl.envs.data import load_train
 from lambda_rl.envs.rollout import ScheduleJob, run_schedules
-from lambda_rl.envs.suites import Suite, load_suite, suite_names
+from lambda_rl.envs.suites import Suite, TaskList, load_suite, suite_names
 from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import TrainerConfig
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
@@ -72,7 +73,10 @@ def environment_traces() -> dict[str, Any]:
     torch.set_num_threads(1)
     listed = tasks()
     env = CifarLambdaVectorEnv(
-        len(listed), suite=Suite("golden", "agent", tuple(listed)), data="synthetic", precision="fp32"
+        len(listed),
+        suite=Suite("golden", "agent", TaskList(tuple(listed))),
+        data="synthetic",
+        precision="fp32",
     )
     observations, _ = env.reset(seed=0, options={"tasks": listed})
     actions = np.random.default_rng(0).uniform(-1, 1, (DECISIONS, len(listed), 1)).astype(np.float32)
@@ -121,16 +125,26 @@ def judged_traces() -> list[dict[str, Any]]:
     ]
 
 
-def suite_samples() -> dict[str, Any]:
-    """All built-in suites: their tasks, or the first draws of two seeds."""
+def suite_samples(fields: Sequence[str] | None = None) -> dict[str, Any]:
+    """All built-in suites: their tasks, or the first draws of two seeds.
+
+    Args:
+        fields: fields of a task to record; None: all. A file that was written before a field came lacks it.
+    """
     found: dict[str, Any] = {}
+
+    def recorded(task: Task) -> dict[str, Any]:
+        return {
+            name: value for name, value in dataclasses.asdict(task).items() if not fields or name in fields
+        }
+
     for name in suite_names():
         suite = load_suite(name)
         rngs = [np.random.default_rng(seed) for seed in (0, 1)]
         found[name] = {
             "fold": suite.fold,
-            "tasks": [dataclasses.asdict(task) for task in suite.tasks],
-            "samples": [[dataclasses.asdict(suite.sample(rng)) for _ in range(DRAWS)] for rng in rngs],
+            "tasks": [recorded(task) for task in suite.tasks],
+            "samples": [[recorded(suite.sample(rng)) for _ in range(DRAWS)] for rng in rngs],
         }
     return found
 

@@ -1,0 +1,241 @@
+"""What the fields of a task say about themselves: rules of values, one-line errors, help.
+
+A field is declared once, as ``Annotated[type, rule, Field(ge=…, le=…, description=…)]`` in a frozen pydantic dataclass.
+Its errors, its line of ``--help``, its row in the README and its entry in the JSON schema all come from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+import reprlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+)
+from pydantic.fields import FieldInfo
+
+C = TypeVar("C", bound=type[Any])
+
+_NUMBER = re.compile(r"[-+]?(\.\d+|(0|[1-9]\d*)(\.\d*)?)([eE][-+]?\d+)?", re.ASCII)
+
+_short = reprlib.Repr()
+_short.maxlevel, _short.maxstring, _short.maxother, _short.maxlong = 2, 60, 60, 40
+_short.maxlist = _short.maxtuple = _short.maxset = _short.maxdict = 3
+
+
+def shown(value: object) -> str:
+    """A value as an error shows it: cut short, however large or deep it is."""
+    try:
+        return _short.repr(value)
+    except ValueError:  # Python writes no number of more than 4300 digits
+        return "a number of very many digits"
+
+
+def shown_name(name: object) -> str:
+    """A name of a field or option as an error shows it: cut short and without control characters."""
+    return _short.repr(name)[1:-1] if isinstance(name, str) else shown(name)
+
+
+def number_of(text: str) -> float | str:
+    """The number that a text says (``1e-3``), or the text."""
+    return float(text) if _NUMBER.fullmatch(text) else text
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Rule: one of some values, which are asked for whenever a value is checked, so that they may be registered later.
+
+    Attributes:
+        values: gives them.
+    """
+
+    values: Callable[[], tuple[Any, ...]]
+
+    @property
+    def rule(self) -> str:
+        """What is allowed, as in "must be …"."""
+        return f"one of {', '.join(map(str, self.values()))}"
+
+    def check(self, value: Any) -> Any:
+        """The value, if it is allowed.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if value not in self.values():
+            raise ValueError(f"must be {self.rule}")
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        return AfterValidator(self.check).__get_pydantic_core_schema__(source, handler)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), "enum": list(self.values())}
+
+
+@dataclass(frozen=True)
+class DataName(OneOf):
+    """Rule: empty, or a data set as commands take it: one of some names, with arguments after a colon or without."""
+
+    @property
+    def rule(self) -> str:
+        """What is allowed, as in "must be …"."""
+        return f"empty or a data set: {', '.join(self.values())}, with arguments after a colon"
+
+    def check(self, value: Any) -> Any:
+        """See :meth:`OneOf.check`."""
+        if value and (value.partition(":")[0] not in self.values() or not value.isprintable()):
+            raise ValueError(f"must be {self.rule}")
+        return value
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        names = "|".join(map(re.escape, self.values()))
+        return {**handler(schema), "pattern": f"^(({names})(:.*)?)?$"}
+
+
+class Options:
+    """Rule: a mapping of names to numbers, texts or true/false; kept as pairs, sorted by name."""
+
+    rule = "a mapping of names to finite numbers, texts, true or false"
+
+    @staticmethod
+    def pairs(value: Any) -> Any:
+        """Pairs sorted by name, of a mapping or of pairs in any order."""
+        try:
+            found = dict(value)
+            given = len(value)
+        except (TypeError, ValueError):
+            return value  # told by its type
+        if len(found) < given or not all(isinstance(name, str) and name.isidentifier() for name in found):
+            raise ValueError("names must differ, and consist of letters, digits and _")
+        return tuple(sorted(found.items()))
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        return BeforeValidator(self.pairs).__get_pydantic_core_schema__(source, handler)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        value = {"type": ["number", "string", "boolean"]}
+        return {"type": "object", "additionalProperties": value, "default": {}}
+
+
+def _bounds(info: FieldInfo) -> tuple[Any, Any]:
+    found = {key: getattr(item, key) for item in info.metadata for key in ("ge", "le") if hasattr(item, key)}
+    return found.get("ge"), found.get("le")
+
+
+def allowed(info: FieldInfo) -> str:
+    """What a field may be, as in "must be …"."""
+    for item in info.metadata:
+        if hasattr(item, "rule"):
+            return str(item.rule)
+    if info.annotation is bool:
+        return "true or false"
+    low, high = _bounds(info)
+    if info.annotation is int:
+        return f"a whole number between {low} and {high:,}"
+    return f"between {low:g} and {high:g}"
+
+
+def choices(info: FieldInfo) -> tuple[Any, ...]:
+    """All values that a field may have, where they are few; else empty."""
+    for item in info.metadata:
+        if type(item) is OneOf:
+            return item.values()
+    return (False, True) if info.annotation is bool else ()
+
+
+def _fault(name: str, info: FieldInfo, error: Mapping[str, Any]) -> str:
+    if error["type"] in ("float_type", "finite_number"):
+        return f"{name} must be a finite number, got {shown(error['input'])}"
+    mark = ";" if choices(info) and info.annotation is not bool else ","
+    return f"{name} must be {allowed(info)}{mark} got {shown(error['input'])}"
+
+
+def _faults(cls: Any, error: ValidationError) -> list[str]:
+    """One text for every field that is wrong, in the order of the fields."""
+    fields: dict[str, FieldInfo] = cls.__pydantic_fields__
+    names = list(fields)
+    told: dict[str, str] = {}
+    for item in error.errors(include_url=False):
+        if not item["loc"]:  # of several fields together
+            told[""] = str(item.get("ctx", {}).get("error", item["msg"]))
+            continue
+        at = item["loc"][0]
+        name = names[at] if isinstance(at, int) and at < len(names) else str(at)
+        if name not in fields:
+            told[name] = f"unknown field {shown_name(name)}; allowed are {', '.join(names)}"
+        elif len(item["loc"]) == 1:
+            told[name] = _fault(name, fields[name], item)
+        else:  # inside a value: the whole of it is not known here
+            told.setdefault(name, f"{name} must be {allowed(fields[name])}; got {shown(item['input'])}")
+    return list(told.values())
+
+
+def one_line_errors(what: str) -> Callable[[C], C]:
+    """Decorator of a pydantic dataclass: bad values are one ``ValueError`` of one line that lists all faults.
+
+    Args:
+        what: what its message begins with.
+    """
+
+    def decorate(cls: C) -> C:
+        check = cls.__init__
+
+        @functools.wraps(check)
+        def init(self: Any, *args: Any, **kwargs: Any) -> None:
+            try:
+                check(self, *args, **kwargs)
+            except ValidationError as error:
+                raise ValueError(f"{what}: {'; '.join(_faults(cls, error))}") from None
+
+        cls.__init__ = init
+        cls.__doc__ = _documented(cls)
+        return cls
+
+    return decorate
+
+
+def _documented(cls: Any) -> str:
+    """The docstring with a section of attributes, which ``--help`` reads too."""
+    fields: dict[str, FieldInfo] = cls.__pydantic_fields__
+    lines = [f"    {name}: {info.description} ({allowed(info)})." for name, info in fields.items()]
+    return "\n".join([(cls.__doc__ or "").rstrip(), "", "Attributes:", *lines, ""])
+
+
+class FieldHelp(NamedTuple):
+    """One field.
+
+    Attributes:
+        field: its name.
+        default: as YAML writes it.
+        allowed: what it may be, as in "must be …".
+        meaning: what it is.
+    """
+
+    field: str
+    default: str
+    allowed: str
+    meaning: str
+
+
+def field_help(cls: Any) -> list[FieldHelp]:
+    """Every field of a pydantic dataclass, in order."""
+    rows = []
+    for item in dataclasses.fields(cls):
+        info: FieldInfo = cls.__pydantic_fields__[item.name]
+        default = str(info.default).lower() if isinstance(info.default, bool) else f"{info.default}"
+        rows.append(
+            FieldHelp(
+                item.name, {"": '""', "()": "{}"}.get(default, default), allowed(info), info.description or ""
+            )
+        )
+    return rows
