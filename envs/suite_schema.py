@@ -74,7 +74,17 @@ def suite_schema() -> dict[str, Any]:
 
 def schema_text() -> str:
     """The schema as the file ``docs/suite.schema.json`` has it."""
-    return json.dumps(suite_schema(), indent=1, ensure_ascii=False) + "\n"
+    return _lines(suite_schema(), 0) + "\n"
+
+
+def _lines(value: Any, indent: int) -> str:
+    """JSON that is short and can be read: what fits into a line stands on one."""
+    line = json.dumps(value, ensure_ascii=False)
+    if len(line) + indent <= 110 or not isinstance(value, dict):
+        return line
+    inside = (f"{json.dumps(key)}: {_lines(item, indent + 1)}" for key, item in value.items())
+    space = "\n" + " " * indent
+    return f"{{{space} " + f",{space} ".join(inside) + f"{space}}}"
 
 
 def _field(name: str) -> dict[str, Any]:

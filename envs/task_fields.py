@@ -83,23 +83,33 @@ class OneOf:
 
 
 @dataclass(frozen=True)
-class DataName(OneOf):
-    """Rule: empty, or a data set as commands take it: one of some names, with arguments after a colon or without."""
+class Spec(OneOf):
+    """Rule: empty, or one of some names, with arguments after a colon or without.
+
+    Attributes:
+        forms: how all of them are written, for people.
+        parse: raises ValueError for what is none of them.
+    """
+
+    forms: Callable[[], str]
+    parse: Callable[[str], object]
 
     @property
     def rule(self) -> str:
         """What is allowed, as in "must be …"."""
-        return f"empty or a data set: {', '.join(self.values())}, with arguments after a colon"
+        return f"empty or one of {self.forms()}"
 
     def check(self, value: Any) -> Any:
         """See :meth:`OneOf.check`."""
-        if value and (value.partition(":")[0] not in self.values() or not value.isprintable()):
+        if not value.isprintable():
             raise ValueError(f"must be {self.rule}")
+        if value:
+            self.parse(value)
         return value
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         names = "|".join(map(re.escape, self.values()))
-        return {**handler(schema), "pattern": f"^(({names})(:.*)?)?$"}
+        return {**handler(schema), "pattern": f"^(({names})(:.+)?)?$"}
 
 
 class Options:

@@ -9,11 +9,12 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from lambda_rl.envs.data import DATA_SETS, data_forms, data_set
 from lambda_rl.envs.task_fields import (
-    DataName,
     FieldHelp,
     OneOf,
     Options,
+    Spec,
     choices,
     field_help,
     number_of,
@@ -28,7 +29,6 @@ LR_SCHEDULES = ("constant", "cosine", "exponential", "step")
 DECAYS = ("coupled", "decoupled")
 RESOLUTIONS = (16, 32)
 PIXELS = ("standardised", "mean-subtracted")
-DATA_SETS = ("synthetic", "cifar10", "cifar100", "folder")
 
 
 def network_names() -> tuple[str, ...]:
@@ -44,11 +44,6 @@ def optimizer_names() -> tuple[str, ...]:
 def penalty_names() -> tuple[str, ...]:
     """Penalties that a task may name."""
     return PENALTIES.names()
-
-
-def data_names() -> tuple[str, ...]:
-    """Data sets that a task may name, without the arguments that follow a colon."""
-    return DATA_SETS
 
 
 MOST_IMAGES = 100_000_000
@@ -177,7 +172,7 @@ class Task:
     ] = 0
     data: Annotated[
         str,
-        DataName(data_names),
+        Spec(DATA_SETS.names, data_forms, data_set),
         Field(
             max_length=4096,
             description="data set, as `--data` takes it; empty: the one that the command or environment was given",
