@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 from torch.optim import Optimizer
 
-from lambda_rl.arguments import whole_number
+from lambda_rl.arguments import plain_number, whole_number
+from lambda_rl.checks import shown
 from lambda_rl.counting import Standstill, StepCounter
 from lambda_rl.files import atomic_write
 from lambda_rl.groups import DecayGroups
@@ -23,6 +24,26 @@ from lambda_rl.signals import Number, numbers, one_number
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 Row = dict[str, float | None]
+
+
+def checked_range(lam_range: tuple[float, float] | None) -> tuple[float, float]:
+    """A range of λ as plain numbers; None stands for 0 and more.
+
+    Raises:
+        ValueError: it is not (smallest, largest) with 0 <= smallest <= largest, or the smallest is infinite.
+    """
+    if lam_range is None:
+        return 0.0, math.inf
+    try:
+        low, high = (plain_number(end) for end in lam_range)
+        if low is not None and high is not None and 0 <= low <= high and low < math.inf:
+            return float(low), float(high)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ValueError(
+        f"λ range reversed or negative: lam_range={shown(lam_range)} must be (smallest, largest) with 0 <= smallest "
+        "<= largest; the largest may be infinite"
+    )
 
 
 class Schedule:
@@ -43,7 +64,8 @@ class Schedule:
             the interval that begins there) and the signals given.
 
     Raises:
-        ValueError: ``total_steps`` no whole number of 1 or more, range reversed or negative, no parameter group with decay.
+        ValueError: ``total_steps`` no whole number of 1 or more, range reversed or negative, no parameter group with
+            decay.
     """
 
     needs_progress: ClassVar[bool] = True
@@ -56,12 +78,7 @@ class Schedule:
         lam_range: tuple[float, float] | None = None,
     ) -> None:
         self.total_steps = None if total_steps is None else whole_number("total_steps", total_steps)
-        low, high = (0.0, math.inf) if lam_range is None else lam_range
-        if not 0 <= low <= high:
-            raise ValueError(
-                f"λ range reversed or negative: lam_range={lam_range} must be 0 <= smallest <= largest"
-            )
-        self.lam_range = (float(low), float(high))
+        self.lam_range = checked_range(lam_range)
         self.history: list[Row] = []
         self.groups = None if optimizer is None else DecayGroups(optimizer)
         self._value = math.nan
@@ -109,8 +126,18 @@ class Schedule:
             λ of the next interval; finite, within the range.
 
         Raises:
-            ValueError: progress unknown or not a number, or a signal that is not a number.
+            ValueError: progress unknown or not a number, a signal that is not a number, or parameter groups that were
+                removed, moved, or added with a decay that cannot be.
         """
+        if self.groups is not None:
+            self.groups.check()
+            if self.groups.overwritten():
+                self._warn_once(
+                    "overwritten",
+                    "weight_decay was changed by somebody else since the last call (a second schedule on the same "
+                    "optimizer, or a checkpoint loaded without the schedule's state); this schedule writes its own "
+                    "λ over it",
+                )
         share = self._progress(step, progress)
         given = {
             "train_loss": train_loss,
@@ -120,7 +147,12 @@ class Schedule:
             **more,
         }
         self._take(
-            share, {name: one_number(name, signal) for name, signal in given.items() if signal is not None}
+            share,
+            {
+                name: one_number(f"signal {name}", signal)
+                for name, signal in given.items()
+                if signal is not None
+            },
         )
         return self._value
 
@@ -131,30 +163,34 @@ class Schedule:
         self.history.append({**signals, "progress": progress, "lam": self._value})
 
     def _progress(self, step: int | None, progress: float | None) -> float | None:
-        given = progress if progress is not None else step
-        try:
-            if progress is not None:
-                share = float(progress)
-            elif step is not None and self.total_steps is not None:
-                share = float(step) / self.total_steps
-            elif step is None and self._counter is not None and self.total_steps is not None:
-                share = self._counted(self._counter) / self.total_steps
-            elif not self.needs_progress:
+        """The share of the run that is done; None if it is not known and not needed."""
+        if progress is not None:
+            share = float(one_number("progress", progress))
+        elif self.total_steps is None or (step is None and self._counter is None):
+            if not self.needs_progress:
                 return None
-            else:
-                raise ValueError(
-                    f"{type(self).__name__}.step: progress is not known; give progress= in [0, 1], or total_steps= "
-                    "at construction together with step= or an attached optimizer"
+            raise ValueError(
+                f"{type(self).__name__}.step: progress is not known; give progress= in [0, 1], or total_steps= "
+                "at construction together with step= or an attached optimizer"
+            )
+        else:
+            done = self._counted() if step is None else float(one_number("step", step))
+            if done > self.total_steps and self.needs_progress:
+                self._warn_once(
+                    "over",
+                    f"the run is longer than it was said to be: step {done:.0f} of total_steps={self.total_steps}; λ "
+                    "stays as it is at the end",
                 )
-        except (TypeError, OverflowError) as error:
-            raise ValueError(f"progress and step must be numbers, got {given!r}") from error
+            share = done / self.total_steps
         if not (math.isfinite(share) and share >= 0):
             raise ValueError(f"progress must be a finite number, 0 or more, got {share}")
         return min(share, 1.0)
 
-    def _counted(self, counter: StepCounter) -> int:
+    def _counted(self) -> int:
+        """Steps of the optimizer so far."""
         assert self.groups is not None  # whose optimizer is counted
-        if self._standstill.found(counter.calls, self.groups.version()) and self.needs_progress:
+        assert self._counter is not None
+        if self._standstill.found(self._counter.calls, self.groups.version()) and self.needs_progress:
             self._warn_once(
                 "standstill",
                 "no optimizer step was counted since the last call, so λ stays. The schedule counts the steps of the "
@@ -162,7 +198,7 @@ class Schedule:
                 "new schedule for the optimizer that trains and load this one's state_dict(), or give step= or "
                 "progress=",
             )
-        return counter.steps
+        return self._counter.steps
 
     def _next(self, progress: float | None, signals: dict[str, float]) -> float:
         """λ of the interval that begins at ``progress``; a non-finite answer holds λ."""
@@ -217,14 +253,16 @@ class Schedule:
         if state.get("schedule") != type(self).__name__:
             raise ValueError(f"state is of a {state.get('schedule')}, this is a {type(self).__name__}")
         self._compare(state["config"])
-        if self.groups is not None and state["groups"] is not None:
-            self.groups.load_state_dict(state["groups"])
+        value = float(state["value"])
+        if self.groups is not None:
+            if state["groups"] is None:
+                self.groups.write(value)
+            else:
+                self.groups.load_state_dict(state["groups"], value)
         if self._counter is not None:
             self._counter.steps = int(state["steps_done"])
         self.history = [dict(row) for row in state["history"]]
-        self._value = float(state["value"])
-        if self.groups is not None:
-            self.groups.write(self._value)
+        self._value = value
 
     def _compare(self, saved: Mapping[str, Any]) -> None:
         """Refuses the state of a schedule that was made with other arguments."""

@@ -8,28 +8,36 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lambda_rl.checks import shown
+
 Number = float | Tensor
 """A signal as it was given: a tensor is not read before it has to be, since that waits for its device."""
 
 _AVERAGED = ("train_loss", "train_accuracy")
 
 
-def one_number(name: str, signal: Any) -> Number:
-    """A signal checked to be one real number; a tensor stays one.
+def one_number(name: str, value: Any) -> Number:
+    """A value checked to be one real number; a tensor stays one.
+
+    Args:
+        name: for the message.
+        value: a number of any library, or a tensor of one element on any device.
 
     Raises:
-        ValueError: it is none; the message names the signal.
+        ValueError: it is no such number; the message begins with the name.
     """
-    if isinstance(signal, Tensor):
-        if signal.numel() != 1 or signal.is_complex() or signal.is_meta:
-            raise ValueError(
-                f"signal {name} must be one number, got a {signal.dtype} tensor {list(signal.shape)}"
-            )
-        return signal.detach()
+    if isinstance(value, Tensor):
+        readable = value.layout == torch.strided and not (
+            value.is_complex() or value.is_meta or value.is_quantized or value.is_nested
+        )
+        if not readable or value.numel() != 1:
+            kind = f"{value.dtype} tensor" + ("" if value.is_nested else f" {list(value.shape)}")
+            raise ValueError(f"{name} must be one number, got a {kind} ({value.layout}, {value.device})")
+        return value.detach()
     try:
-        return float(signal)
+        return float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-        raise ValueError(f"signal {name} must be one number, got {signal!r}") from error
+        raise ValueError(f"{name} must be one number, got {shown(value)}") from error
 
 
 def numbers(signals: Mapping[str, Number]) -> dict[str, float]:
