@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from torch.optim import Optimizer
 
-from lambda_rl.schedule import Schedule
+from lambda_rl.arguments import real_number
+from lambda_rl.schedule import Schedule, checked_range
 
 
 class GapRule(Schedule):
@@ -44,29 +45,27 @@ class GapRule(Schedule):
         total_steps: int | None = None,
         lam_range: tuple[float, float] = (1e-6, 1e1),
     ) -> None:
-        low = threshold / 4 if low_threshold is None else low_threshold
-        if not (math.isfinite(initial) and initial > 0):
+        name = "gap rule: {} (λ moves by factors)".format
+        initial = real_number(name("initial"), initial, more=True)
+        self.factor = real_number("gap rule: factor", factor, 1.0, more=True)
+        self.threshold = real_number("gap rule: threshold", threshold, -math.inf)
+        self.low_threshold = self.threshold / 4
+        if low_threshold is not None:
+            self.low_threshold = real_number("gap rule: low_threshold", low_threshold, -math.inf)
+        if self.low_threshold > self.threshold:
             raise ValueError(
-                f"gap rule: initial must be finite and above 0 (λ moves by factors), got {initial}"
+                f"gap rule: low_threshold must be at most threshold, got {self.low_threshold} and {self.threshold}"
             )
-        if not (math.isfinite(factor) and factor > 1):
-            raise ValueError(f"gap rule: factor must be above 1, got {factor}")
-        if not (math.isfinite(threshold) and math.isfinite(low) and low <= threshold):
-            raise ValueError(f"gap rule: low_threshold must be at most threshold, got {low} and {threshold}")
-        if not lam_range[0] > 0:
-            raise ValueError(
-                f"gap rule: the smallest λ must be above 0 (λ moves by factors), got {lam_range}"
-            )
+        real_number(name("the smallest λ of lam_range"), checked_range(lam_range)[0], more=True)
         super().__init__(optimizer, total_steps=total_steps, lam_range=lam_range)
-        self.factor, self.threshold, self.low_threshold = float(factor), float(threshold), float(low)
         self._config = {
-            "initial": float(initial),
+            "initial": initial,
             "factor": self.factor,
             "threshold": self.threshold,
             "low_threshold": self.low_threshold,
             "lam_range": list(self.lam_range),
         }
-        self._start(float(initial))
+        self._start(initial)
 
     def _next(self, progress: float | None, signals: dict[str, float]) -> float:
         gap = signals.get("train_accuracy", math.nan) - signals.get("val_accuracy", math.nan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -31,22 +32,11 @@ SCHEDULE_FORMS: dict[str, str] = {
 """The names of schedules, and how each is written."""
 
 _GAP_OPTIONS = ("initial", "factor", "threshold", "low_threshold")
-_LEARNED_CONTEXT = (
-    "facts",
-    "num_train",
-    "val_size",
-    "num_classes",
-    "batch_size",
-    "lr_sum",
-    "initial_lam",
-    "weight_norm",
-    "penalty_sum",
-    "lam_meaning",
-    "decay",
-    "decisions",
-    "loss_scale",
-    "distributed",
-)
+_LEARNED_CONTEXT = [
+    name
+    for name in inspect.signature(LearnedSchedule).parameters
+    if name not in ("optimizer", "policy", "total_steps")
+]
 
 
 def parse_schedule(spec: str) -> ScheduleFactory:

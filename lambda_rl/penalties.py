@@ -24,6 +24,7 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor, nn
 
+from lambda_rl.arguments import real_number, whole_number
 from lambda_rl.registry import Registry
 
 SMOOTHING = 2.0**-10
@@ -245,10 +246,9 @@ def split_parameters(model: nn.Module, weight_decay: float) -> list[dict[str, An
         group is there even when it is empty, so that the layout does not depend on the network.
 
     Raises:
-        ValueError: negative decay.
+        ValueError: the decay is negative or not finite.
     """
-    if not weight_decay >= 0:
-        raise ValueError(f"weight_decay must be 0 or more, got {weight_decay}")
+    real_number("weight_decay", weight_decay)
     with_decay = penalised_weights(model)
     rest = [p for name, p in model.named_parameters() if name not in with_decay]
     return [
@@ -267,11 +267,9 @@ def lam_per_example(lam: float, num_train: int) -> float:
         num_train: m, training examples.
 
     Raises:
-        ValueError: ``num_train`` is not positive.
+        ValueError: ``num_train`` is no whole number of 1 or more.
     """
-    if num_train <= 0:
-        raise ValueError(f"num_train must be positive, got {num_train}")
-    return lam / num_train
+    return lam / whole_number("num_train", num_train)
 
 
 def lam_per_parameter(lam: float, num_params: int) -> float:
@@ -282,8 +280,6 @@ def lam_per_parameter(lam: float, num_params: int) -> float:
         num_params: number of penalised weights.
 
     Raises:
-        ValueError: ``num_params`` is not positive.
+        ValueError: ``num_params`` is no whole number of 1 or more.
     """
-    if num_params <= 0:
-        raise ValueError(f"num_params must be positive, got {num_params}")
-    return lam / num_params
+    return lam / whole_number("num_params", num_params)

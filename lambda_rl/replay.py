@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,25 +10,45 @@ from typing import Any
 
 from torch.optim import Optimizer
 
+from lambda_rl.arguments import real_number
 from lambda_rl.schedules import OpenLoop
 
 Trace = str | Path | Iterable[Mapping[str, Any] | tuple[float, float]]
 
 
-def _read(path: Path) -> list[tuple[float, float]]:
+def _read(path: Path) -> list[tuple[float | None, float | None]]:
+    """Progress and λ of each row; None where the cell is empty."""
     try:
+        if not path.exists():
+            raise FileNotFoundError(f"λ trace {path}: no such file")
+        if not path.is_file():
+            raise ValueError("not a plain file")  # a device may have no end
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             missing = {"progress", "lam"} - set(reader.fieldnames or ())
             if missing:
                 raise ValueError(f"columns missing: {', '.join(sorted(missing))}")
-            return [(float(row["progress"]), float(row["lam"])) for row in reader]
+            return [(_cell(row["progress"]), _cell(row["lam"])) for row in reader]
     except FileNotFoundError:
-        raise FileNotFoundError(f"λ trace {path}: no such file") from None
-    except (ValueError, TypeError, OSError, csv.Error) as error:
+        raise
+    except (ValueError, OSError, csv.Error) as error:
         raise ValueError(
             f"λ trace {path}: {error} (made by schedule.to_csv, columns progress and lam)"
         ) from error
+
+
+def _cell(text: str | None) -> float | None:
+    return float(text) if text else None
+
+
+def _checked(source: str, progress: Any, lam: Any) -> tuple[float, float]:
+    try:
+        return real_number("progress", progress), real_number("λ", lam)
+    except ValueError as error:
+        raise ValueError(
+            f"{source}: each row needs a finite progress and a finite λ, both 0 or more: {error} (a schedule records "
+            "progress if it is given, or counted by total_steps)"
+        ) from None
 
 
 class ReplaySchedule(OpenLoop):
@@ -46,7 +65,7 @@ class ReplaySchedule(OpenLoop):
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: empty trace, a row without progress, numbers not finite or negative.
+        ValueError: not a plain file, empty trace, a row without progress, numbers not finite or negative.
     """
 
     def __init__(
@@ -62,12 +81,7 @@ class ReplaySchedule(OpenLoop):
         rows: list[tuple[float, float]] = []
         for row in _read(Path(trace)) if isinstance(trace, (str, Path)) else trace:
             progress, lam = (row.get("progress"), row.get("lam")) if isinstance(row, Mapping) else row
-            if progress is None or lam is None or not math.isfinite(progress) or not 0 <= lam < math.inf:
-                raise ValueError(
-                    f"{source}: each row needs a finite progress and a finite λ of 0 or more, got progress={progress}, "
-                    f"lam={lam} (a schedule records progress if it is given, or counted by total_steps)"
-                )
-            rows.append((float(progress), float(lam)))
+            rows.append(_checked(source, progress, lam))
         if not rows:
             raise ValueError(f"{source}: no rows")
         rows.sort(key=lambda row: row[0])  # stable: of rows at the same progress the last one counts

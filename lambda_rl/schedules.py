@@ -8,23 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 from torch.optim import Optimizer
 
+from lambda_rl.arguments import real_number
 from lambda_rl.schedule import Schedule
 
 Optimizers = Optimizer | Sequence[Optimizer] | None
-Shape = Literal["exponential", "linear"]
 SHAPES: tuple[str, ...] = ("exponential", "linear")
-
-
-def _check(name: str, value: float, *, zero: bool = True) -> float:
-    value = float(value)
-    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
-        least = "0 or more" if zero else "above 0 (the shape is exponential; linear may have 0)"
-        raise ValueError(f"{name} must be finite and {least}, got {value}")
-    return value
 
 
 class OpenLoop(Schedule):
@@ -67,7 +58,7 @@ class Constant(OpenLoop):
         lam_range: tuple[float, float] | None = None,
     ) -> None:
         super().__init__(optimizer, total_steps=total_steps, lam_range=lam_range)
-        self.lam = _check("lam", lam)
+        self.lam = real_number("lam", lam)
         self._config = {"lam": self.lam}
         self._start(self.lam)
 
@@ -98,7 +89,7 @@ class Steps(OpenLoop):
         lam_range: tuple[float, float] | None = None,
     ) -> None:
         super().__init__(optimizer, total_steps=total_steps, lam_range=lam_range)
-        self.values = [_check("each value of Steps", v) for v in values]
+        self.values = [real_number("each value of Steps", v) for v in values]
         if not self.values:
             raise ValueError("Steps needs at least one value")
         self._config = {"values": self.values}
@@ -110,6 +101,16 @@ class Steps(OpenLoop):
         return self.values[
             min(int(progress * n + 1e-9), n - 1)
         ]  # 1e-9: 0.3 * 10 is below 3 in floating point
+
+
+def _ends(start: float, end: float, shape: str) -> tuple[float, float]:
+    if shape == "linear":
+        return real_number("start λ", start), real_number("end λ", end)
+    names = (f"{end} λ (the shape is {shape}; that of a linear one may be 0)" for end in ("start", "end"))
+    first, last = (
+        real_number(name, value, more=True) for name, value in zip(names, (start, end), strict=True)
+    )
+    return first, last
 
 
 class _Ramp(OpenLoop):
@@ -127,8 +128,7 @@ class _Ramp(OpenLoop):
         super().__init__(optimizer, total_steps=total_steps, lam_range=lam_range)
         if shape not in SHAPES:
             raise ValueError(f"unknown shape {shape!r}; allowed: {', '.join(SHAPES)}")
-        zero = shape == "linear"
-        self.start, self.end = _check("start λ", start, zero=zero), _check("end λ", end, zero=zero)
+        self.start, self.end = _ends(start, end, shape)
         self.shape = shape
         self._config = {"start": self.start, "end": self.end, "shape": shape}
         self._start(self.start)
@@ -164,6 +164,7 @@ class PullDown(_Ramp):
         total_steps: int | None = None,
         lam_range: tuple[float, float] | None = None,
     ) -> None:
+        high, low = real_number("high", high), real_number("low", low)
         if high < low:
             raise ValueError(f"PullDown goes from high to low, got high={high} below low={low}; PullUp rises")
         super().__init__(high, low, shape, optimizer, total_steps, lam_range)
@@ -191,6 +192,7 @@ class PullUp(_Ramp):
         total_steps: int | None = None,
         lam_range: tuple[float, float] | None = None,
     ) -> None:
+        low, high = real_number("low", low), real_number("high", high)
         if high < low:
             raise ValueError(f"PullUp goes from low to high, got high={high} below low={low}; PullDown falls")
         super().__init__(low, high, shape, optimizer, total_steps, lam_range)
@@ -217,7 +219,7 @@ class Cosine(OpenLoop):
         lam_range: tuple[float, float] | None = None,
     ) -> None:
         super().__init__(optimizer, total_steps=total_steps, lam_range=lam_range)
-        self.start, self.end = _check("start λ", start), _check("end λ", end)
+        self.start, self.end = real_number("start λ", start), real_number("end λ", end)
         self._config = {"start": self.start, "end": self.end}
         self._start(self.start)
 
