@@ -64,8 +64,9 @@ class LearnedSchedule(Schedule):
     the environment's there; ``lambda_rl.envs.rollout`` judges schedules with them, as deployed.
 
     **Several processes** (``torch.distributed`` initialised before the schedule is made): signals are averaged
-    over ranks with one small ``all_reduce`` a decision, so every rank must call ``step()`` at the same progress,
-    and has the same λ. A signal that only some ranks have is their mean.
+    over ranks with one small ``all_gather`` a decision, so every rank must call ``step()`` at the same progress,
+    and has the same λ. A signal that only some ranks have is their mean. Ranks whose schedules were made with other
+    arguments, or that have come to another progress, are refused on all of them.
 
     Args:
         optimizer: one, several or none; its decay must mean what the policy's λ means (coupled: SGD, Adam;

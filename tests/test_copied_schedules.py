@@ -152,14 +152,14 @@ def test_a_standstill_without_end_is_noticed_too() -> None:
 
 
 def test_who_does_not_count_is_not_warned() -> None:
-    _, optimizer, _ = make("pull-down")
-    calls: list[tuple[Schedule, dict[str, Any]]] = [
-        (PullDown(0.3, 0.003, optimizer=optimizer, total_steps=9), {"progress": 0.1}),
-        (PullDown(0.3, 0.003, optimizer=optimizer, total_steps=9), {"step": 1}),
-        (Constant(0.1, optimizer, total_steps=9), {}),
+    ways: list[tuple[Callable[..., Schedule], dict[str, Any]]] = [
+        (lambda **k: PullDown(0.3, 0.003, **k), {"progress": 0.1}),
+        (lambda **k: PullDown(0.3, 0.003, **k), {"step": 1}),
+        (lambda **k: Constant(0.1, **k), {}),
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for schedule, arguments in calls:
+        for make_one, arguments in ways:
+            schedule = make_one(optimizer=make("pull-down")[1], total_steps=9)
             for _ in range(20):
                 schedule.step(**arguments)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -178,3 +180,15 @@ def test_the_same_arguments_go_on_without_a_word() -> None:
         resumed.load_state_dict(at_step_100(schedule))
     assert [s.step(step=120, **SIGNALS) for s in (resumed, schedule)] == [resumed.value] * 2
     assert resumed.history == schedule.history
+
+
+def test_the_documentation_loads_checkpoints_as_data() -> None:
+    """Before torch 2.6 ``torch.load`` executes what is in a file, unless told not to."""
+    root = Path(__file__).resolve().parents[1]
+    texts = [
+        path.read_text(encoding="utf-8")
+        for path in (root / "README.md", *sorted((root / "docs").glob("*.md")))
+    ]
+    calls = [call for text in texts for call in re.findall(r"torch\.load\([^)]*\)", text)]
+    assert calls
+    assert all("weights_only=True" in call for call in calls)
