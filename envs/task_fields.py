@@ -6,7 +6,6 @@ Its errors, its line of ``--help``, its row in the README and its entry in the J
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import re
 import reprlib
@@ -137,6 +136,12 @@ class Options:
         return {"type": "object", "additionalProperties": value, "default": {}}
 
 
+def fields_of(cls: Any) -> dict[str, FieldInfo]:
+    """What the fields of a pydantic dataclass say, by name, in order."""
+    found: dict[str, FieldInfo] = cls.__pydantic_fields__
+    return found
+
+
 def _bounds(info: FieldInfo) -> tuple[Any, Any]:
     found = {key: getattr(item, key) for item in info.metadata for key in ("ge", "le") if hasattr(item, key)}
     return found.get("ge"), found.get("le")
@@ -172,7 +177,7 @@ def _fault(name: str, info: FieldInfo, error: Mapping[str, Any]) -> str:
 
 def _faults(cls: Any, error: ValidationError) -> list[str]:
     """One text for every field that is wrong, in the order of the fields."""
-    fields: dict[str, FieldInfo] = cls.__pydantic_fields__
+    fields = fields_of(cls)
     names = list(fields)
     told: dict[str, str] = {}
     for item in error.errors(include_url=False):
@@ -216,8 +221,7 @@ def one_line_errors(what: str) -> Callable[[C], C]:
 
 def _documented(cls: Any) -> str:
     """The docstring with a section of attributes, which ``--help`` reads too."""
-    fields: dict[str, FieldInfo] = cls.__pydantic_fields__
-    lines = [f"    {name}: {info.description} ({allowed(info)})." for name, info in fields.items()]
+    lines = [f"    {name}: {info.description} ({allowed(info)})." for name, info in fields_of(cls).items()]
     return "\n".join([(cls.__doc__ or "").rstrip(), "", "Attributes:", *lines, ""])
 
 
@@ -240,12 +244,8 @@ class FieldHelp(NamedTuple):
 def field_help(cls: Any) -> list[FieldHelp]:
     """Every field of a pydantic dataclass, in order."""
     rows = []
-    for item in dataclasses.fields(cls):
-        info: FieldInfo = cls.__pydantic_fields__[item.name]
-        default = str(info.default).lower() if isinstance(info.default, bool) else f"{info.default}"
-        rows.append(
-            FieldHelp(
-                item.name, {"": '""', "()": "{}"}.get(default, default), allowed(info), info.description or ""
-            )
-        )
+    for name, info in fields_of(cls).items():
+        default = str(info.default).lower() if isinstance(info.default, bool) else str(info.default)
+        written = {"": '""', "()": "{}"}.get(default, default)
+        rows.append(FieldHelp(name, written, allowed(info), info.description or ""))
     return rows

@@ -17,6 +17,7 @@ from lambda_rl.envs.task_fields import (
     Spec,
     choices,
     field_help,
+    fields_of,
     number_of,
     one_line_errors,
     shown_name,
@@ -245,7 +246,7 @@ class Task:
         unknown = sorted(shown_name(name) for name in mapping if name not in fields)
         if unknown:
             faults.append(f"unknown field {', '.join(unknown)}; allowed are {', '.join(fields)}")
-        values = {
+        values: dict[str, Any] = {
             name: number_of(value) if fields[name] is float and isinstance(value, str) else value
             for name, value in mapping.items()
             if name in fields
@@ -261,12 +262,12 @@ class Task:
 
 def field_types() -> dict[str, Any]:
     """The type of each field of a task (``int``, ``float``, …), in order."""
-    return {name: info.annotation for name, info in Task.__pydantic_fields__.items()}
+    return {name: info.annotation for name, info in fields_of(Task).items()}
 
 
 def field_choices(name: str) -> tuple[Any, ...]:
     """All values that a field of a task may have, where they are few; else empty."""
-    return choices(Task.__pydantic_fields__[name])
+    return choices(fields_of(Task)[name])
 
 
 def task_help() -> list[FieldHelp]:
