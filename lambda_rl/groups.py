@@ -250,8 +250,12 @@ class DecayGroups:
         return {group_meaning(optimizer, group) for optimizer, group, _ in self._scheduled()}
 
     def version(self) -> int:
-        """A number that changes whenever the trainable weights with decay do, by whatever hand."""
-        return sum(p._version for _, g, _ in self._scheduled() for p in g["params"] if p.requires_grad)
+        """A number that changes whenever the weights with decay are trained, by whatever optimizer."""
+        # One weight of each group will do: this is asked at each call of a schedule.
+        return sum(
+            next((p._version for p in group["params"] if p.requires_grad), 0)
+            for _, group, _ in self._scheduled()
+        )
 
     def num_params(self) -> int:
         """How many trainable parameters the decay acts on."""
