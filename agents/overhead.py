@@ -15,7 +15,7 @@ from rich.table import Table
 from torch import nn
 
 from lambda_rl import ControlLaw, LearnedSchedule, Policy, PolicyCard, policy_from_arrays, split_parameters
-from lambda_rl.envs.networks import make_network
+from lambda_rl.envs.networks import NetworkSpec, make_network
 from lambda_rl.features import NUM_FEATURES
 
 INTERVAL = 20
@@ -38,7 +38,7 @@ class _Inner(nn.Module):
 
     def __init__(self, name: str, width: int, resolution: int) -> None:
         super().__init__()
-        self.network = make_network(name, width, resolution, 10)
+        self.network = make_network(NetworkSpec(name, width, resolution))
         params, self.running = self.network.init(torch.Generator().manual_seed(0), torch.float32)
         self.weights = nn.ParameterDict({key.replace(".", "_"): value for key, value in params.items()})
         self.names = {key: key.replace(".", "_") for key in params}

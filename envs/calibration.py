@@ -23,9 +23,7 @@ FILE = "stacks.json"
 def stack_kind(network: Network, compute: torch.dtype, compiled: bool) -> str:
     """What a size is kept by."""
     dtype = str(compute).removeprefix("torch.")
-    return (
-        f"{network.name} {network.width}, {network.resolution} px, {dtype}{', compiled' if compiled else ''}"
-    )
+    return f"{network.kind}, {dtype}{', compiled' if compiled else ''}"
 
 
 def _machine() -> str:

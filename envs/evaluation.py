@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lambda_rl.envs.compiled import Compiled
-from lambda_rl.envs.networks import Kind, Network, Params, make_network
+from lambda_rl.envs.networks import Network, Params
 from lambda_rl.envs.resident import EvaluationSet
 from lambda_rl.envs.stack import NO_LABEL, ROWS, rounded_up, take
 
@@ -30,9 +30,9 @@ def block_sums(
 
 
 @functools.cache
-def compiled_sums(kind: Kind, compute: torch.dtype) -> Compiled:
-    """:func:`block_sums` of a kind of network on a CPU, compiled for images in a format."""
-    return Compiled(functools.partial(block_sums, make_network(*kind)), "the evaluation", on_cpu=True)
+def compiled_sums(network: Network, compute: torch.dtype) -> Compiled:
+    """:func:`block_sums` of a network on a CPU, compiled for images in a format."""
+    return Compiled(functools.partial(block_sums, network), "the evaluation", on_cpu=True)
 
 
 @torch.no_grad()

@@ -31,7 +31,7 @@ class ResidentImages:
     Args:
         data: images and labels.
         device: where they live.
-        statistics: per-channel mean and standard deviation ``[3]`` each to normalise with, in pixel values 0…255;
+        statistics: per-channel mean and standard deviation ``[C]`` each to normalise with, in pixel values 0…255;
             those of ``data`` itself if none are given (test images take the training images').
         reference: images that the mean image is taken of; these ones if none are given (test images take the
             training images').
@@ -45,7 +45,7 @@ class ResidentImages:
         reference: ResidentImages | None = None,
     ) -> None:
         self.device = device
-        self.num_classes = data.num_classes
+        self.num_classes, self.channels = data.num_classes, data.images.shape[1]
         self.labels = data.labels.to(device)
         self._images = {data.images.shape[-1]: data.images.to(device)}
         self.statistics = statistics or self._measure(data.images)
@@ -82,11 +82,11 @@ class ResidentImages:
         self._images[resolution] = torch.cat(small)
 
     def images(self, resolution: int) -> Tensor:
-        """uint8 ``[n, 3, resolution, resolution]``; :meth:`prepare` must have made them."""
+        """uint8 ``[n, C, resolution, resolution]``; :meth:`prepare` must have made them."""
         return self._images[resolution]
 
     def mean_image(self, resolution: int) -> Tensor:
-        """Mean of each pixel over the reference images, float64 ``[3, resolution, resolution]`` on the CPU."""
+        """Mean of each pixel over the reference images, float64 ``[C, resolution, resolution]`` on the CPU."""
         if self._reference is not None:
             return self._reference.mean_image(resolution)
         if resolution not in self._mean_images:
@@ -113,9 +113,9 @@ class ResidentImages:
         """Scale and shift ``[D]`` that bring rows of images to what ``Task.pixels`` says; 0 where a row is padded."""
         key = (network.resolution, network.arrangement, dtype, pixels)
         if key not in self._affine:
-            shape = (3, network.resolution, network.resolution)
+            shape = (self.channels, network.resolution, network.resolution)
             if pixels == "standardised":
-                mean, deviation = (s.view(3, 1, 1).expand(shape) for s in self.statistics)
+                mean, deviation = (s.view(-1, 1, 1).expand(shape) for s in self.statistics)
             else:
                 mean = self.mean_image(network.resolution)
                 deviation = torch.ones_like(mean)
@@ -142,12 +142,12 @@ def crop_and_flip(raw: Tensor, offset: Tensor, flip: Tensor) -> Tensor:
     """Random crops (after padding with zeros) and horizontal flips.
 
     Args:
-        raw: uint8 ``[n, 3, H, W]``.
+        raw: uint8 ``[n, C, H, H]``.
         offset: int64 ``[n, 2]`` in 0 … 2·(H//8), row and column of the crop in the padded image.
         flip: bool ``[n]``.
 
     Returns:
-        uint8 ``[n, 3, H, W]``.
+        uint8 ``[n, C, H, H]``.
     """
     count, channels, side, _ = raw.shape
     pad = side // 8

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lambda_rl.envs.networks import Network, Params
+from lambda_rl.envs.data.split import Fold, Split
+from lambda_rl.envs.networks import Network, NetworkSpec, Params, make_network
 from lambda_rl.envs.optimizers import OPTIMIZERS
 from lambda_rl.envs.resident import EvaluationSet, ResidentImages
-from lambda_rl.envs.data.split import Fold, Split
 from lambda_rl.envs.tasks import Task
 from lambda_rl.features import RunFacts
 
@@ -139,6 +139,20 @@ def learning_rates(task: Task) -> Tensor:
     else:
         factor = torch.ones_like(share)
     return task.learning_rate * factor
+
+
+def network_of(task: Task, num_classes: int, channels: int = 3) -> Network:
+    """The network that a task trains, see :func:`~lambda_rl.envs.networks.make_network`.
+
+    Args:
+        task: its name, width, resolution and options.
+        num_classes: of the data.
+        channels: of its images.
+    """
+    options = getattr(task, "network_options", ())
+    return make_network(
+        NetworkSpec(task.network, task.width, task.resolution, channels, num_classes, options)
+    )
 
 
 def run_facts(task: Task, network: Network) -> RunFacts:

@@ -23,13 +23,13 @@ from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.device import resolve_device, resolve_precision
 from lambda_rl.envs.evaluation import compiled_sums, evaluate, evaluate_shared
 from lambda_rl.envs.interval import Interval, cuda_graph
-from lambda_rl.envs.networks import Network, Params, make_network
+from lambda_rl.envs.networks import Network, Params
 from lambda_rl.envs.resident import EvaluationSet, ResidentImages
-from lambda_rl.envs.runs import InnerRun, start_run
+from lambda_rl.envs.runs import InnerRun, network_of, start_run
 from lambda_rl.envs.split import Fold, split_data
 from lambda_rl.envs.stack import ROWS, Stack, StackedSets, stack_params, take
 from lambda_rl.envs.tasks import Task
-from lambda_rl.penalties import penalty_terms
+from lambda_rl.penalties import PENALTIES
 
 Array = npt.NDArray[np.float64]
 T = TypeVar("T")
@@ -143,7 +143,7 @@ class Trainer:
 
     def _prepare(self, task: Task) -> Callable[[], InnerRun]:
         """Starts a run when called; what it shares with others is made before, lest two threads make it."""
-        network = make_network(task.network, task.width, task.resolution, self.data.num_classes)
+        network = network_of(task, self.data.num_classes, self.data.channels)
         dtype, compute = self._dtypes(network)
         self.data.prepare(task.resolution)
         if not task.augment:
@@ -280,7 +280,7 @@ class Trainer:
         """The compiled evaluation of ``count`` such networks; on a GPU none, for there it is a small part."""
         if self.device.type != "cpu" or not network.evaluation_compiled or not self._compiles(network, count):
             return None
-        return compiled_sums(network.kind, self._dtypes(network)[1])
+        return compiled_sums(network, self._dtypes(network)[1])
 
     def _each(self, work: Sequence[Callable[[], T]]) -> list[T]:
         """All results, on the threads if there are any."""
@@ -360,11 +360,10 @@ def _weight_measures(run: InnerRun, params: Params) -> tuple[Tensor, Tensor, Ten
     # Summed row by row: torch splits one long sum among its threads, but many sums at once by row, and then a network
     # measures the same to the last bit alone and among others.
     squares = torch.stack([params[name].square().flatten(2).sum(2).sum(1) for name in names]).sum(0)
-    if run.task.penalty == "l2":
-        penalty = squares / 2
-    else:
-        terms = [penalty_terms(params[name], run.task.penalty).flatten(2).sum(2).sum(1) for name in names]
-        penalty = torch.stack(terms).sum(0)
+    penalty = squares / 2  # what L2 is; another reads the weights once more
+    rule = PENALTIES[run.task.penalty]
+    if not rule.is_weight_decay:
+        penalty = torch.stack([rule.values(params[name]) for name in names]).sum(0)
     finite = torch.isfinite(squares)
     for name, value in params.items():
         if name not in names:

@@ -28,7 +28,7 @@ from lambda_rl.agents.benchmark.plain import PlainEnv, plain_network
 from lambda_rl.agents.benchmark.report import DACBENCH, NAIVE, judge
 from lambda_rl.agents.benchmark.timing import Row, time_rows
 from lambda_rl.envs.data import load_train
-from lambda_rl.envs.networks import Network, make_network
+from lambda_rl.envs.networks import Network, NetworkSpec, make_network
 from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import TrainerConfig
 
@@ -119,7 +119,7 @@ def plain_loads(plain: torch.nn.Module, ours: Network, params: dict[str, torch.T
 def test_the_plain_network_is_ours(network: str) -> None:
     task = Task(network=network, width=4)
     plain = plain_network(task, 10)
-    ours = make_network(network, 4, 16, 10)
+    ours = make_network(NetworkSpec(network, 4, 16))
     plain_loads(plain, ours, params := ours.init(torch.Generator().manual_seed(1), torch.float32)[0])
     x = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     stacked = {name: p.unsqueeze(0) for name, p in params.items()}

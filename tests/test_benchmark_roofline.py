@@ -20,7 +20,7 @@ from lambda_rl.agents.benchmark.roofline import (
     step_parts,
     working_set,
 )
-from lambda_rl.envs.networks import make_network
+from lambda_rl.envs.networks import NetworkSpec, make_network
 from lambda_rl.envs.tasks import Task
 
 PEAKS = Peaks(1, {"fp32": 100.0, "bf16": 1000.0}, near=50.0, far=10.0)
@@ -30,7 +30,7 @@ PEAKS = Peaks(1, {"fp32": 100.0, "bf16": 1000.0}, near=50.0, far=10.0)
 def test_operations_are_those_that_torch_counts(name: str, resolution: int) -> None:
     x, y = torch.randn(6, 3, resolution, resolution), torch.zeros(6, dtype=torch.int64)
     if name == "resnet9":
-        network = make_network(name, 4, resolution, 10)
+        network = make_network(NetworkSpec(name, 4, resolution))
         params, buffers = network.init(torch.Generator().manual_seed(0), torch.float32)
         leaves = {key: value.unsqueeze(0).requires_grad_() for key, value in params.items()}
         stats = {key: value.unsqueeze(0) for key, value in buffers.items()}

@@ -12,12 +12,12 @@ from tiny_envs import tiny_data
 from lambda_rl.agents.benchmark.calibrate import calibrate
 from lambda_rl.envs import calibration
 from lambda_rl.envs.calibration import keep_sizes, kept_sizes, stack_kind
-from lambda_rl.envs.networks import make_network
+from lambda_rl.envs.networks import NetworkSpec, make_network
 from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import Trainer, TrainerConfig
 
 TASK = Task(width=4, batch_size=8, steps=12, decisions=4, train_size=60, val_size=20)
-KIND = stack_kind(make_network("mlp", 4, 16, 10), torch.float32, False)
+KIND = stack_kind(make_network(NetworkSpec("mlp", 4, 16)), torch.float32, False)
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def sizes(count: int, **options: object) -> list[int]:
     trainer = Trainer(tiny_data(2000), "agent", TrainerConfig(precision="fp32", threads=2), **options)  # type: ignore[arg-type]
-    return trainer._chunk_sizes(make_network("mlp", 4, 16, 10), count)
+    return trainer._chunk_sizes(make_network(NetworkSpec("mlp", 4, 16)), count)
 
 
 def test_sizes_are_kept_and_used() -> None:

@@ -24,7 +24,7 @@ from torch import nn
 import lambda_rl
 from lambda_rl import LearnedSchedule, Policy, RunFacts, save_policy
 from lambda_rl.envs.env import CifarLambdaEnv
-from lambda_rl.envs.networks import make_network
+from lambda_rl.envs.networks import NetworkSpec, make_network
 from lambda_rl.envs.rollout import ScheduleJob, run_schedules
 from lambda_rl.envs.suites import Suite, TaskList
 from lambda_rl.envs.tasks import Task
@@ -53,7 +53,7 @@ def environment(task: Task, policy: Policy, precision: str) -> tuple[list[float]
     run, images = env._core.run(0), env._core.trainer.data
     dtype = next(iter(run.params.values())).dtype
     images.prepare(task.resolution)
-    rows = make_network("mlp", 1, task.resolution, 10)  # reads images as they are
+    rows = make_network(NetworkSpec("mlp", 1, task.resolution))  # reads images as they are
 
     def plain(index: torch.Tensor) -> torch.Tensor:
         return images.evaluation_set(index, rows, dtype).inputs.unflatten(1, (3, *[task.resolution] * 2))

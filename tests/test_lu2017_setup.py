@@ -15,7 +15,7 @@ from torch import Tensor
 from lambda_rl import Constant, Steps
 from lambda_rl.agents.lu2017.settings import our_lam
 from lambda_rl.envs.data import ImageData
-from lambda_rl.envs.networks import make_network
+from lambda_rl.envs.networks import NetworkSpec, make_network
 from lambda_rl.envs.resident import ResidentImages
 from lambda_rl.envs.rollout import RunResult, ScheduleJob, run_schedules
 from lambda_rl.envs.runs import InnerRun, learning_rates
@@ -120,11 +120,13 @@ def test_the_mean_image_is_the_training_images_own() -> None:
         trainer.data.prepare(side)
         test.prepare(side)
         mean = pooled(TRAIN, side).mean(0)
-        mlp = make_network("mlp", 4, side, 10)
+        mlp = make_network(NetworkSpec("mlp", 4, side))
         got = test.evaluation_set(torch.arange(50), mlp, torch.float64, "mean-subtracted").inputs
         got = got.unflatten(1, (3, side, side))
         assert torch.allclose(got, pooled(TEST, side)[:50] - mean, atol=1e-9)
-    standard = test.evaluation_set(torch.arange(50), make_network("mlp", 4, 16, 10), torch.float64).inputs
+    standard = test.evaluation_set(
+        torch.arange(50), make_network(NetworkSpec("mlp", 4, 16)), torch.float64
+    ).inputs
     assert standard.abs().max() < 10  # the two are not mixed up in a cache
     assert got.abs().max() > 50
 

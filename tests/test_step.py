@@ -11,7 +11,7 @@ import torch
 from tiny_envs import tiny_data
 
 from lambda_rl.envs import step as module
-from lambda_rl.envs.networks import make_network
+from lambda_rl.envs.networks import NetworkSpec, make_network
 from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import Trainer, TrainerConfig
 
@@ -72,7 +72,7 @@ def test_without_a_compiler_there_is_one_warning_and_the_plain_step(monkeypatch:
 def test_few_sizes_are_compiled() -> None:
     def sizes(network: str, count: int, **config: int) -> list[int]:
         trainer = Trainer(DATA, "agent", TrainerConfig(compile=True, **config), outer_size=50)
-        made = make_network(network, 4, 16, 10)
+        made = make_network(NetworkSpec(network, 4, 16))
         return [
             size if trainer._compiles(made, size) else -size for size in trainer._chunk_sizes(made, count)
         ]

@@ -14,7 +14,7 @@ from tiny_envs import BASE, tiny_data
 from torch import nn
 
 from lambda_rl.envs.device import _cpu_has_bf16, resolve_device, resolve_precision
-from lambda_rl.envs.networks import make_network
+from lambda_rl.envs.networks import NetworkSpec, make_network
 from lambda_rl.envs.resident import ResidentImages, crop_and_flip
 from lambda_rl.envs.runs import InnerRun
 from lambda_rl.envs.split import FOLDS, Fold, split_data
@@ -349,8 +349,8 @@ def test_precision_and_device_errors() -> None:
         TrainerConfig(threads=0)
     with pytest.raises(ValueError, match="chunk must be at least 0"):
         TrainerConfig(chunk=-1)
-    with pytest.raises(ValueError, match="unknown network 'vgg'; allowed are mlp, cnn3, resnet9"):
-        make_network("vgg", 4, 16, 10)
+    with pytest.raises(ValueError, match="unknown network 'vgg'; allowed: mlp, cnn3, resnet9"):
+        make_network(NetworkSpec("vgg", 4, 16))
     assert resolve_precision("auto", torch.device("cpu"), convolutional=False)[1] is torch.float32
 
 
@@ -575,7 +575,7 @@ def test_augmentation_is_reproducible_and_does_something() -> None:
 def test_images_are_normalised_and_averaged() -> None:
     resident = ResidentImages(DATA, torch.device("cpu"))
     everything = torch.arange(len(resident))
-    mlp = make_network("mlp", 4, 32, 10)
+    mlp = make_network(NetworkSpec("mlp", 4, 32))
     x = resident.evaluation_set(everything, mlp, torch.float64).inputs.unflatten(1, (3, 32, 32))
     assert x.mean((0, 2, 3)).abs().max() < 1e-9
     assert (x.std((0, 2, 3), correction=0) - 1).abs().max() < 1e-9

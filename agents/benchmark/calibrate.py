@@ -10,7 +10,7 @@ import numpy as np
 from lambda_rl.envs.calibration import stack_kind
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.device import resolve_device, resolve_precision
-from lambda_rl.envs.networks import make_network
+from lambda_rl.envs.runs import network_of
 from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import Trainer, TrainerConfig
 
@@ -34,7 +34,7 @@ def calibrate(
         What the size is kept by, and the speeds.
     """
     device = resolve_device(config.device)
-    network = make_network(task.network, task.width, task.resolution, data.num_classes)
+    network = network_of(task, data.num_classes, data.images.shape[1])
     compute = resolve_precision(config.precision, device, network.convolutional)[1]
     kind = stack_kind(network, compute, config.compile)
     tried = sizes or SIZES[task.network]

@@ -23,7 +23,8 @@ import math
 from dataclasses import dataclass
 
 from lambda_rl.agents.benchmark.machine import Peaks, element_bytes, l2_bytes
-from lambda_rl.envs.networks import make_network
+from lambda_rl.envs.networks import NetworkSpec, make_network
+from lambda_rl.envs.runs import network_of
 from lambda_rl.envs.tasks import Task
 
 
@@ -74,7 +75,7 @@ class Part:
 
 def products(network: str, width: int, resolution: int, num_classes: int) -> list[Product]:
     """The layers of a network, in order."""
-    specs = make_network(network, width, resolution, num_classes).specs
+    specs = make_network(NetworkSpec(network, width, resolution, num_classes=num_classes)).specs
     # Side of the image that each convolution works on, as a divisor of the resolution; padding keeps it.
     divisors = {"res1a": 2, "res1b": 2, "layer2": 2, "layer3": 4, "res3a": 8, "res3b": 8}
     made = []
@@ -109,7 +110,7 @@ def step_parts(task: Task, num_classes: int, precision: str, evaluated: float) -
         evaluated: images evaluated per training step.
     """
     size, batch, pixels = element_bytes(precision), task.batch_size, 3 * task.resolution**2
-    network = make_network(task.network, task.width, task.resolution, num_classes)
+    network = network_of(task, num_classes)
     parameters = sum(math.prod(spec.shape) for spec in network.specs.values())
     layers = products(task.network, task.width, task.resolution, num_classes)
     parts = [Part("gather", 0.0, batch * pixels * size, batch * pixels)]
@@ -132,7 +133,7 @@ def step_parts(task: Task, num_classes: int, precision: str, evaluated: float) -
 def working_set(task: Task, num_classes: int, precision: str) -> float:
     """Bytes of one network's weights, momentum, gradients and activations in a training step."""
     size = element_bytes(precision)
-    network = make_network(task.network, task.width, task.resolution, num_classes)
+    network = network_of(task, num_classes)
     parameters = sum(math.prod(spec.shape) for spec in network.specs.values())
     layers = products(task.network, task.width, task.resolution, num_classes)
     activations = task.batch_size * (layers[0].inputs + sum(layer.outputs for layer in layers))

@@ -1,12 +1,32 @@
-"""Inner networks, written for N of them side by side."""
+"""Inner networks, written for N of them side by side.
 
-from lambda_rl.envs.networks.architectures import (
-    ARCHITECTURES,
-    Kind,
+A new one is a class whose :meth:`Network.layers` says what it is built of, and a line that registers it. What a task
+may change of it (depth, norm, activation) is an entry of :attr:`Network.options`.
+"""
+
+from lambda_rl.envs.networks.base import (
+    NETWORKS,
     Network,
-    Params,
-    ParamSpec,
+    NetworkSpec,
+    Option,
+    OptionValue,
     make_network,
 )
+from lambda_rl.envs.networks.cnn3 import CNN3
+from lambda_rl.envs.networks.layers import Params, ParamSpec
+from lambda_rl.envs.networks.mlp import MLP
+from lambda_rl.envs.networks.resnet9 import ResNet9
 
-__all__ = ["ARCHITECTURES", "Kind", "Network", "ParamSpec", "Params", "make_network"]
+for _architecture in (MLP, CNN3, ResNet9):
+    NETWORKS.register(_architecture.name, _architecture)
+
+__all__ = [
+    "NETWORKS",
+    "Network",
+    "NetworkSpec",
+    "Option",
+    "OptionValue",
+    "ParamSpec",
+    "Params",
+    "make_network",
+]

@@ -1,200 +1,298 @@
-"""The layers of stacked networks whose memory layout decides their speed.
+"""Layers that networks are built of, written once for N networks side by side.
 
-Autograd's own rules for batched products give gradients in transposed layouts, which cost more to read than the
-products themselves; here forward and backward passes are written out, all of them in the layout of the weights.
+N networks of one architecture are one network with N groups: parameters are stacked ``[N, …]``, a linear layer is a
+batched matrix product, a convolution has ``groups=N``, a norm over N·C channels is that of N networks. No operation
+mixes networks, so a network that diverges leaves the others alone.
+
+What goes from layer to layer has one of two forms:
+
+=======  =====================  =====================================================
+rows     ``[N, B, D]``          what a linear layer reads; a network's input
+images   ``[B, N·C, H, W]``     what a convolution reads, channels last
+=======  =====================  =====================================================
+
+:class:`Images` and :class:`Flatten` go from one to the other.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-KERNEL = 5
-"""Side of the filters of :func:`tile_matrix`."""
+from lambda_rl.envs.networks.products import linear, logits
+from lambda_rl.registry import Registry
+
+Params = dict[str, Tensor]
+"""Tensors by the full name of a parameter."""
 
 
-class _Linear(torch.autograd.Function):
-    """``x @ weightᵀ + bias``, batched."""
+@dataclass(frozen=True)
+class ParamSpec:
+    """Shape and initial scale of one parameter of one network.
 
-    @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if bias is None:
-            return torch.bmm(x, weight.transpose(1, 2))
-        return torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
+    Attributes:
+        shape: without the leading N.
+        bound: initial values are uniform in ±bound; 0 gives zeros.
+        fill: where given, the initial value of all entries.
+    """
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.save_for_backward(inputs[0], inputs[1])
-        ctx.biased = inputs[2] is not None
+    shape: tuple[int, ...]
+    bound: float = 0.0
+    fill: float | None = None
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, Tensor, Tensor | None]:
-        (grad,) = grads
-        x, weight = ctx.saved_tensors
-        # Of weight and bias this says nothing: compiled, torch 2.14 calls what func.grad differentiates by unneeded.
-        wants_x = ctx.needs_input_grad[0]
-        return (
-            torch.bmm(grad, weight) if wants_x else None,
-            torch.bmm(grad.transpose(1, 2), x),
-            grad.sum(1) if ctx.biased else None,
+    @property
+    def penalised(self) -> bool:
+        """Weights are, biases and norms are not."""
+        return len(self.shape) >= 2
+
+
+class Layer:
+    """A layer of N networks.
+
+    Attributes:
+        specs: its parameters, by full name, in the order in which their initial values are drawn.
+        buffer_specs: running statistics, likewise.
+
+    Args:
+        specs: none for a layer without parameters.
+        buffer_specs: likewise.
+    """
+
+    def __init__(
+        self, specs: dict[str, ParamSpec] | None = None, buffer_specs: dict[str, ParamSpec] | None = None
+    ) -> None:
+        self.specs, self.buffer_specs = specs or {}, buffer_specs or {}
+
+    def arranged(self, images: Tensor) -> Tensor:
+        """Images ``[n, C, H, W]`` in the form that the layer reads if it is the first one, ``[n, D]``; padded by 0."""
+        return images.flatten(1)
+
+    @property
+    def arrangement(self) -> object:
+        """Equal for layers whose :meth:`arranged` is the same."""
+        return None
+
+    def imported(self, params: Params) -> Params:
+        """Parameters of one network, without N, from those that a module of ``torch.nn`` would have."""
+        return {name: params[name] for name in self.specs}
+
+    def exported(self, params: Params) -> Params:
+        """The inverse of :meth:`imported`."""
+        return {name: params[name] for name in self.specs}
+
+    def prepared(self, params: Params, dtype: torch.dtype) -> Params:
+        """Parameters in the format and form of the computation."""
+        return {name: params[name].to(dtype) for name in self.specs}
+
+    def gradients(self, grads: Params, dtype: torch.dtype) -> Params:
+        """Gradients of the parameters from those of the :meth:`prepared` ones; may share memory with them."""
+        return {name: grads[name].to(dtype) for name in self.specs}
+
+    def forward(self, params: Params, buffers: Params, x: Tensor, *, training: bool) -> Tensor:
+        """What the layer makes of its input.
+
+        Args:
+            params: stacked ``[N, …]``, as :meth:`prepared` gives them; may hold those of other layers too.
+            buffers: stacked; running statistics are updated in place when ``training``.
+            x: rows or images, see the module.
+            training: whether norms over the batch take its statistics (true) or the running ones (false).
+        """
+        raise NotImplementedError
+
+
+class Sequential(Layer):
+    """Layers one after the other.
+
+    Raises:
+        ValueError: two of them have a parameter of the same name.
+    """
+
+    def __init__(self, *parts: Layer) -> None:
+        super().__init__()
+        self.parts = parts
+        for part in parts:
+            for mine, its in ((self.specs, part.specs), (self.buffer_specs, part.buffer_specs)):
+                if both := mine.keys() & its.keys():
+                    raise ValueError(f"two layers have a parameter {min(both)!r}")
+                mine.update(its)
+
+    def arranged(self, images: Tensor) -> Tensor:
+        """See :meth:`Layer.arranged`."""
+        return self.parts[0].arranged(images)
+
+    @property
+    def arrangement(self) -> object:
+        """See :attr:`Layer.arrangement`."""
+        return self.parts[0].arrangement
+
+    def imported(self, params: Params) -> Params:
+        """See :meth:`Layer.imported`."""
+        return {name: value for part in self.parts for name, value in part.imported(params).items()}
+
+    def exported(self, params: Params) -> Params:
+        """See :meth:`Layer.exported`."""
+        return {name: value for part in self.parts for name, value in part.exported(params).items()}
+
+    def prepared(self, params: Params, dtype: torch.dtype) -> Params:
+        """See :meth:`Layer.prepared`."""
+        return {name: value for part in self.parts for name, value in part.prepared(params, dtype).items()}
+
+    def gradients(self, grads: Params, dtype: torch.dtype) -> Params:
+        """See :meth:`Layer.gradients`."""
+        return {name: value for part in self.parts for name, value in part.gradients(grads, dtype).items()}
+
+    def forward(self, params: Params, buffers: Params, x: Tensor, *, training: bool) -> Tensor:
+        """See :meth:`Layer.forward`."""
+        for part in self.parts:
+            x = part.forward(params, buffers, x, training=training)
+        return x
+
+
+class Residual(Sequential):
+    """Layers one after the other, and their input added to the output."""
+
+    def forward(self, params: Params, buffers: Params, x: Tensor, *, training: bool) -> Tensor:
+        """See :meth:`Layer.forward`."""
+        return x + super().forward(params, buffers, x, training=training)
+
+
+class Linear(Layer):
+    """Rows to rows, ``[N, B, inputs]`` to ``[N, B, outputs]``.
+
+    Args:
+        name: of its parameters, ``{name}.weight`` and ``{name}.bias``.
+        inputs: D before.
+        outputs: D after.
+        columns: int64 ``[inputs]``; where each of its inputs lies among those of ``torch.nn``, if not in their order.
+    """
+
+    def __init__(self, name: str, inputs: int, outputs: int, columns: Tensor | None = None) -> None:
+        bound = 1.0 / math.sqrt(inputs)  # what torch.nn.Linear draws from
+        self._weight, self._bias = f"{name}.weight", f"{name}.bias"
+        super().__init__(
+            {self._weight: ParamSpec((outputs, inputs), bound), self._bias: ParamSpec((outputs,), bound)}
         )
+        self.columns = columns
+
+    def imported(self, params: Params) -> Params:
+        """See :meth:`Layer.imported`."""
+        made = super().imported(params)
+        return made if self.columns is None else made | {self._weight: made[self._weight][:, self.columns]}
+
+    def exported(self, params: Params) -> Params:
+        """See :meth:`Layer.exported`."""
+        made = super().exported(params)
+        if self.columns is None:
+            return made
+        weight = made[self._weight]
+        return made | {self._weight: weight[:, self.columns.argsort().to(weight.device)]}
+
+    def forward(self, params: Params, buffers: Params, x: Tensor, *, training: bool) -> Tensor:
+        """See :meth:`Layer.forward`."""
+        return linear(x, params[self._weight], params[self._bias])
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A linear layer of N networks.
+class Logits(Linear):
+    """The last layer: rows to ``[N, classes, B]``, classes first since softmax over the last dimension is slower."""
 
-    Args:
-        x: ``[N, B, in]``.
-        weight: ``[N, out, in]``.
-        bias: ``[N, out]``.
-
-    Returns:
-        ``[N, B, out]``.
-    """
-    out: Tensor = _Linear.apply(x, weight, bias)
-    return out
+    def forward(self, params: Params, buffers: Params, x: Tensor, *, training: bool) -> Tensor:
+        """See :meth:`Layer.forward`."""
+        return logits(x, params[self._weight], params[self._bias])
 
 
-class _Logits(torch.autograd.Function):
-    """``weight @ xᵀ + bias``, batched."""
-
-    @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return torch.baddbmm(bias.unsqueeze(2), weight, x.transpose(1, 2))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.save_for_backward(inputs[0], inputs[1])
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, Tensor, Tensor]:
-        (grad,) = grads
-        x, weight = ctx.saved_tensors
-        return torch.bmm(grad.transpose(1, 2), weight), torch.bmm(grad, x), grad.sum(2)
-
-
-def logits(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A linear layer whose outputs come first: over the last dimension, softmax is ten times slower.
+class Images(Layer):
+    """Rows to images.
 
     Args:
-        x: ``[N, B, in]``.
-        weight: ``[N, out, in]``.
-        bias: ``[N, out]``.
-
-    Returns:
-        ``[N, out, B]``.
-    """
-    out: Tensor = _Logits.apply(x, weight, bias)
-    return out
-
-
-class _MaxOfFour(torch.autograd.Function):
-    """Maximum over a dimension of 4; the first of equal ones gets the gradient, as in ``max_pool2d``."""
-
-    @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        return x.amax(2)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.save_for_backward(inputs[0], output)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Tensor:
-        (grad,) = grads
-        x, largest = ctx.saved_tensors
-        first = x[:, :, 0] == largest
-        second = (x[:, :, 1] == largest) & ~first
-        earlier = first | second
-        third = (x[:, :, 2] == largest) & ~earlier
-        fourth = ~(earlier | third)
-        return torch.stack([grad * first, grad * second, grad * third, grad * fourth], 2)
-
-
-def max_of_four(x: Tensor) -> Tensor:
-    """``[N, M, 4, K]`` to ``[N, M, K]``: maximum pooling where the four of a window lie side by side."""
-    out: Tensor = _MaxOfFour.apply(x)
-    return out
-
-
-def tiles(images: Tensor, tile: int) -> Tensor:
-    """What the filters see of each tile of an image.
-
-    An image is cut into tiles of ``tile`` x ``tile`` pixels; the filters at a tile's pixels see the tile and 2 pixels
-    around it, zero beyond the image.
-
-    Args:
-        images: ``[n, C, R, R]``; R a multiple of ``tile``.
-        tile: side of a tile.
-
-    Returns:
-        ``[n, (R/tile)²·C·(tile+4)²]``, tile by tile.
-    """
-    reach = KERNEL // 2
-    padded = F.pad(images, (reach, reach, reach, reach))
-    seen = padded.unfold(2, tile + KERNEL - 1, tile).unfold(3, tile + KERNEL - 1, tile)
-    return seen.permute(0, 2, 3, 1, 4, 5).flatten(1)
-
-
-def tile_matrix(weight: Tensor, tile: int) -> Tensor:
-    """Filters as a matrix that takes what they see of a tile to their outputs at all of its pixels.
-
-    A convolution is then one product, with ``(tile+4)²/25`` times the operations (2.6 times for tile = 4) and yet
-    faster: few input channels and few filters leave a matrix unit idle, and 2x2 windows of outputs that lie side by
-    side are pooled by :func:`max_of_four`.
-
-    Args:
-        weight: ``[N, O, C, 5, 5]``.
-        tile: side of a tile, even.
-
-    Returns:
-        ``[N, C·(tile+4)², tile²·O]``. The columns are in the order (row in window, column in window, window's row from
-        below, window's column from the right, filter).
-    """
-    half, side = tile // 2, tile + KERNEL - 1
-    padded = F.pad(weight, (tile - 1,) * 4)
-    # Entry (i, j) of the windows is the filter at the pixel in row tile - 1 - i and column tile - 1 - j.
-    shifted = padded.unfold(3, side, 1).unfold(4, side, 1)
-    split = shifted.unflatten(4, (half, 2)).unflatten(3, (half, 2))  # [N, O, C, H, 2, H, 2, side, side]
-    return split.permute(0, 2, 7, 8, 4, 6, 3, 5, 1).flatten(4).flatten(1, 3)
-
-
-def tile_matrix_gradient(grad: Tensor, tile: int, channels: int) -> Tensor:
-    """Gradient of the filters from that of :func:`tile_matrix`: the sum over the places where each weight stands.
-
-    Args:
-        grad: ``[N, C·(tile+4)², tile²·O]``.
-        tile: side of a tile.
         channels: C.
-
-    Returns:
-        ``[N, O, C, 5, 5]``.
+        side: H and W.
     """
-    half, side = tile // 2, tile + KERNEL - 1
-    parts = grad.view(len(grad), channels, side, side, 2, 2, half, half, -1)
-    places = []
-    for i in range(tile):
-        for j in range(tile):
-            rows, columns = (
-                slice(tile - 1 - i, tile - 1 - i + KERNEL),
-                slice(tile - 1 - j, tile - 1 - j + KERNEL),
-            )
-            places.append(parts[:, :, rows, columns, i % 2, j % 2, i // 2, j // 2])
-    total = places[0]
-    for place in places[1:]:
-        total = total + place
-    return total.permute(0, 4, 1, 2, 3)
+
+    def __init__(self, channels: int, side: int) -> None:
+        super().__init__()
+        self.shape = (channels, side, side)
+
+    def forward(self, params: Params, buffers: Params, x: Tensor, *, training: bool) -> Tensor:
+        """See :meth:`Layer.forward`."""
+        images = torch.unflatten(x, 2, self.shape).transpose(0, 1)
+        return images.flatten(1, 2).contiguous(memory_format=torch.channels_last)
 
 
-def tile_columns(filters: int, resolution: int, tile: int) -> Tensor:
-    """Where each pooled output lies in ``[filters, R/2, R/2]`` flattened, in the order in which tiles give them.
+class Flatten(Layer):
+    """Images to rows."""
 
-    Returns:
-        int64 ``[filters·(R/2)²]``.
+    def forward(self, params: Params, buffers: Params, x: Tensor, *, training: bool) -> Tensor:
+        """See :meth:`Layer.forward`."""
+        count = len(next(iter(params.values())))
+        return torch.unflatten(x, 1, (count, -1)).transpose(0, 1).flatten(2)
+
+
+class Conv(Layer):
+    """Images to images of the same side.
+
+    Args:
+        name: of its parameters, ``{name}.weight`` and ``{name}.bias``.
+        channels: C before.
+        filters: C after.
+        kernel: side of the filters, odd.
+        bias: whether it has one; not before a norm.
     """
-    half, grid = tile // 2, resolution // tile
-    index = torch.arange(filters * (resolution // 2) ** 2).view(filters, grid, half, grid, half)
-    return index.flip(2, 4).permute(1, 3, 2, 4, 0).flatten()  # windows from below and from the right
+
+    def __init__(self, name: str, channels: int, filters: int, kernel: int = 3, *, bias: bool = True) -> None:
+        bound = 1.0 / math.sqrt(channels * kernel**2)  # what torch.nn.Conv2d draws from
+        self._weight, self._bias = f"{name}.weight", f"{name}.bias"
+        specs = {self._weight: ParamSpec((filters, channels, kernel, kernel), bound)}
+        super().__init__(specs | ({self._bias: ParamSpec((filters,), bound)} if bias else {}))
+
+    def forward(self, params: Params, buffers: Params, x: Tensor, *, training: bool) -> Tensor:
+        """See :meth:`Layer.forward`."""
+        weight = params[self._weight]
+        bias = params[self._bias].flatten() if self._bias in self.specs else None
+        return F.conv2d(x, weight.flatten(0, 1), bias, padding=weight.shape[-1] // 2, groups=weight.shape[0])
+
+
+class Pool(Layer):
+    """Maximum pooling of images.
+
+    Args:
+        side: of the windows, which do not overlap; 0: one window, the whole image.
+    """
+
+    def __init__(self, side: int = 2) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, params: Params, buffers: Params, x: Tensor, *, training: bool) -> Tensor:
+        """See :meth:`Layer.forward`."""
+        return F.max_pool2d(x, self.side) if self.side else F.adaptive_max_pool2d(x, 1)
+
+
+class Activation(Layer):
+    """A function of each number.
+
+    Args:
+        kind: one of :data:`ACTIVATIONS`.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.function = ACTIVATIONS[kind]
+
+    def forward(self, params: Params, buffers: Params, x: Tensor, *, training: bool) -> Tensor:
+        """See :meth:`Layer.forward`."""
+        return self.function(x)
+
+
+ACTIVATIONS: Registry[Callable[[Tensor], Tensor]] = Registry("activation")
+"""What :class:`Activation` can be."""
+
+ACTIVATIONS.register("relu", F.relu)
+ACTIVATIONS.register("leaky-relu", F.leaky_relu)
+ACTIVATIONS.register("tanh", torch.tanh)
+ACTIVATIONS.register("gelu", F.gelu)
+ACTIVATIONS.register("silu", F.silu)
