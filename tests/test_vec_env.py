@@ -10,6 +10,7 @@ from gymnasium.vector.utils import batch_space
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from lambda_rl.agents.vec_env import SB3VecEnv
+from lambda_rl.envs.suites import Suite, TaskList
 from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
 
@@ -126,7 +127,7 @@ def test_gives_what_the_real_environment_gives() -> None:
 
     def make() -> CifarLambdaVectorEnv:
         env = CifarLambdaVectorEnv(2)
-        env.suite = type(env.suite)("tiny", "agent", tasks=tuple(tasks))
+        env.suite = Suite("tiny", "agent", TaskList(tuple(tasks)))
         return env
 
     native, adapted = make(), SB3VecEnv(make())
