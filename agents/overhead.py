@@ -16,7 +16,7 @@ from torch import nn
 
 from lambda_rl import ControlLaw, LearnedSchedule, Policy, PolicyCard, policy_from_arrays, split_parameters
 from lambda_rl.envs.networks import NetworkSpec, make_network
-from lambda_rl.features import NUM_FEATURES
+from lambda_rl.observation import FEATURES
 
 INTERVAL = 20
 """Training steps between two calls of the schedule."""
@@ -54,11 +54,11 @@ class _Inner(nn.Module):
 def _policy() -> Policy:
     """A policy of the usual size whose weights are random: what it decides takes as long."""
     rng = np.random.default_rng(0)
-    sizes = [NUM_FEATURES, 64, 64, 1]
+    sizes = [len(FEATURES), 64, 64, 1]
     layers = [(0.1 * rng.normal(size=(b, a)), np.zeros(b)) for a, b in pairwise(sizes)]
     card = PolicyCard(knobs=(ControlLaw().knob,))
     return policy_from_arrays(
-        obs_mean=np.zeros(NUM_FEATURES), obs_var=np.ones(NUM_FEATURES), layers=layers, card=card
+        obs_mean=np.zeros(len(FEATURES)), obs_var=np.ones(len(FEATURES)), layers=layers, card=card
     )
 
 

@@ -19,7 +19,7 @@ from lambda_rl.control import ControlLaw
 from lambda_rl.envs.runs import InnerRun
 from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import Measurements, Trainer
-from lambda_rl.features import Observer, Signals
+from lambda_rl.observation import Observer, Signals
 
 Array = npt.NDArray[np.float64]
 
@@ -89,7 +89,7 @@ class Outcome(Interval):
     """What one decision led to.
 
     Attributes:
-        observation: float32 ``[n, NUM_FEATURES]``.
+        observation: float32 ``[n, F]``.
         reward: float64 ``[n]``.
     """
 
@@ -153,7 +153,7 @@ class ControlledRuns:
         """Starts a run in each of some slots, in place of those that were there.
 
         Returns:
-            The observations before their first intervals, ``[n, NUM_FEATURES]``.
+            The observations before their first intervals, ``[n, F]``.
         """
         runs = self.trainer.start_all(tasks)
         return np.stack([self._begin(*each) for each in zip(slots, tasks, runs, strict=True)])

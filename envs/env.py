@@ -16,7 +16,7 @@ from lambda_rl.envs.render import draw_run
 from lambda_rl.envs.runs import check_sizes
 from lambda_rl.envs.suites import Suite, load_suite
 from lambda_rl.envs.trainer import Trainer, TrainerConfig
-from lambda_rl.features import FEATURE_BOUND, NUM_FEATURES
+from lambda_rl.observation import FEATURE_BOUND, FEATURES
 
 Observation = npt.NDArray[np.float32]
 
@@ -26,8 +26,8 @@ INFO_KEYS = (
 
 
 def observation_space() -> spaces.Box:
-    """``NUM_FEATURES`` features of :mod:`lambda_rl.features`, bounded and finite."""
-    return spaces.Box(-FEATURE_BOUND, FEATURE_BOUND, (NUM_FEATURES,), np.float32)
+    """All registered features, bounded and finite."""
+    return spaces.Box(-FEATURE_BOUND, FEATURE_BOUND, (len(FEATURES),), np.float32)
 
 
 def action_space() -> spaces.Box:
@@ -61,7 +61,7 @@ def step_info(outcome: Outcome) -> dict[str, npt.NDArray[Any]]:
 class CifarLambdaEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
     """One episode is one inner run of K decisions; λ is held for an interval of SGD steps after each.
 
-    **Observation**: :data:`lambda_rl.features.FEATURES`, float32, within ±5. **Action**: a number in [-1, 1] that
+    **Observation**: :data:`lambda_rl.FEATURES`, float32, within ±5. **Action**: a number in [-1, 1] that
     changes log₁₀ λ by up to ``control.max_change`` decades. **Reward**: the change of a score on held-out reward
     images (:class:`RewardConfig`), so that an episode's rewards sum to the final score minus that of guessing; use
     γ = 1. **Termination**: after the last decision (progress is observed, so the end is part of the task), or when

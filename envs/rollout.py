@@ -17,16 +17,20 @@ import numpy.typing as npt
 from lambda_rl.control import ControlLaw
 from lambda_rl.envs.core import HISTORY_KEYS, ControlledRuns, RewardConfig
 from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.data.split import Fold
 from lambda_rl.envs.resident import ResidentImages
 from lambda_rl.envs.runs import InnerRun
-from lambda_rl.envs.split import Fold
 from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import Trainer, TrainerConfig, to_log
-from lambda_rl.features import Signals
+from lambda_rl.observation import Signals
 from lambda_rl.schedule import Schedule
+from lambda_rl.watcher import WATCHED
 
 DecisionHook = Callable[[int, dict[str, float]], None]
 WeightHook = Callable[[int, InnerRun], None]
+
+GIVEN = ("progress", *WATCHED)
+"""Signals that schedules are given: all but λ, which is theirs."""
 
 GPU_BATCH = 64
 """Runs that are judged at once on a GPU: enough to fill it, few enough for its memory."""
@@ -239,7 +243,7 @@ class _Batch:
 
     def _decide(self, slot: int, signals: Signals[npt.NDArray[np.float64]], n: int) -> None:
         """The schedule's next λ, from what it may see of its run."""
-        given = {name: float(values[n]) for name, values in vars(signals).items() if name != "log_lam"}
+        given = {name: float(values[n]) for name, values in vars(signals).items() if name in GIVEN}
         self.schedules[slot].step(**given)
 
     def results(self, test: ResidentImages | None, keep_runs: bool) -> list[RunResult]:

@@ -16,7 +16,7 @@ from lambda_rl.envs.networks import Network, NetworkSpec, Params, make_network
 from lambda_rl.envs.optimizers import OPTIMIZERS
 from lambda_rl.envs.resident import EvaluationSet, ResidentImages
 from lambda_rl.envs.tasks import Task
-from lambda_rl.features import RunFacts
+from lambda_rl.observation import RunFacts
 
 _FOLD_NUMBER = {"agent": 0, "held-out": 1}
 

@@ -1,10 +1,10 @@
 """Schedules for the regularization strength λ of a network in training, hand-designed and learned."""
 
 from lambda_rl.control import ControlLaw
-from lambda_rl.features import FEATURES, FEATURES_VERSION, Observer, RunFacts, Signals
 from lambda_rl.gap_rule import GapRule
 from lambda_rl.knobs import Knob
 from lambda_rl.learned import LearnedSchedule
+from lambda_rl.observation import FEATURES, FEATURES_VERSION, Observer, RunFacts, Signals
 from lambda_rl.parse import SCHEDULE_FORMS, ScheduleFactory, parse_schedule
 from lambda_rl.penalties import (
     PENALTIES,

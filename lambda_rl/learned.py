@@ -16,9 +16,9 @@ from torch.optim import Optimizer
 from lambda_rl.arguments import real_number
 from lambda_rl.checks import shown
 from lambda_rl.distributed import Ranks
-from lambda_rl.features import Observer, RunFacts, Signals
 from lambda_rl.loss_scale import LossScale, LossScaleOption
 from lambda_rl.meaning import DECAYS, must_convert, typical_lr_sum
+from lambda_rl.observation import Observer, RunFacts, Signals
 from lambda_rl.policy import Policy
 from lambda_rl.policy_file import load_policy
 from lambda_rl.rhythm import Rhythm
@@ -154,7 +154,7 @@ class LearnedSchedule(Schedule):
         self._log_lam = self._first_log_lam(start, told=initial_lam is not None)
         self._safety = Safety(self.policy, self._log_lam, self._warn_once)
         self._watcher = Watcher(self.groups, self._ranks, weight_norm, penalty_sum, l2=card.penalty == "l2")
-        self.observer = Observer(1, self.control)
+        self.observer = Observer(1, self.control, card.features)
         self._start(self._decide(self._first_observation()))
 
     # ---- construction
@@ -196,7 +196,7 @@ class LearnedSchedule(Schedule):
         first = self.observer.reset(
             0, self.facts, log_lam=self._log_lam, weight_norm=weight_norm, penalty=penalty
         )
-        return self.policy.select(first)
+        return first
 
     # ---- calls
 
@@ -246,7 +246,7 @@ class LearnedSchedule(Schedule):
             penalty=watched["penalty"] * unit / self.factor,
             lr_ratio=watched["lr_ratio"],
         )
-        observation = self.policy.select(self.observer.observe_one(signals))
+        observation = self.observer.observe_one(signals)
         if progress >= 1.0 or self._safety.far(observation):
             return self.value
         return self._decide(observation)

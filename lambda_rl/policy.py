@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lambda_rl.checks import bounded, shown
-from lambda_rl.features import FEATURE_BOUND, FEATURES
 from lambda_rl.knobs import LAM
+from lambda_rl.observation.features import FEATURE_BOUND, FEATURES
 from lambda_rl.policy_card import FEATURES_1, PolicyCard
 
 ACTIVATION = "tanh"
@@ -65,10 +65,6 @@ class Policy:
         self._check_numbers()
         self._std = np.sqrt(self.obs_var + self.epsilon)
         self._wide = [(w.T.astype(np.float64), b.astype(np.float64)) for w, b in self.layers]
-        # Where its features lie among all; None: it reads all of them, in their order.
-        self._columns = (
-            None if card.features == FEATURES else np.array([FEATURES.index(name) for name in card.features])
-        )
 
     def _check_shapes(self) -> None:
         width = len(self.card.features)
@@ -110,7 +106,10 @@ class Policy:
         Returns:
             ``[..., F]``; the observation itself where the policy reads all of it.
         """
-        return observation if self._columns is None else observation[..., self._columns]
+        names = FEATURES.names()
+        if self.card.features == names:
+            return observation
+        return observation[..., [names.index(name) for name in self.card.features]]
 
     def act(self, obs: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """The deterministic action.
@@ -140,9 +139,9 @@ class Policy:
         Raises:
             ValueError: lambda_rl has no such feature.
         """
-        if feature not in FEATURES:
-            raise ValueError(f"unknown feature {shown(feature)}; allowed: {', '.join(FEATURES)}")
         features = self.card.features
+        if feature not in FEATURES and feature not in features:
+            raise ValueError(f"unknown feature {shown(feature)}; allowed: {', '.join(FEATURES)}")
         return float(self.obs_mean[features.index(feature)]) if feature in features else None
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:

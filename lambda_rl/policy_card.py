@@ -9,8 +9,8 @@ from typing import Any
 
 from lambda_rl.checks import bounded, bounded_int, listed, nested_beyond, shown
 from lambda_rl.control import ControlLaw
-from lambda_rl.features import FEATURES, FEATURES_VERSION
 from lambda_rl.knobs import LAM, LARGEST_LOG, Knob
+from lambda_rl.observation.features import FEATURES, all_features
 from lambda_rl.penalties import PENALTIES
 
 FORMAT_VERSION = 2
@@ -22,8 +22,15 @@ FORMATS = (1, 2)
 LAM_MEANINGS: tuple[str, ...] = ("coupled", "decoupled", "any")
 """What λ may mean for a policy; "any": it was trained with both."""
 
-KNOWN_FEATURES: Mapping[str, int] = dict.fromkeys(FEATURES, FEATURES_VERSION)
-"""Features that this lambda_rl computes, and the version of each one's meaning."""
+
+def known_features(knobs: Sequence[Knob] = ()) -> dict[str, int]:
+    """Features that this lambda_rl computes, and the version of each one's meaning.
+
+    Args:
+        knobs: of a policy; each one beyond the first adds features of its own.
+    """
+    return {name: feature.version for name, feature in all_features(knobs[1:]).items()}
+
 
 MOST_KNOBS = 1000
 MOST_DECISIONS = 10**9
@@ -51,7 +58,7 @@ class PolicyCard:
         initial: the value that each knob starts from if the user names none, within the knob's range; None: the
             geometric middle of it. Empty, or nothing but None: None for all.
         features: names of the features that the policy reads, in its own order; some or all of
-            :data:`KNOWN_FEATURES`.
+            :data:`lambda_rl.FEATURES` and those of further knobs.
         feature_versions: version of the meaning of each; empty: those of this lambda_rl.
         format_version: of the file that it was read from.
     """
@@ -67,7 +74,7 @@ class PolicyCard:
     notes: str = ""
     results: dict[str, Any] = field(default_factory=dict)
     initial: tuple[float | None, ...] = ()
-    features: tuple[str, ...] = FEATURES
+    features: tuple[str, ...] = field(default_factory=FEATURES.names)
     feature_versions: tuple[int, ...] = ()
     format_version: int = field(default=FORMAT_VERSION, compare=False)
 
@@ -75,7 +82,8 @@ class PolicyCard:
         """Lists become tuples, and what is left empty gets its default; :meth:`check` checks."""
         stated = any(start is not None for start in self.initial)
         initial = self.initial if stated else (None,) * len(self.knobs)
-        versions = self.feature_versions or [KNOWN_FEATURES.get(str(name), 0) for name in self.features]
+        known = known_features(self.knobs)
+        versions = self.feature_versions or [known.get(str(name), 0) for name in self.features]
         for name, value in (("initial", initial), ("feature_versions", versions)):
             object.__setattr__(self, name, tuple(value))
         for name in ("knobs", "features"):
@@ -144,10 +152,11 @@ class PolicyCard:
             raise ValueError(f"results are nested more than {DEEPEST_RESULTS} deep")
 
     def _check_features(self) -> None:
-        unknown = [name for name in self.features if name not in KNOWN_FEATURES]
+        known = known_features(self.knobs)
+        unknown = [name for name in self.features if name not in known]
         if unknown:
             raise ValueError(
-                f"unknown features: {listed(unknown)}; this lambda_rl has {', '.join(KNOWN_FEATURES)}"
+                f"unknown features: {listed(unknown)}; this lambda_rl has {', '.join(known)}"
             )
         if not self.features:
             raise ValueError("a policy must read at least one feature")
@@ -158,10 +167,10 @@ class PolicyCard:
                 f"there are {len(self.feature_versions)} feature_versions for {len(self.features)} features"
             )
         for name, version in zip(self.features, self.feature_versions, strict=True):
-            if version != KNOWN_FEATURES[name]:
+            if version != known[name]:
                 raise ValueError(
                     f"version {shown(version)} of the feature {name} is not known; "
-                    f"this lambda_rl has {KNOWN_FEATURES[name]}"
+                    f"this lambda_rl has {known[name]}"
                 )
 
     def _check_knobs(self) -> None:

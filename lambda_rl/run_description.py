@@ -8,8 +8,8 @@ from typing import Any
 
 from lambda_rl.arguments import real_number, whole_number
 from lambda_rl.checks import shown
-from lambda_rl.features import RunFacts, typical_fact
 from lambda_rl.groups import DecayGroups
+from lambda_rl.observation import RunFacts, typical_fact
 from lambda_rl.policy import Policy
 
 DEFAULT_CLASSES = 10

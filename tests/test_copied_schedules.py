@@ -25,7 +25,7 @@ from lambda_rl import (
     split_parameters,
 )
 from lambda_rl.control import ControlLaw
-from lambda_rl.features import NUM_FEATURES
+from lambda_rl.observation import FEATURES
 
 Parts = tuple[nn.Module, torch.optim.Optimizer, Schedule]
 STEPS, EVERY = 200, 20
@@ -34,9 +34,9 @@ STEPS, EVERY = 200, 20
 def policy() -> Policy:
     rng = np.random.default_rng(0)
     return policy_from_arrays(
-        obs_mean=np.zeros(NUM_FEATURES),
-        obs_var=np.ones(NUM_FEATURES),
-        layers=[(0.3 * rng.normal(size=(1, NUM_FEATURES)), np.zeros(1))],
+        obs_mean=np.zeros(len(FEATURES)),
+        obs_var=np.ones(len(FEATURES)),
+        layers=[(0.3 * rng.normal(size=(1, len(FEATURES))), np.zeros(1))],
         card=PolicyCard(knobs=(ControlLaw().knob,), decisions=10),
     )
 

@@ -29,7 +29,7 @@ from lambda_rl.envs.rollout import ScheduleJob, run_schedules
 from lambda_rl.envs.suites import Suite, TaskList
 from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import TrainerConfig
-from lambda_rl.features import FEATURES, NUM_FEATURES
+from lambda_rl.observation import FEATURES
 from lambda_rl.safety import AT_BOUND, FAR
 
 CARD15 = dataclasses.replace(CARD, decisions=15)
@@ -355,7 +355,7 @@ def test_impossible_signals_hold(change: dict[str, float], message: str) -> None
 def test_far_outside_training_holds() -> None:
     policy = make_policy()
     narrow = Policy(
-        obs_mean=policy.obs_mean, obs_var=np.full(NUM_FEATURES, 1e-4), clip_obs=10.0, epsilon=1e-8,
+        obs_mean=policy.obs_mean, obs_var=np.full(len(FEATURES), 1e-4), clip_obs=10.0, epsilon=1e-8,
         layers=policy.layers, card=CARD,
     )  # fmt: skip
     with warnings.catch_warnings():
@@ -367,7 +367,7 @@ def test_far_outside_training_holds() -> None:
     # The same for a policy that does not look at any of it: nothing to fear.
     blind = Policy(
         obs_mean=policy.obs_mean, obs_var=narrow.obs_var, clip_obs=10.0, epsilon=1e-8,
-        layers=[(np.zeros((1, NUM_FEATURES)), np.full(1, 0.1))], card=CARD,
+        layers=[(np.zeros((1, len(FEATURES))), np.full(1, 0.1))], card=CARD,
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -633,11 +633,11 @@ def test_compiled_model(backend: str) -> None:
 
 def test_converted_lam_shrinks_as_much() -> None:
     """λ · lr_sum, the shrinking over the whole run, is that of the policy's training, on either side."""
-    mean = np.zeros(NUM_FEATURES)
-    mean[FEATURES.index("log_shrink")] = 0.5  # with log λ in the middle, -2.25: summed rate of 10^3.25
+    mean = np.zeros(len(FEATURES))
+    mean[FEATURES.names().index("log_shrink")] = 0.5  # with log λ in the middle, -2.25: summed rate of 10^3.25
     base = make_policy(bias=0.1)
     policy = Policy(
-        obs_mean=mean, obs_var=np.ones(NUM_FEATURES), clip_obs=10.0, epsilon=1e-8, layers=base.layers, card=CARD15
+        obs_mean=mean, obs_var=np.ones(len(FEATURES)), clip_obs=10.0, epsilon=1e-8, layers=base.layers, card=CARD15
     )  # fmt: skip
     model = nn.Linear(4, 2)
     options: dict[str, Any] = {"policy": policy, "total_steps": 100, "num_train": 50, "val_size": 10, "num_classes": 2,

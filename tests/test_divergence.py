@@ -18,7 +18,7 @@ from lambda_rl.envs.suites import Suite, TaskList
 from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import TrainerConfig
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
-from lambda_rl.features import FEATURES
+from lambda_rl.observation import FEATURES
 from lambda_rl.schedules import Constant
 
 DATA = tiny_data()
@@ -127,7 +127,7 @@ def test_single_environment_ends_too_and_can_be_reset() -> None:
     picture = env.render()
     assert picture is not None
     assert picture.shape == (480, 640, 3)
-    assert obs[FEATURES.index("train_loss")] > 0
+    assert obs[FEATURES.names().index("train_loss")] > 0
     with pytest.raises(RuntimeError, match="ended"):
         env.step(np.zeros(1, np.float32))
     obs, _ = env.reset()

@@ -26,7 +26,7 @@ from lambda_rl.envs.suites import Suite, TaskList, TaskSpace
 from lambda_rl.envs.task_variations import LogUniform
 from lambda_rl.envs.trainer import Trainer, TrainerConfig
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
-from lambda_rl.features import FEATURE_BOUND, FEATURES, NUM_FEATURES
+from lambda_rl.observation import FEATURE_BOUND, FEATURES
 
 ID = "lambda_rl.envs:LambdaRL/CifarLambda-v0"
 DATA = tiny_data()
@@ -238,7 +238,7 @@ def test_observations_stay_in_their_space() -> None:
     env = vector(4)
     obs, _ = env.reset(seed=0)
     assert obs.dtype == np.float32
-    assert obs.shape == (4, NUM_FEATURES)
+    assert obs.shape == (4, len(FEATURES))
     assert (env.observation_space.high == FEATURE_BOUND).all()  # type: ignore[attr-defined]
     for move in actions(10, 4, seed=2):
         obs, reward, _, truncated, _ = env.step(move)
@@ -253,9 +253,9 @@ def test_progress_and_lam_in_the_observation() -> None:
     env = CifarLambdaEnv(DISTRIBUTION, DATA, control=law)
     moves = np.array([[1.0], [0.5], [np.nan], [-3.0]])
     seen, _, _ = episode(env, moves, seed=0, options={"task": replace(BASE, initial_lam=0.01)})
-    progress = [float(obs[FEATURES.index("progress")]) for obs in seen]
+    progress = [float(obs[FEATURES.names().index("progress")]) for obs in seen]
     assert progress == [-1.0, -0.5, 0.0, 0.5, 1.0]
-    position = [float(obs[FEATURES.index("log_lam")]) for obs in seen]
+    position = [float(obs[FEATURES.names().index("log_lam")]) for obs in seen]
     # 10^-2, +0.5, +0.25, NaN holds, an action out of range counts as -1.
     assert position == pytest.approx([0.0, 0.25, 0.375, 0.375, 0.125])
     assert env._core.history[0]["log_lam"] == pytest.approx([-1.5, -1.25, -1.25, -1.75])
@@ -267,7 +267,7 @@ def test_lam_acts_on_the_next_interval() -> None:
     task = replace(BASE, initial_lam=0.1, learning_rate=0.2)
     up, _, _ = episode(env, np.array([[0.2], [0.0], [0.0], [0.0]]), options={"task": task})
     down, _, _ = episode(env, np.array([[-1.0], [0.0], [0.0], [0.0]]), options={"task": task})
-    norm = FEATURES.index("log_weight_norm")
+    norm = FEATURES.names().index("log_weight_norm")
     assert np.array_equal(up[0], down[0])
     assert up[1][norm] < down[1][norm]
     late, _, _ = episode(env, np.array([[0.2], [0.0], [0.0], [-1.0]]), options={"task": task})

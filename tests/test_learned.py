@@ -26,7 +26,7 @@ from lambda_rl import (
     save_policy,
     split_parameters,
 )
-from lambda_rl.features import NUM_FEATURES
+from lambda_rl.observation import FEATURES
 
 CARD = PolicyCard(knobs=(Knob("lam", -5.0, 0.5, 0.5),))
 FACTS = RunFacts(num_train=5000, num_params=1000, val_size=500, num_classes=10, epochs=10.0, lr_sum=30.0)
@@ -36,10 +36,10 @@ MEASURED = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "weight_
 def make_policy(seed=0, card=CARD, hidden=64, bias=0.0) -> Policy:
     rng = np.random.default_rng(seed)
     return policy_from_arrays(
-        obs_mean=np.zeros(NUM_FEATURES),
-        obs_var=np.ones(NUM_FEATURES),
+        obs_mean=np.zeros(len(FEATURES)),
+        obs_var=np.ones(len(FEATURES)),
         layers=[
-            (0.3 * rng.normal(size=(hidden, NUM_FEATURES)), np.zeros(hidden)),
+            (0.3 * rng.normal(size=(hidden, len(FEATURES))), np.zeros(hidden)),
             (0.3 * rng.normal(size=(hidden, hidden)), np.zeros(hidden)),
             (0.1 * rng.normal(size=(1, hidden)), np.full(1, bias)),
         ],
@@ -253,9 +253,9 @@ def test_missing_facts_are_named():
 
 
 def test_start_lam():
-    zero = [(np.zeros((1, NUM_FEATURES)), [0.0])]  # never changes λ
+    zero = [(np.zeros((1, len(FEATURES))), [0.0])]  # never changes λ
     policy = policy_from_arrays(
-        obs_mean=np.zeros(NUM_FEATURES), obs_var=np.ones(NUM_FEATURES), layers=zero, card=CARD
+        obs_mean=np.zeros(len(FEATURES)), obs_var=np.ones(len(FEATURES)), layers=zero, card=CARD
     )
     assert alone(policy=policy).value == pytest.approx(10**-2.25)
     assert alone(policy=policy, initial_lam=1e-3).value == pytest.approx(1e-3)

@@ -35,7 +35,7 @@ from lambda_rl import (
 )
 from lambda_rl.arguments import real_number, whole_number
 from lambda_rl.control import ControlLaw
-from lambda_rl.features import NUM_FEATURES
+from lambda_rl.observation import FEATURES
 
 HUGE = 10**400
 FACTS = {"total_steps": 100, "num_train": 500, "val_size": 100, "num_classes": 4, "batch_size": 32}
@@ -43,9 +43,9 @@ FACTS = {"total_steps": 100, "num_train": 500, "val_size": 100, "num_classes": 4
 
 def policy() -> Policy:
     return policy_from_arrays(
-        obs_mean=np.zeros(NUM_FEATURES),
-        obs_var=np.ones(NUM_FEATURES),
-        layers=[(np.full((1, NUM_FEATURES), 0.1), np.zeros(1))],
+        obs_mean=np.zeros(len(FEATURES)),
+        obs_var=np.ones(len(FEATURES)),
+        layers=[(np.full((1, len(FEATURES)), 0.1), np.zeros(1))],
         card=PolicyCard(knobs=(ControlLaw().knob,)),
     )
 

@@ -28,7 +28,7 @@ from lambda_rl import (
     split_parameters,
 )
 from lambda_rl.control import ControlLaw
-from lambda_rl.features import NUM_FEATURES
+from lambda_rl.observation import FEATURES
 
 STEPS = 200
 FACTS = {"total_steps": STEPS, "num_train": 500, "val_size": 100, "num_classes": 4, "batch_size": 32}
@@ -39,9 +39,9 @@ SIGNALS = {"train_loss": 1.2, "val_loss": 1.3, "train_accuracy": 0.4, "val_accur
 def policy() -> Policy:
     rng = np.random.default_rng(0)
     return policy_from_arrays(
-        obs_mean=np.zeros(NUM_FEATURES),
-        obs_var=np.ones(NUM_FEATURES),
-        layers=[(0.2 * rng.normal(size=(1, NUM_FEATURES)), np.zeros(1))],
+        obs_mean=np.zeros(len(FEATURES)),
+        obs_var=np.ones(len(FEATURES)),
+        layers=[(0.2 * rng.normal(size=(1, len(FEATURES))), np.zeros(1))],
         card=PolicyCard(knobs=(ControlLaw().knob,), decisions=10),
     )
 

@@ -7,7 +7,6 @@ import pytest
 from helpers.tiny_policies import CARD, LAM, make_policy, observations
 
 from lambda_rl import FEATURES, Knob, Policy, policy_from_arrays
-from lambda_rl.features import NUM_FEATURES
 
 SOME = ("val_loss", "progress", "log_num_params")
 DROPOUT = Knob("dropout", -3.0, -0.1, 0.2)
@@ -20,11 +19,11 @@ def test_equals_sb3_predict():
     from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
     class Dummy(gymnasium.Env):
-        observation_space = gymnasium.spaces.Box(-5.0, 5.0, (NUM_FEATURES,), np.float32)
+        observation_space = gymnasium.spaces.Box(-5.0, 5.0, (len(FEATURES),), np.float32)
         action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
 
         def reset(self, *, seed=None, options=None):
-            return np.zeros(NUM_FEATURES, np.float32), {}
+            return np.zeros(len(FEATURES), np.float32), {}
 
     norm = VecNormalize(DummyVecEnv([Dummy]), norm_reward=False, clip_obs=7.0)
     model = sb3.PPO(
@@ -32,8 +31,8 @@ def test_equals_sb3_predict():
         policy_kwargs={"net_arch": [64, 64], "activation_fn": torch.nn.Tanh},
     )  # fmt: skip
     rng = np.random.default_rng(2)
-    norm.obs_rms.mean = rng.normal(size=NUM_FEATURES)
-    norm.obs_rms.var = rng.uniform(1e-6, 4.0, NUM_FEATURES)
+    norm.obs_rms.mean = rng.normal(size=len(FEATURES))
+    norm.obs_rms.var = rng.uniform(1e-6, 4.0, len(FEATURES))
     net = model.policy
     with torch.no_grad():
         for name, p in net.named_parameters():
@@ -49,7 +48,7 @@ def test_equals_sb3_predict():
         layers=[(m.weight.detach().numpy(), m.bias.detach().numpy()) for m in linear],
         card=CARD,
     )
-    obs = rng.uniform(-5, 5, (1000, NUM_FEATURES)).astype(np.float32)
+    obs = rng.uniform(-5, 5, (1000, len(FEATURES))).astype(np.float32)
     expected, _ = model.predict(norm.normalize_obs(obs), deterministic=True)
     actions = policy.act(obs)
     assert actions.shape == (1000, 1)
@@ -60,7 +59,7 @@ def test_equals_sb3_predict():
 
 def test_action_does_not_depend_on_the_batch():
     policy = make_policy()
-    obs = np.random.default_rng(0).uniform(-5, 5, (50, NUM_FEATURES)).astype(np.float32)
+    obs = np.random.default_rng(0).uniform(-5, 5, (50, len(FEATURES))).astype(np.float32)
     alone = np.stack([policy.act(row) for row in obs])
     np.testing.assert_allclose(policy.act(obs), alone, atol=1e-7, rtol=0)
 
@@ -68,7 +67,7 @@ def test_action_does_not_depend_on_the_batch():
 def test_a_policy_selects_the_features_that_it_reads_in_its_own_order():
     policy = make_policy(card=dataclasses.replace(CARD, features=SOME, feature_versions=()))
     full = observations()
-    read = np.stack([full[:, FEATURES.index(name)] for name in SOME], axis=1)
+    read = np.stack([full[:, FEATURES.names().index(name)] for name in SOME], axis=1)
     assert np.array_equal(policy.select(full), read)
     assert np.array_equal(policy.select(full[0]), read[0])
     assert policy.act(policy.select(full)).shape == (9, 1)
@@ -77,8 +76,8 @@ def test_a_policy_selects_the_features_that_it_reads_in_its_own_order():
 
 
 def test_every_order_of_all_features_gives_the_same_actions():
-    policy, order = make_policy(), np.random.default_rng(1).permutation(NUM_FEATURES)
-    card = dataclasses.replace(CARD, features=tuple(FEATURES[i] for i in order))
+    policy, order = make_policy(), np.random.default_rng(1).permutation(len(FEATURES))
+    card = dataclasses.replace(CARD, features=tuple(FEATURES.names()[i] for i in order))
     (weight, bias), *rest = policy.layers
     shuffled = policy_from_arrays(
         obs_mean=policy.obs_mean[order],
@@ -127,7 +126,7 @@ def test_the_fingerprint_tells_behaviours_apart():
             (0, dataclasses.replace(CARD, knobs=(Knob("lam", -5.0, 0.5, 0.6),))),
             (0, dataclasses.replace(CARD, knobs=(LAM, DROPOUT))),
             (0, dataclasses.replace(CARD, knobs=(LAM, Knob("dropout", -3.0, -0.2, 0.2)))),
-            (0, dataclasses.replace(CARD, features=FEATURES[::-1])),
+            (0, dataclasses.replace(CARD, features=FEATURES.names()[::-1])),
         )
     }
     assert len(fingerprints) == 7
@@ -139,25 +138,25 @@ def test_the_fingerprint_tells_behaviours_apart():
 
 
 FITTING = {
-    "obs_mean": np.zeros(NUM_FEATURES),
-    "obs_var": np.ones(NUM_FEATURES),
-    "layers": [(np.zeros((2, NUM_FEATURES)), np.zeros(2)), (np.zeros((1, 2)), np.zeros(1))],
+    "obs_mean": np.zeros(len(FEATURES)),
+    "obs_var": np.ones(len(FEATURES)),
+    "layers": [(np.zeros((2, len(FEATURES))), np.zeros(2)), (np.zeros((1, 2)), np.zeros(1))],
     "clip_obs": 10.0,
     "epsilon": 1e-8,
     "card": CARD,
 }
-EMPTY = [(np.zeros((0, NUM_FEATURES)), np.zeros(0)), (np.zeros((1, 0)), np.zeros(1))]
+EMPTY = [(np.zeros((0, len(FEATURES))), np.zeros(0)), (np.zeros((1, 0)), np.zeros(1))]
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"layers": [(np.full((1, NUM_FEATURES), np.nan), np.zeros(1))]}, "non-finite"),
+        ({"layers": [(np.full((1, len(FEATURES)), np.nan), np.zeros(1))]}, "non-finite"),
         ({"layers": []}, "at least one layer"),
         ({"layers": EMPTY}, "layer 0 has no units"),
-        ({"obs_mean": np.full(NUM_FEATURES, 5.1)}, "obs_mean has numbers beyond ±5"),
-        ({"obs_var": np.full(NUM_FEATURES, -1.0)}, "obs_var has negative numbers, or some above"),
-        ({"obs_var": np.full(NUM_FEATURES, 1e7)}, "obs_var has negative numbers, or some above"),
+        ({"obs_mean": np.full(len(FEATURES), 5.1)}, "obs_mean has numbers beyond ±5"),
+        ({"obs_var": np.full(len(FEATURES), -1.0)}, "obs_var has negative numbers, or some above"),
+        ({"obs_var": np.full(len(FEATURES), 1e7)}, "obs_var has negative numbers, or some above"),
         ({"clip_obs": 0.0}, "clip_obs must be a number from"),
         ({"clip_obs": 1e300}, "clip_obs must be a number from"),
         ({"clip_obs": "10"}, "clip_obs must be a number from"),

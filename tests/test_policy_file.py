@@ -15,7 +15,6 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from lambda_rl import FEATURES, Knob, PolicyFileError, load_policy, save_policy
-from lambda_rl.features import NUM_FEATURES
 
 
 def test_round_trip(tmp_path):
@@ -36,7 +35,7 @@ def test_round_trip(tmp_path):
 
 
 def test_round_trip_of_some_features_and_several_knobs(tmp_path):
-    some = FEATURES[2:7][::-1]
+    some = FEATURES.names()[2:7][::-1]
     knobs = (LAM, Knob("dropout", -3.0, -0.1, 0.2))
     card = dataclasses.replace(CARD, knobs=knobs, initial=(0.1, None), features=some, feature_versions=())
     policy = make_policy(card=card)
@@ -123,8 +122,8 @@ LONG = "x" * 100_000
 BAD_METADATA = {
     "newer format": (of_card(format_version=99, knobs=3), "format version 99 is not known"),
     "no format": (lambda a: a["card"].pop("format_version"), "format version is missing"),
-    "feature": (of_card(features=[*FEATURES[:-1], "phase_of_moon"]), "unknown features: phase_of_moon; this"),
-    "features version": (of_card(feature_versions=[9] * NUM_FEATURES), "version 9 of the feature progress"),
+    "feature": (of_card(features=[*FEATURES.names()[:-1], "phase_of_moon"]), "unknown features: phase_of_moon; this"),
+    "features version": (of_card(feature_versions=[9] * len(FEATURES)), "version 9 of the feature progress"),
     "range": (of_card(knobs=[{**dataclasses.asdict(LAM), "log_low": 1.0}]), "range reversed"),
     "nan": (of_card(knobs=[{**dataclasses.asdict(LAM), "log_low": np.nan}]), "must be a number from -30"),
     "missing": (lambda a: a["card"].pop("suite"), "missing keys suite"),
@@ -213,16 +212,16 @@ def test_every_number_of_the_card_is_under_the_checksum(tmp_path):
 
 
 BAD_TENSORS = {
-    "nan": ({"layers.0.weight": np.full((16, NUM_FEATURES), np.nan, np.float32)}, "layers.0.weight"),
-    "infinite": ({"obs_mean": np.full(NUM_FEATURES, np.inf)}, "non-finite"),
-    "negative variance": ({"obs_var": np.full(NUM_FEATURES, -1.0)}, "negative"),
-    "far mean": ({"obs_mean": np.full(NUM_FEATURES, 1e300)}, "obs_mean has numbers beyond"),
+    "nan": ({"layers.0.weight": np.full((16, len(FEATURES)), np.nan, np.float32)}, "layers.0.weight"),
+    "infinite": ({"obs_mean": np.full(len(FEATURES), np.inf)}, "non-finite"),
+    "negative variance": ({"obs_var": np.full(len(FEATURES), -1.0)}, "negative"),
+    "far mean": ({"obs_mean": np.full(len(FEATURES), 1e300)}, "obs_mean has numbers beyond"),
     "input": ({"layers.0.weight": np.zeros((16, 3), np.float32)}, "layer 0 has weight"),
     "normaliser": ({"obs_mean": np.zeros(3)}, "obs_mean has shape"),
     "bias": ({"layers.1.bias": np.zeros(3, np.float32)}, "layer 1"),
     "no units": (
         {
-            "layers.0.weight": np.zeros((0, NUM_FEATURES), np.float32),
+            "layers.0.weight": np.zeros((0, len(FEATURES)), np.float32),
             "layers.0.bias": np.zeros(0, np.float32),
             "layers.1.weight": np.zeros((16, 0), np.float32),
         },
@@ -276,7 +275,7 @@ def test_bad_policy_is_not_written(tmp_path):
     for change, message in (
         ({"penalty": "l3"}, "unknown penalty"),
         ({"decisions": 0}, "decisions must be"),
-        ({"features": FEATURES[:3], "feature_versions": ()}, "obs_mean has shape"),
+        ({"features": FEATURES.names()[:3], "feature_versions": ()}, "obs_mean has shape"),
         ({"knobs": (LAM, Knob("other", 0, 1, 1))}, "1 outputs, expected 2"),
         ({"results": {"x": object()}}, "not JSON serializable"),
         ({"results": cyclic}, "nested more than 20 deep"),

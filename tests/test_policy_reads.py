@@ -11,7 +11,6 @@ import torch
 from helpers.tiny_policies import CARD, FACTS, LAM, make_policy
 
 from lambda_rl import FEATURES, Knob, LearnedSchedule, Policy, policy_from_arrays, split_parameters
-from lambda_rl.features import NUM_FEATURES
 
 SOME = ("delta_log_lam", "val_loss", "progress", "loss_gap", "log_num_train", "train_loss")
 SIGNALS = {"train_accuracy": 0.3, "val_accuracy": 0.25, "weight_norm": 3.1}
@@ -24,11 +23,11 @@ def card_of(features: tuple[str, ...]):
 def some_and_all() -> tuple[Policy, Policy]:
     """A policy of some features, and the one of all features that looks at the same."""
     some = make_policy(4, card=card_of(SOME), scale=0.3)
-    places = [FEATURES.index(name) for name in SOME]
-    mean, var = np.zeros(NUM_FEATURES), np.ones(NUM_FEATURES)
+    places = [FEATURES.names().index(name) for name in SOME]
+    mean, var = np.zeros(len(FEATURES)), np.ones(len(FEATURES))
     mean[places], var[places] = some.obs_mean, some.obs_var
     (weight, bias), *rest = some.layers
-    wide = np.zeros((len(bias), NUM_FEATURES))
+    wide = np.zeros((len(bias), len(FEATURES)))
     wide[:, places] = weight
     return some, policy_from_arrays(obs_mean=mean, obs_var=var, layers=[(wide, bias), *rest], card=CARD)
 

@@ -15,7 +15,7 @@ import torch.distributed as dist
 
 from lambda_rl import LearnedSchedule, Policy, PolicyCard, RunFacts, policy_from_arrays
 from lambda_rl.control import ControlLaw
-from lambda_rl.features import NUM_FEATURES
+from lambda_rl.observation import FEATURES
 
 FACTS = RunFacts(num_train=500, num_params=72, val_size=100, num_classes=4, epochs=13.0, lr_sum=10.0)
 
@@ -23,9 +23,9 @@ FACTS = RunFacts(num_train=500, num_params=72, val_size=100, num_classes=4, epoc
 def policy(seed: int = 0) -> Policy:
     rng = np.random.default_rng(seed)
     return policy_from_arrays(
-        obs_mean=np.zeros(NUM_FEATURES),
-        obs_var=np.ones(NUM_FEATURES),
-        layers=[(0.2 * rng.normal(size=(1, NUM_FEATURES)), np.zeros(1))],
+        obs_mean=np.zeros(len(FEATURES)),
+        obs_var=np.ones(len(FEATURES)),
+        layers=[(0.2 * rng.normal(size=(1, len(FEATURES))), np.zeros(1))],
         card=PolicyCard(knobs=(ControlLaw().knob,), decisions=10),
     )
 

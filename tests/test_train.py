@@ -24,7 +24,7 @@ from lambda_rl.agents.train import _build, train
 from lambda_rl.agents.validation import Validator
 from lambda_rl.envs.data import load_train
 from lambda_rl.envs.suites import load_suite
-from lambda_rl.features import FEATURES, NUM_FEATURES
+from lambda_rl.observation import FEATURES
 from lambda_rl.policy_file import load_policy
 
 
@@ -63,7 +63,7 @@ def test_learning_curve(finished: Path) -> None:
 
 def test_policy_card(finished: Path) -> None:
     card = load_policy(finished / "policy.safetensors").card
-    assert card.features == FEATURES
+    assert card.features == FEATURES.names()
     assert (card.lam_meaning, card.penalty, card.decisions) == ("coupled", "l2", 3)
     assert (card.log_lam_min, card.log_lam_max, card.max_change) == (-5.0, 0.5, 0.5)
     assert card.suite == "tiny"
@@ -140,8 +140,8 @@ def test_policy_acts_as_sb3_does(tmp_path: Path) -> None:
     data = load_train("synthetic")
     learner = _build(config, load_suite(config.suite).on("agent"), data)
     rng = np.random.default_rng(0)
-    scale = rng.uniform(0.1, 2.0, NUM_FEATURES)
-    learner.normalize.obs_rms.mean = rng.normal(size=NUM_FEATURES)
+    scale = rng.uniform(0.1, 2.0, len(FEATURES))
+    learner.normalize.obs_rms.mean = rng.normal(size=len(FEATURES))
     learner.normalize.obs_rms.var = scale**2
     with torch.no_grad():
         for parameter in learner.model.policy.parameters():
@@ -150,7 +150,7 @@ def test_policy_acts_as_sb3_does(tmp_path: Path) -> None:
     policy = make_policy(
         actor_arrays(learner.model, learner.normalize), config.ppo.clip_obs, make_card(origin)
     )
-    obs = rng.uniform(-5, 5, (200, NUM_FEATURES)).astype(np.float32)
+    obs = rng.uniform(-5, 5, (200, len(FEATURES))).astype(np.float32)
     expected, _ = learner.model.predict(learner.normalize.normalize_obs(obs), deterministic=True)
     np.testing.assert_allclose(policy.act(obs), expected, atol=1e-5)
     learner.normalize.close()
@@ -159,7 +159,7 @@ def test_policy_acts_as_sb3_does(tmp_path: Path) -> None:
 def test_features_that_never_varied_are_disconnected(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, "x").resolved("x")
     learner = _build(config, load_suite(config.suite).on("agent"), load_train("synthetic"))
-    learner.normalize.obs_rms.var = np.ones(NUM_FEATURES)
+    learner.normalize.obs_rms.var = np.ones(len(FEATURES))
     learner.normalize.obs_rms.var[3] = CONSTANT_VARIANCE / 10
     arrays = actor_arrays(learner.model, learner.normalize)
     assert (arrays["layers.0.weight"][:, 3] == 0).all()

@@ -1,0 +1,154 @@
+"""From signals to observations, with the memory of the last decision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from lambda_rl.control import ControlLaw
+from lambda_rl.knobs import Knob
+from lambda_rl.observation.facts import CONSTANTS, RunFacts, constants
+from lambda_rl.observation.features import LEVELS, TINY, View, all_features, bounded
+from lambda_rl.observation.signals import Signals
+from lambda_rl.ops import ARRAYS, NUMBERS, Array
+
+
+class Observer:
+    """Turns signals into features, and remembers the last decision's for the differences.
+
+    Before the first interval nothing has been measured: the signals stand at chance level, and what a policy can know
+    are the static facts of the run and the start λ.
+
+    Args:
+        num_slots: N.
+        control: gives the range of λ.
+        features: names of those that are observed, in order; None: all that are registered, then those of the knobs.
+        knobs: that are moved beside λ.
+
+    Attributes:
+        features: names of the entries of an observation.
+
+    Raises:
+        ValueError: a feature that there is not; the message lists those that there are.
+    """
+
+    def __init__(
+        self,
+        num_slots: int,
+        control: ControlLaw,
+        features: Sequence[str] | None = None,
+        knobs: Sequence[Knob] = (),
+    ) -> None:
+        known = all_features(knobs)
+        self.features = tuple(known) if features is None else tuple(features)
+        unknown = [name for name in self.features if name not in known]
+        if unknown:
+            raise ValueError(f"unknown feature {', '.join(unknown)}; allowed: {', '.join(known)}")
+        self.control, self.num_slots, self.knobs = control, num_slots, tuple(knobs)
+        self._computed = [known[name].compute for name in self.features]
+        self._levels = dict(LEVELS.items())
+        for knob in self.knobs:
+            self._levels[f"{knob.name}:log"] = lambda signals, run, ops, name=knob.name: signals.knobs[name]  # type: ignore[misc]
+        self._previous = np.zeros((len(self._levels), num_slots))
+        self._constants = np.ones((len(CONSTANTS), num_slots))
+
+    def reset(
+        self,
+        slot: int,
+        facts: RunFacts,
+        *,
+        log_lam: float,
+        weight_norm: float,
+        penalty: float,
+        log_knobs: dict[str, float] | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Starts a run in a slot.
+
+        Args:
+            slot: which slot.
+            facts: the run's static facts.
+            log_lam: log₁₀ of the start λ.
+            weight_norm: norm of the initial penalised weights.
+            penalty: λ · R(w) at the start.
+            log_knobs: log₁₀ of the start values of further knobs, by name.
+
+        Returns:
+            The observation before the first interval, ``[F]``: signals at chance level.
+        """
+        run = constants(facts, max(float(weight_norm), TINY))
+        self._constants[:, slot] = [run[name] for name in CONSTANTS]
+        start: Signals[float] = Signals(
+            progress=0.0,
+            log_lam=float(log_lam),
+            train_loss=math.log(facts.num_classes),
+            val_loss=math.log(facts.num_classes),
+            train_accuracy=1.0 / facts.num_classes,
+            val_accuracy=1.0 / facts.num_classes,
+            weight_norm=float(weight_norm),
+            penalty=float(penalty),
+            lr_ratio=1.0,
+            knobs=dict(log_knobs or {}),
+        )
+        self._previous[:, slot] = [level(start, run, NUMBERS) for level in self._levels.values()]
+        return self.observe_one(start, slot)
+
+    def observe_one(self, signals: Signals[float], slot: int = 0) -> npt.NDArray[np.float32]:
+        """Features of one slot, and the memory for the next call.
+
+        Args:
+            signals: plain floats.
+            slot: which slot they belong to.
+
+        Returns:
+            float32 ``[F]``, finite, within ±FEATURE_BOUND.
+        """
+        run = dict(zip(CONSTANTS, self._constants[:, slot].tolist(), strict=True))
+        before = dict(zip(self._levels, self._previous[:, slot].tolist(), strict=True))
+        now = {name: level(signals, run, NUMBERS) for name, level in self._levels.items()}
+        view = View(signals, now, before, run, self.control, NUMBERS)
+        self._previous[:, slot] = list(now.values())
+        return np.array([bounded(compute(view), NUMBERS) for compute in self._computed], np.float32)
+
+    def observe(
+        self, signals: Signals[Array], slots: Sequence[int] | npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
+        """Features of the slots named, and the memory for the next call.
+
+        Args:
+            signals: arrays of ``len(slots)``.
+            slots: which slots they belong to.
+
+        Returns:
+            float32 ``[len(slots), F]``, finite, within ±FEATURE_BOUND.
+        """
+        index = np.asarray(slots, np.int64)
+        run = dict(zip(CONSTANTS, self._constants[:, index], strict=True))
+        before = dict(zip(self._levels, self._previous[:, index], strict=True))
+        table = np.empty((len(index), len(self._computed)))
+        with np.errstate(all="ignore"):
+            now = {name: level(signals, run, ARRAYS) for name, level in self._levels.items()}
+            view = View(signals, now, before, run, self.control, ARRAYS)
+            for i, compute in enumerate(self._computed):
+                table[:, i] = compute(view)
+        for row, value in zip(self._previous, now.values(), strict=True):
+            row[index] = value
+        return np.asarray(bounded(table, ARRAYS), np.float32)
+
+    def state_dict(self) -> dict[str, dict[str, list[float]]]:
+        """Everything remembered, as plain lists."""
+        return {
+            "levels": {name: row.tolist() for name, row in zip(self._levels, self._previous, strict=True)},
+            "run": {name: row.tolist() for name, row in zip(CONSTANTS, self._constants, strict=True)},
+        }
+
+    def load_state_dict(self, state: dict[str, dict[str, list[float]]]) -> None:
+        """Takes back what :meth:`state_dict` gave; the number of slots must agree."""
+        for names, table, saved in (
+            (self._levels, self._previous, state["levels"]),
+            (CONSTANTS, self._constants, state["run"]),
+        ):
+            for name, row in zip(names, table, strict=True):
+                row[:] = np.asarray(saved[name], np.float64)
