@@ -111,10 +111,20 @@ class Spec(OneOf):
         return {**handler(schema), "pattern": f"^(({names})(:.+)?)?$"}
 
 
+@dataclass(frozen=True)
 class Options:
-    """Rule: a mapping of names to numbers, texts or true/false; kept as pairs, sorted by name."""
+    """Rule: a mapping of names to numbers, texts or true/false; kept as pairs, sorted by name.
 
-    rule = "a mapping of names to finite numbers, texts, true or false"
+    Attributes:
+        names: which names there are, for people; whether a name is one of them is not checked here.
+    """
+
+    names: Callable[[], str]
+
+    @property
+    def rule(self) -> str:
+        """What is allowed, as in "must be …"."""
+        return f"a mapping of options to numbers, texts, true or false ({self.names()})"
 
     @staticmethod
     def pairs(value: Any) -> Any:
@@ -124,8 +134,11 @@ class Options:
             given = len(value)
         except (TypeError, ValueError):
             return value  # told by its type
-        if len(found) < given or not all(isinstance(name, str) and name.isidentifier() for name in found):
-            raise ValueError("names must differ, and consist of letters, digits and _")
+        good = all(isinstance(name, str) and name.isidentifier() and len(name) <= 40 for name in found)
+        if len(found) < given or not good or any(isinstance(v, str) and len(v) > 200 for v in found.values()):
+            raise ValueError(
+                "names must differ, and consist of at most 40 letters, digits and _; texts are short"
+            )
         return tuple(sorted(found.items()))
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lambda_rl.envs.data import DATA_SETS, data_forms, data_set
+from lambda_rl.envs.networks import NETWORKS
 from lambda_rl.envs.task_fields import (
     FieldHelp,
     OneOf,
@@ -24,7 +25,6 @@ from lambda_rl.envs.task_fields import (
 )
 from lambda_rl.penalties import PENALTIES
 
-NETWORKS = ("mlp", "cnn3", "resnet9")
 OPTIMIZERS = ("sgd", "adamw")
 LR_SCHEDULES = ("constant", "cosine", "exponential", "step")
 DECAYS = ("coupled", "decoupled")
@@ -32,19 +32,14 @@ RESOLUTIONS = (16, 32)
 PIXELS = ("standardised", "mean-subtracted")
 
 
-def network_names() -> tuple[str, ...]:
-    """Networks that a task may name."""
-    return NETWORKS
+def option_names() -> str:
+    """The options of every network, for people."""
+    return "; ".join(f"{name}: {', '.join(network.options) or 'none'}" for name, network in NETWORKS.items())
 
 
 def optimizer_names() -> tuple[str, ...]:
     """Optimizers that a task may name."""
     return OPTIMIZERS
-
-
-def penalty_names() -> tuple[str, ...]:
-    """Penalties that a task may name."""
-    return PENALTIES.names()
 
 
 MOST_IMAGES = 100_000_000
@@ -66,7 +61,7 @@ class Task:
 
     network: Annotated[
         str,
-        OneOf(network_names),
+        OneOf(NETWORKS.names),
         Field(description="`mlp` (two layers), `cnn3` (conv–ReLU–pool–affine–ReLU–affine) or `resnet9`"),
     ] = "mlp"
     width: Annotated[
@@ -126,7 +121,7 @@ class Task:
     ] = 15
     penalty: Annotated[
         str,
-        OneOf(penalty_names),
+        OneOf(PENALTIES.names),
         Field(description="`l2` (½‖w‖²), `l1` (‖w‖₁) or `l0.5` (Σ|w|^½), on weights, not on biases or norms"),
     ] = "l2"
     decay: Annotated[
@@ -181,7 +176,7 @@ class Task:
     ] = ""
     network_options: Annotated[
         tuple[tuple[str, int | float | str | bool], ...],
-        Options(),
+        Options(option_names),
         Field(description="further options of the network, by name, as in `{depth: 2}`"),
     ] = ()
     seed: Annotated[
@@ -202,6 +197,10 @@ class Task:
         if self.decay == "decoupled" and not PENALTIES[self.penalty].is_weight_decay:
             names = ", ".join(name for name, penalty in PENALTIES.items() if penalty.is_weight_decay)
             faults.append(f"decay=decoupled is defined for penalty={names} only, got penalty={self.penalty}")
+        try:
+            NETWORKS[self.network].resolved(self.network_options)
+        except ValueError as error:
+            faults.append(f"network_options: {error}")
         if faults:
             raise ValueError("; ".join(faults))
 
@@ -273,13 +272,3 @@ def field_choices(name: str) -> tuple[Any, ...]:
 def task_help() -> list[FieldHelp]:
     """Name, default, allowed values and meaning of every field of a task."""
     return field_help(Task)
-
-
-def task_table() -> str:
-    """The fields of a task as a table in Markdown."""
-    rows = [("field", "default", "allowed", "meaning"), ("---",) * 4]
-    rows += [
-        (f"`{row.field}`", f"`{row.default}`", row.allowed, row.meaning.replace("|", "\\|"))
-        for row in task_help()
-    ]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)

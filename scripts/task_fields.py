@@ -1,4 +1,4 @@
-"""Writes the table of task fields in the README and the JSON schema of suite files anew, out of the fields themselves.
+"""Writes the tables of task fields in the README and the JSON schema of suite files anew, out of the fields themselves.
 
 python scripts/task_fields.py        # in the checkout; after a change of a field of a task, or of a built-in suite
 """
@@ -13,16 +13,16 @@ import tyro
 from lambda_rl.agents.cli import run_script
 from lambda_rl.agents.pages import fill
 from lambda_rl.envs.suite_schema import schema_text
-from lambda_rl.envs.tasks import task_table
+from lambda_rl.envs.task_tables import option_table, task_table
 from lambda_rl.files import atomic_write
 
 
 @dataclass(frozen=True)
 class Options:
-    """Writes the table of task fields and the JSON schema of suite files anew.
+    """Writes the tables of task fields and the JSON schema of suite files anew.
 
     Attributes:
-        readme: page with the block task-fields.
+        readme: page with the blocks task-fields and network-options.
         schema: file of the schema.
     """
 
@@ -34,7 +34,8 @@ def main() -> None:
     """Reads the command line and writes both files."""
     options = tyro.cli(Options)
     page = options.readme.read_text(encoding="utf-8")
-    atomic_write(options.readme, fill(page, {"task-fields": task_table()}))
+    blocks = {"task-fields": task_table(), "network-options": option_table()}
+    atomic_write(options.readme, fill(page, blocks))
     atomic_write(options.schema, schema_text())
     print(f"wrote {options.readme} and {options.schema}")
 

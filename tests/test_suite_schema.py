@@ -112,10 +112,11 @@ def test_built_in_files_are_valid(name: str) -> None:
 
 FILES = [
     ("tasks: [{}]", True),
-    ("name: a\ndefaults: {width: 3}\ntasks: [{train_size: 20, network_options: {depth: 2, norm: a, x: 0.5}}]", True),
+    ("name: a\ndefaults: {width: 3}\ntasks: [{train_size: 20, network_options: {depth: 2, norm: batch}}]", True),
     ("include: [quick-held-out]", True),
     ("vary: {width: {uniform: [1, 3]}, steps: 30, data: {choice: [cifar10, 'synthetic:3']}}", True),
-    ("bases: [{network_options: {d: 2}}]\nweights: [1]\nvary: {network_options.d: {log-uniform: [1, 2]}}", True),
+    ("bases: [{network_options: {depth: 2}}]\nvary: {network_options.depth: {log-uniform: [1, 2]}}", True),
+    ("bases: [{width: 3}]\nweights: [1]", True),
     ("vary: {network_options: {const: {depth: 1}}, augment: {choice: [true, false]}}", True),
     ("width: 3\ntasks: [{}]", False),
     ("defaults: {}", False),

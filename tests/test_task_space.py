@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
+from lambda_rl.envs.networks import NETWORKS, Option
+from lambda_rl.envs.networks.mlp import MLP
 from lambda_rl.envs.suites import load_suite
 from lambda_rl.envs.task_space import MAX_SEED, MIN_SEED, TaskList, TaskSpace, bounds
 from lambda_rl.envs.task_variations import VARIATIONS, Choice, Const, LogUniform, TimesLogUniform, Uniform
@@ -44,7 +46,7 @@ def test_any_field_can_vary() -> None:
         "lr_decay": Uniform((0.5, 1.0)),
         "lr_decay_every": Choice((0, 7)),
         "data": Choice(("synthetic:1", "cifar10")),
-        "network_options": Choice(({"depth": 1}, {"depth": 2, "norm": "batch"})),
+        "network_options": Choice(({"activation": "gelu"}, {"activation": "relu", "norm": "batch"})),
     }
     assert set(varied) == set(field_types()) - {"seed"}
     space = TaskSpace((Task(),), varied)
@@ -54,7 +56,7 @@ def test_any_field_can_vary() -> None:
         if field == "decay":
             assert found == {"coupled"}
         elif field == "network_options":
-            assert found == {(("depth", 1),), (("depth", 2), ("norm", "batch"))}
+            assert found == {(("activation", "gelu"),), (("activation", "relu"), ("norm", "batch"))}
         elif variation.numeric:
             base = getattr(Task(), field)
             low, high = variation.ends(base)
@@ -107,30 +109,44 @@ def test_weights_say_how_often_a_base_is_drawn() -> None:
     assert {task.width for task in drawn(TaskSpace(bases), 60)} == {1, 2, 3}
 
 
+class Toy(MLP):
+    name = "toy"
+    options: ClassVar = {**MLP.options, "drop": Option(0.1, "of nothing", low=0.0, high=1.0)}
+
+
 def test_one_option_of_the_network_can_vary() -> None:
-    bases = (
-        Task(network_options={"depth": 2, "drop": 0.5}),  # type: ignore[arg-type]
-        Task(network_options={"depth": 4, "drop": 0.5, "norm": "batch"}),  # type: ignore[arg-type]
-    )
     vary = {
         "network_options.depth": TimesLogUniform((0.5, 2.0)),
         "network_options.drop": Uniform((0, 1)),
-        "network_options.act": Choice(("relu", "gelu")),
+        "network_options.activation": Choice(("relu", "gelu")),
     }
-    space = TaskSpace(bases, vary)
-    for task in drawn(space, 100):
-        options = dict(task.network_options)
-        assert isinstance(options["depth"], int)
-        assert 1 <= options["depth"] <= 8
-        assert isinstance(options["drop"], float)
-        assert options["act"] in ("relu", "gelu")
-        assert options.get("norm") in (None, "batch")
-    depths = {dict(options)["depth"] for options in bounds(space)["network_options"]}
-    assert depths == {1, 4, 2, 8}
-    with pytest.raises(ValueError, match=r"base 1 must have a number for network_options\.depth"):
-        TaskSpace((Task(),), vary)
-    with pytest.raises(ValueError, match=r"network_options and network_options\.depth cannot both vary"):
-        TaskSpace(bases, {**vary, "network_options": Choice(({},))})
+    with NETWORKS.temporarily("toy", Toy):
+        options: Any = {"depth": 2, "drop": 0.5}
+        bases = (
+            Task(network="toy", network_options=options),
+            Task(network="toy", network_options={**options, "depth": 4, "norm": "batch"}),
+        )
+        space = TaskSpace(bases, vary)
+        for task in drawn(space, 100):
+            options = dict(task.network_options)
+            assert isinstance(options["depth"], int)
+            assert 1 <= options["depth"] <= 8
+            assert isinstance(options["drop"], float)
+            assert options["activation"] in ("relu", "gelu")
+            assert options.get("norm") in (None, "batch")
+        depths = {dict(options)["depth"] for options in bounds(space)["network_options"]}
+        assert depths == {1, 4, 2, 8}
+        with pytest.raises(ValueError, match=r"base 1 must have a number for network_options\.depth"):
+            TaskSpace((Task(network="toy"),), vary)
+        with pytest.raises(ValueError, match=r"network_options and network_options\.depth cannot both vary"):
+            TaskSpace(bases, {**vary, "network_options": Choice(({},))})
+        with pytest.raises(
+            ValueError, match=r"base 1: network_options: toy: drop must be a number from 0 to 1, got"
+        ):
+            TaskSpace(bases, {"network_options.drop": Uniform((0, 2))})
+    both = {"network": Choice(("mlp", "cnn3")), "network_options.depth": Choice((2, 3))}
+    with pytest.raises(ValueError, match="base 1: network_options: cnn3 has no option 'depth'"):
+        TaskSpace((Task(),), both)
 
 
 def test_bounds_and_extremes_have_both_ends_and_all_choices() -> None:

@@ -8,15 +8,19 @@ import json
 import math
 import pickle
 import re
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambda_rl.envs.tasks import Task, field_choices, task_help, task_table
+from lambda_rl.envs.networks import NETWORKS, Option
+from lambda_rl.envs.networks.mlp import MLP
+from lambda_rl.envs.task_tables import option_table, task_table
+from lambda_rl.envs.tasks import Task, field_choices, task_help
 from lambda_rl.penalties import PENALTIES
 
 FIELDS = (
@@ -98,13 +102,18 @@ def test_defaults_are_a_task() -> None:
         ("data", "folder:a\nb", "empty or one of "),
         ("data", "synthetic:x", "empty or one of .*synthetic:SEED.*, got 'synthetic:x'"),
         ("data", 3, "empty or one of .*, got 3"),
-        ("network_options", {"a b": 1}, "a mapping of names to finite numbers"),
-        ("network_options", {"a": [1]}, "a mapping of names to finite numbers"),
-        ("network_options", {"a": math.nan}, "a mapping of names to finite numbers"),
-        ("network_options", {"a": None}, "a mapping of names to finite numbers"),
-        ("network_options", [["a", 1], ["a", 2]], "a mapping of names to finite numbers"),
-        ("network_options", "depth", "a mapping of names to finite numbers"),
-        ("network_options", 3, "a mapping of names to finite numbers"),
+        ("network_options", {"a b": 1}, "a mapping of options to numbers"),
+        ("network_options", {"a": [1]}, "a mapping of options to numbers"),
+        ("network_options", {"a": math.nan}, "a mapping of options to numbers"),
+        ("network_options", {"a": None}, "a mapping of options to numbers"),
+        ("network_options", [["a", 1], ["a", 2]], "a mapping of options to numbers"),
+        ("network_options", "depth", "a mapping of options to numbers"),
+        ("network_options", 3, "a mapping of options to numbers"),
+        ("network_options", {"norm": "x" * 201}, "a mapping of options to numbers"),
+        ("network_options", {"x" * 41: 1}, "a mapping of options to numbers"),
+        ("network_options", {"depht": 3}, "mlp has no option 'depht'; allowed: depth, activation, norm"),
+        ("network_options", {"depth": 2.0}, "mlp: depth must be a whole number from 1 to 32, got 2.0"),
+        ("network_options", {"depth": 33}, "mlp: depth must be a whole number from 1 to 32, got 33"),
     ],
 )
 def test_errors_name_the_field_and_what_is_allowed(field: str, value: Any, allowed: str) -> None:
@@ -192,18 +201,38 @@ def test_fields_of_few_values() -> None:
     assert field_choices("width") == field_choices("data") == field_choices("network_options") == ()
 
 
+class Toy(MLP):
+    name = "toy"
+    options: ClassVar = {
+        "depth": Option(2, "layers", low=1, high=9),
+        "norm": Option("none", "of a layer", choices=("none", "batch")),
+        "share": Option(0.1, "of nothing", low=0.0, high=1.0),
+        "wide": Option(False, "or narrow"),
+    }
+
+
 def test_options_of_the_network_are_one_value_however_they_are_written() -> None:
     pairs = (("depth", 2), ("norm", "batch"), ("share", 0.5), ("wide", True))
-    task = Task.from_mapping({"network_options": {"wide": True, "norm": "batch", "depth": 2, "share": 0.5}})
-    assert task.network_options == pairs
-    assert [type(value) for _, value in task.network_options] == [int, str, float, bool]
-    for same in (pairs, list(map(list, reversed(pairs))), dict(pairs)):
-        other = Task.from_mapping({"network_options": same})
-        assert other == task
-        assert hash(other) == hash(task)
-    assert Task.from_mapping(dataclasses.asdict(task)) == task
-    assert Task.from_mapping(json.loads(json.dumps(dataclasses.asdict(task)))) == task
-    assert task.name == "mlp32-depth2-normbatch-share0.5-wideTrue-n5000-val1000"
+    fields = {"network": "toy", "network_options": {"wide": True, "norm": "batch", "depth": 2, "share": 0.5}}
+    with pytest.raises(ValueError, match="network must be one of mlp, cnn3, resnet9; got 'toy'"):
+        Task.from_mapping(fields)
+    with NETWORKS.temporarily("toy", Toy):
+        task = Task.from_mapping(fields)
+        assert task.network_options == pairs
+        assert [type(value) for _, value in task.network_options] == [int, str, float, bool]
+        for same in (pairs, list(map(list, reversed(pairs))), dict(pairs)):
+            other = Task.from_mapping({"network": "toy", "network_options": same})
+            assert other == task
+            assert hash(other) == hash(task)
+        assert Task.from_mapping(dataclasses.asdict(task)) == task
+        assert Task.from_mapping(json.loads(json.dumps(dataclasses.asdict(task)))) == task
+        assert task.name == "toy32-depth2-normbatch-share0.5-wideTrue-n5000-val1000"
+        assert (
+            "toy: depth, norm, share, wide"
+            in {row.field: row for row in task_help()}["network_options"].allowed
+        )
+        with pytest.raises(ValueError, match="toy: wide must be true or false, got 1"):
+            Task(network="toy", network_options={"wide": 1})  # type: ignore[arg-type]
 
 
 def test_a_task_is_a_value() -> None:
@@ -218,14 +247,16 @@ def test_a_task_is_a_value() -> None:
         dataclasses.replace(task, width=0)
 
 
-def test_the_table_in_the_readme_is_that_of_the_fields(repository: Path) -> None:
+@pytest.mark.parametrize(
+    ("block", "made", "columns"), [("task-fields", task_table, 4), ("network-options", option_table, 5)]
+)
+def test_the_tables_in_the_readme_are_those_of_the_fields(
+    repository: Path, block: str, made: Callable[[], str], columns: int
+) -> None:
     page = (repository / "README.md").read_text(encoding="utf-8")
-    assert page.count(task_table()) == 1, "run `python scripts/task_fields.py`"
-    (block,) = re.findall(
-        r"<!-- block: task-fields -->\n(.*?)<!-- end: task-fields -->", page, flags=re.DOTALL
-    )
-    assert block == task_table()
-    assert all(row.replace("\\|", "").count("|") == 5 for row in task_table().splitlines())
+    (written,) = re.findall(rf"<!-- block: {block} -->\n(.*?)<!-- end: {block} -->", page, flags=re.DOTALL)
+    assert written == made(), "run `python scripts/task_fields.py`"
+    assert all(row.replace("\\|", "").count("|") == columns + 1 for row in written.splitlines())
 
 
 def test_names() -> None:
@@ -258,5 +289,5 @@ def test_what_is_fused_is_alike_in_all_that_is_not_a_number_per_run() -> None:
     for change in ({"network": "cnn3"}, {"width": 3}, {"resolution": 32}, {"batch_size": 3}, {"optimizer": "adamw"},
                    {"penalty": "l1"}, {"decay": "decoupled"}, {"augment": True},
                    {"pixels": "mean-subtracted"}, {"data": "cifar10"},
-                   {"network_options": {"depth": 2}}):  # fmt: skip
+                   {"network_options": {"depth": 3}}):  # fmt: skip
         assert dataclasses.replace(base, **change).group_key != base.group_key, change
