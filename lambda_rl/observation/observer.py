@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -152,3 +153,11 @@ class Observer:
         ):
             for name, row in zip(names, table, strict=True):
                 row[:] = np.asarray(saved[name], np.float64)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Formulas cannot be pickled; the copy takes them from the registry.
+        arguments = (self.num_slots, self.control, self.features, self.knobs)
+        return type(self), arguments, self.state_dict()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.load_state_dict(state)
