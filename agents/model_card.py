@@ -11,12 +11,14 @@ written by :func:`fill_card`, so that it says what the files say. There are thre
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lambda_rl.agents.summary import BEST_SINGLE, GRID_SEARCH, NO_PENALTY, ORACLE
+from lambda_rl.agents.baselines import GRID_SEARCH
+from lambda_rl.agents.comparison.results import BEST_SINGLE, NO_PENALTY, ORACLE, ScheduleSummary, Summary
+from lambda_rl.agents.comparison.tables import SUMMARY_NAME
 from lambda_rl.envs.suites import Suite, bounds, load_suite
 from lambda_rl.envs.tasks import Task, field_choices
 from lambda_rl.files import atomic_write
@@ -61,21 +63,28 @@ class Measured:
     Attributes:
         folder: where its files lie, below the folder of all results.
         name: the policy's name among its schedules.
-        summary: content of ``summary.json``.
+        summary: its numbers.
     """
 
     folder: str
     name: str
-    summary: Mapping[str, Any]
+    summary: Summary
 
-    def schedule(self, name: str) -> Mapping[str, Any]:
-        """The numbers of a schedule; empty if it took no part."""
-        return self.summary["schedules"].get(name, {})
+    @property
+    def ours(self) -> ScheduleSummary:
+        """The policy's own numbers."""
+        return self.summary.schedules[self.name]
+
+    def schedule(self, name: str) -> ScheduleSummary | None:
+        """The numbers of a schedule; None if it took no part."""
+        return self.summary.schedules.get(name)
 
     def against(self, other: str, tasks: Iterable[str]) -> float:
         """Mean test accuracy minus that of another schedule, over tasks, in points; NaN if that took no part."""
-        ours, theirs = self.schedule(self.name)["tasks"], self.schedule(other).get("tasks", {})
-        differences = [ours[task] - theirs.get(task, float("nan")) for task in tasks]
+        theirs = self.schedule(other)
+        if theirs is None:
+            return float("nan")
+        differences = [self.ours.tasks[task] - theirs.tasks[task] for task in tasks]
         return sum(differences) / len(differences)
 
 
@@ -86,17 +95,20 @@ def measured(policy: Policy, results: Path) -> list[Measured]:
 
     Raises:
         FileNotFoundError: no such folder.
+        ValueError: a summary cannot be read.
     """
     if not results.is_dir():
         raise FileNotFoundError(f"{results}: no such folder of results")
     card = policy.card
-    mark = {"suite": card.suite, "data": card.data, "commit": card.commit, "fingerprint": policy.fingerprint}
+    mark = (card.suite, card.data, card.commit, policy.fingerprint)
     found = []
-    for path in sorted(results.rglob("summary.json")):
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        for name, entry in summary.get("policies", {}).items():
-            known = {"fingerprint": policy.fingerprint, **entry}
-            if all(known.get(key) == value for key, value in mark.items()):
+    for path in sorted(results.rglob(SUMMARY_NAME)):
+        if "schedules" not in json.loads(path.read_text(encoding="utf-8")):
+            continue  # a summary of something else than a comparison
+        summary = Summary.load(path)
+        for name, entry in summary.policies.items():
+            known = (entry.suite, entry.data, entry.commit, entry.fingerprint or policy.fingerprint)
+            if known == mark:
                 found.append(Measured(path.parent.relative_to(results).as_posix(), name, summary))
     return found
 
@@ -169,23 +181,23 @@ def _facts(policy: Policy) -> str:
 def _results(comparisons: Sequence[Measured]) -> str:
     rows, sizes = [], []
     for item in comparisons:
-        summary, ours = item.summary, item.schedule(item.name)
-        title = f"`{summary['suite']}`"
-        chosen = "" if summary["best_single_constant_chosen_on"] == "tuning suite" else " (in hindsight)"
+        summary, ours = item.summary, item.ours
+        title = f"`{summary.suite}`"
+        chosen = "" if summary.best_single_constant_chosen_on == "tuning suite" else " (in hindsight)"
         rows.append(
             (
-                f"{title}, {_count(len(summary['tasks']), 'task')} × {_count(summary['seeds_per_task'], 'seed')}",
-                f"{ours['test_accuracy_mean']:.2f}",
+                f"{title}, {_count(len(summary.tasks), 'task')} × {_count(summary.seeds_per_task, 'seed')}",
+                f"{ours.test_accuracy_mean:.2f}",
                 _accuracy(item, BEST_SINGLE) + chosen,
-                "{:+.2f} [{:+.2f}, {:+.2f}]".format(ours["difference_mean"], *ours["ci95"]),
+                "{:+.2f} [{:+.2f}, {:+.2f}]".format(ours.difference_mean, *ours.ci95),
                 _accuracy(item, GRID_SEARCH),
                 _accuracy(item, ORACLE),
                 f"`{item.folder}`",
             )
         )
         by_size: dict[int, list[str]] = {}
-        for task in summary["tasks"]:
-            by_size.setdefault(summary["task_fields"][task]["train_size"], []).append(task)
+        for task in summary.tasks:
+            by_size.setdefault(int(str(summary.task_fields[task]["train_size"])), []).append(task)
         sizes += [
             (title, f"{size:,}", _points(item, BEST_SINGLE, tasks), _points(item, NO_PENALTY, tasks))
             for size, tasks in sorted(by_size.items())
@@ -205,10 +217,10 @@ def _results(comparisons: Sequence[Measured]) -> str:
 
 def _accuracy(item: Measured, name: str) -> str:
     numbers = item.schedule(name)
-    if not numbers:
+    if numbers is None:
         return "–"
-    runs = f" ({numbers['inner_runs']} runs)" if numbers["inner_runs"] > 1 else ""
-    return f"{numbers['test_accuracy_mean']:.2f}{runs}"
+    runs = f" ({numbers.inner_runs} runs)" if numbers.inner_runs > 1 else ""
+    return f"{numbers.test_accuracy_mean:.2f}{runs}"
 
 
 def _count(number: int, what: str) -> str:
@@ -221,7 +233,7 @@ def _points(item: Measured, other: str, tasks: Sequence[str]) -> str:
 
 def _tasks(suite: Suite, comparisons: Sequence[Measured]) -> str:
     trained = bounds(suite.source)
-    judged = [fields for item in comparisons for fields in item.summary["task_fields"].values()]
+    judged = [fields for item in comparisons for fields in item.summary.task_fields.values()]
     rows = []
     for name, title in _FIELDS.items():
         usual = getattr(Task(), name)

@@ -7,11 +7,12 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from lambda_rl.agents.statistics import bootstrap_interval
-from lambda_rl.agents.summary import BOOTSTRAP_SEED, scores_of
+from lambda_rl.agents.comparison.results import Summary
+from lambda_rl.agents.comparison.statistics import bootstrap_interval
+from lambda_rl.agents.comparison.summary import BOOTSTRAP_SEED
+from lambda_rl.agents.comparison.tables import Results
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -25,25 +26,24 @@ def rows(kind: str, path: str) -> list[list[str]]:
 @pytest.mark.parametrize("name", ["transfer-sgd", "transfer-adamw"])
 def test_one_run_against_a_search(name: str) -> None:
     folder = DOCS / "results" / name
-    results = pd.read_csv(folder / "results.csv", keep_default_na=False)
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    searched = scores_of(results, "grid-search")
+    results, summary = Results.read(folder / "results.csv"), Summary.load(folder / "summary.json")
+    searched = results.scores("grid-search")
     assert searched.shape == (1, 5)
-    (task,) = summary["task_fields"].values()
-    assert len(summary["constants"]) == 7
+    (task,) = summary.task_fields.values()
+    assert len(summary.constants) == 7
     table = rows("transfer", f"results/{name}")
     assert [row[0] for row in table] == [
         "learned:cifar-mlp", "learned:cifar-mixed", "no-penalty", "constant:0.0005", "constant:0.01", "grid-search",
         "oracle-constant",
     ]  # fmt: skip
     for schedule, accuracy, difference, runs, steps in table:
-        scores = scores_of(results, schedule)
+        scores = results.scores(schedule)
         assert accuracy == f"{scores.mean():.2f}"
         low, high = bootstrap_interval(scores - searched, np.random.default_rng(BOOTSTRAP_SEED))
         expected = f"{(scores - searched).mean():+.2f} [{low:+.2f}, {high:+.2f}]"
         assert difference == ("–" if schedule == "grid-search" else expected)
-        paid = summary["schedules"][schedule]["inner_runs"]
-        assert (runs, steps) == (str(paid), f"{paid * task['steps']:,}")
+        paid = summary.schedules[schedule].inner_runs
+        assert (runs, steps) == (str(paid), f"{paid * int(str(task['steps'])):,}")
 
 
 def test_overhead() -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
-from test_learned import CARD, make_policy
+from helpers.comparisons import fields_of, schedule_summary, summary
+from helpers.tiny_policies import CARD, make_policy
 
 from lambda_rl import LearnedSchedule, load_policy, save_policy, shipped_policies
+from lambda_rl.agents.comparison.results import PolicySummary, Summary
 from lambda_rl.agents.model_card import PARTS, fill_card, measured, update_card
 from lambda_rl.envs.suites import load_suite
 from lambda_rl.policy_file import policy_path
@@ -100,9 +102,9 @@ def test_the_words_agree_with_the_numbers(name: str) -> None:
     assert len(adamw) == 1
     assert adamw[0] < 0
     (transfer,) = (
-        item for item in measured(policy, RESULTS) if item.summary["suite"] == "transfer-sgd-held-out"
+        item for item in measured(policy, RESULTS) if item.summary.suite == "transfer-sgd-held-out"
     )
-    means = {key: item["test_accuracy_mean"] for key, item in transfer.summary["schedules"].items()}
+    means = {key: item.test_accuracy_mean for key, item in transfer.summary.schedules.items()}
     assert means["no-penalty"] < means[transfer.name] < means["best-single-constant"]
     assert means["learned:cifar-mlp"] < means["learned:cifar-mixed"]
     with open(RESULTS / name / "metrics.csv", newline="") as file:
@@ -138,33 +140,18 @@ def test_what_was_never_measured_is_said() -> None:
         assert not measured_on & never
 
 
-def summary(**schedules: dict[str, float]) -> dict[str, Any]:
+def compared(policy: PolicySummary, **schedules: dict[str, float]) -> Summary:
     """A small comparison on two tasks; schedules by their accuracy on each."""
-    fields = {"train_size": 500, "network": "mlp", "optimizer": "sgd"}
-    return {
-        "suite": "mine",
-        "tasks": ["a", "b"],
-        "seeds_per_task": 1,
-        "best_single_constant_chosen_on": "test, in hindsight",
-        "task_fields": {task: {**vars(load_suite("quick-held-out").tasks[0]), **fields} for task in "ab"},
-        "policies": {"learned": {"suite": "quick", "data": "d", "commit": "c"}},
-        "schedules": {
-            name.replace("_", "-"): {
-                "test_accuracy_mean": sum(tasks.values()) / 2,
-                "difference_mean": 1.0,
-                "ci95": [0.5, 1.5],
-                "inner_runs": 1,
-                "tasks": tasks,
-            }
-            for name, tasks in schedules.items()
-        },
+    made = {
+        name.replace("_", "-"): schedule_summary(accuracy=sum(tasks.values()) / 2, tasks=tasks)
+        for name, tasks in schedules.items()
     }
+    fields = {**fields_of(load_suite("quick-held-out").tasks[0]), "train_size": 500}
+    return summary(made, task_fields=dict.fromkeys("ab", fields), policies={"learned": policy})
 
 
 def test_a_card_is_filled_from_whatever_results_there_are(tmp_path: Path) -> None:
-    card = dataclasses.replace(
-        CARD, suite="quick", data="d", commit="c", results={"validation": {"score": 0.5}}
-    )
+    card = replace(CARD, suite="quick", data="d", commit="c", results={"validation": {"score": 0.5}})
     policy = make_policy(card=card)
     save_policy(tmp_path / "one.safetensors", policy)
     path = tmp_path / "one.md"
@@ -175,8 +162,9 @@ def test_a_card_is_filled_from_whatever_results_there_are(tmp_path: Path) -> Non
         update_card(path, tmp_path / "results")
     folder = tmp_path / "results" / "deep" / "er"
     folder.mkdir(parents=True)
-    content = summary(learned={"a": 30.0, "b": 34.0}, no_penalty={"a": 29.0, "b": 32.0})
-    (folder / "summary.json").write_text(json.dumps(content))
+    known = PolicySummary(file="p", suite="quick", data="d", commit="c")
+    tasks = {"learned": {"a": 30.0, "b": 34.0}, "no_penalty": {"a": 29.0, "b": 32.0}}
+    (folder / "summary.json").write_text(compared(known, **tasks).to_json())
     assert update_card(path, tmp_path / "results")
     text = path.read_text(encoding="utf-8")
     assert "old" not in text
@@ -192,10 +180,13 @@ def test_a_card_is_filled_from_whatever_results_there_are(tmp_path: Path) -> Non
     assert part(text, "results")[1] == ["`mine`", "500", "–", "+1.50"]
     assert not update_card(path, tmp_path / "results")
     # Another policy's results are left out, by its commit or, where a summary has it, by its fingerprint.
-    for change in ({"commit": "e"}, {"fingerprint": "0" * 16}):
-        content["policies"]["learned"] = {"suite": "quick", "data": "d", "commit": "c", **change}
-        (folder / "summary.json").write_text(json.dumps(content))
+    for other in (replace(known, commit="e"), replace(known, fingerprint="0" * 16)):
+        (folder / "summary.json").write_text(compared(other, **tasks).to_json())
         assert measured(policy, tmp_path / "results") == []
+    (folder / "summary.json").write_text('{"schedules": {}}')
+    with pytest.raises(ValueError, match=r"summary\.json: not the summary of a comparison"):
+        measured(policy, tmp_path / "results")
+    (folder / "summary.json").unlink()
     path.write_text("no parts")
     with pytest.raises(ValueError, match="facts --> and <!-- end of facts --> must be there once"):
         update_card(path, tmp_path / "results")

@@ -24,7 +24,7 @@ ROOMS = {
 # Third-party packages that a room may import at all (beside the standard library).
 BASE = {"torch", "numpy", "safetensors"}
 ENVS = BASE | {"gymnasium", "torchvision", "matplotlib", "PIL", "platformdirs", "pydantic", "yaml"}
-AGENTS = ENVS | {"stable_baselines3", "wandb", "pandas", "scipy", "rich", "tyro"}
+AGENTS = ENVS | {"stable_baselines3", "wandb", "pandas", "scipy", "rich", "tyro", "jinja2"}
 # A framework is allowed inside its own integration module only: lambda_rl/integrations/<framework>.py.
 INTEGRATIONS = {"lightning": {"lightning", "pytorch_lightning"}, "huggingface": {"transformers"}}
 

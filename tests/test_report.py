@@ -2,49 +2,58 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from helpers.comparisons import OWN_SUITE, schedule_summary, summary
 from rich.console import Console
 
-from lambda_rl.agents.compare import headline
-from lambda_rl.agents.compare_command import CompareConfig, run_comparison
-from lambda_rl.agents.figures import FIGURES
-from lambda_rl.agents.report import write_report
-
-SUITE = """
-name: <tiny & own>
-defaults: {width: 4, train_size: 64, val_size: 40, steps: 6, decisions: 3, batch_size: 16}
-tasks:
-  - {}
-  - {label_noise: 0.4}
-  - {network: cnn3, width: 2, decisions: 2}
-"""
+from lambda_rl.agents.baselines import BASELINES
+from lambda_rl.agents.comparison.command import CompareConfig, run_comparison
+from lambda_rl.agents.comparison.figures import FIGURES
+from lambda_rl.agents.comparison.figures.looks import looks
+from lambda_rl.agents.comparison.report import write_report
+from lambda_rl.agents.presenting.style import LEARNED_PALETTE, PALETTE
 
 
 class Reader(HTMLParser):
-    """Collects what a page would load, and whether its tags close."""
+    """Collects what a page would load, its tags and whether they close, and its text."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sources: list[str] = []
         self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.text = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.sources += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action")]
+        assert not [name for name, _ in attrs if name.startswith("on")]
+        self.tags.add(tag)
         if tag not in ("meta", "img", "link", "br"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    assert reader.open == []
+    return reader
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("compare")
-    (out / "own.yaml").write_text(SUITE)
+    (out / "own.yaml").write_text(OWN_SUITE.format(name="<tiny & own>"))
     config = CompareConfig(
         out=str(out / "result"), suite=str(out / "own.yaml"), seeds=2, tune="none", constants=(0.001, 0.1, 3.0),
         threads=1,
@@ -54,7 +63,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = console.export_text()
     assert "oracle-constant" in text
     assert "report.html" in text
-    assert comparison.summary["schedules"]["oracle-constant"]["inner_runs"] == 3
+    assert comparison.summary.schedules["oracle-constant"].inner_runs == 3
     return out / "result"
 
 
@@ -63,6 +72,7 @@ def test_everything_is_there(folder: Path) -> None:
         "results.csv",
         "trajectories.csv",
         "summary.json",
+        "runs.jsonl",
         "report.html",
         *(f"{name}.png" for name in FIGURES),
     }
@@ -73,9 +83,7 @@ def test_everything_is_there(folder: Path) -> None:
 
 def test_the_page_is_one_file_without_outside_resources(folder: Path) -> None:
     page = (folder / "report.html").read_text(encoding="utf-8")
-    reader = Reader()
-    reader.feed(page)
-    assert reader.open == []
+    reader = read(page)
     assert len(reader.sources) == len(FIGURES)
     assert all(source.startswith("data:image/png;base64,") for source in reader.sources)
     assert not re.search(r"https?:|//[a-z]|@import|url\(|<script", re.sub(r'base64,[^"]*', "", page))
@@ -87,8 +95,9 @@ def test_the_page_says_the_numbers_and_escapes_names(folder: Path) -> None:
     assert "<tiny" not in page
     assert "3 tasks × 2 seeds" in page
     comparison = run_comparison(CompareConfig(out=str(folder), redraw=True), Console(quiet=True))
-    item = comparison.summary["schedules"]["oracle-constant"]
-    assert f"{item['test_accuracy_mean']:.2f}" in page
+    text = read(page).text
+    for name, item in comparison.summary.schedules.items():
+        assert re.search(rf"{re.escape(name)}\s*{item.test_accuracy_mean:.2f}\s", text), name
 
 
 def test_redrawing_gives_the_same_files(folder: Path) -> None:
@@ -97,28 +106,47 @@ def test_redrawing_gives_the_same_files(folder: Path) -> None:
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_whatever_stands_in_a_summary_becomes_text(tmp_path: Path) -> None:
+    """Every text of a summary is foreign to the page: a name, a note, a command, a version."""
+    evil = "<script>alert('1')</script>\" onload=\"x"
+    for name in FIGURES:
+        (tmp_path / f"{name}.png").write_bytes(b"\x89PNG" + bytes(30))
+    item = schedule_summary(kind=evil, spec=evil, tasks={evil: 1.0})
+    found = summary({evil: item, "oracle-constant": dataclasses.replace(item, kind="derived", diverged=0.5)})
+    found = dataclasses.replace(
+        found, suite=evil, best_single_constant=evil, best_single_constant_chosen_on=evil, notes=(evil,),
+        command=evil, commit=evil, device=evil, hardware=evil, time=evil, versions={evil: evil},
+        data=dataclasses.replace(found.data, name=evil, train_fingerprint=evil, test_fingerprint=evil),
+        oracle_constants={evil: f"constant:{evil}"},
+    )  # fmt: skip
+    page = write_report(tmp_path, found).read_text(encoding="utf-8")
+    reader = read(page)
+    assert "script" not in reader.tags
+    assert reader.text.count(evil) >= 15
+
+
 def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"results\.csv"):
         run_comparison(CompareConfig(out=str(tmp_path), redraw=True))
     with pytest.raises(FileNotFoundError, match=r"\.png"):
-        write_report(tmp_path, {"tasks": [], "seeds_per_task": 1}, [])
+        write_report(
+            tmp_path, summary({"learned": schedule_summary(), "oracle-constant": schedule_summary()})
+        )
 
 
-def test_headline_says_which_side() -> None:
-    def summary(low: float, high: float, regret: float) -> dict[str, object]:
-        common = {"inner_runs": 9, "test_accuracy_mean": 50.0}
-        learned = {
-            "kind": "learned", "test_accuracy_mean": 51.0, "difference_mean": (low + high) / 2, "ci95": [low, high],
-            "regret_mean": regret, "inner_runs": 1,
-        }  # fmt: skip
-        hand = {"kind": "hand-designed", **common}
-        return {
-            "schedules": {"learned": learned, "gap": hand, "oracle-constant": {"kind": "derived", **common}}
-        }
+def test_learned_schedules_stand_out_and_families_keep_their_colour() -> None:
+    hand = schedule_summary("hand-designed")
+    found = looks(
+        summary({"learned": schedule_summary(), "gap": hand, "constant:1": schedule_summary("constant")})
+    )
+    assert found["learned"].learned
+    assert found["learned"].colour == LEARNED_PALETTE[0]
+    assert found["gap"].colour == PALETTE[list(BASELINES).index("gap") - 1]  # as in any other comparison
+    assert found["constant:1"].colour not in (*PALETTE, *LEARNED_PALETTE)
 
-    (sentence,) = headline(summary(0.2, 0.8, -0.1))
-    assert "above it" in sentence
-    assert "0.10 points above the oracle constant, which costs 9 runs" in sentence
-    assert "+1.00 points against the best hand-designed schedule (gap)" in sentence
-    assert "not told apart" in headline(summary(-0.2, 0.8, 0.1))[0]
-    assert "below it" in headline(summary(-0.8, -0.2, 0.1))[0]
+
+def test_more_schedules_than_colours_go_round() -> None:
+    names = [f"replay:{letter}.csv" for letter in "abcdef"]
+    found = looks(summary({name: schedule_summary("hand-designed") for name in names}))
+    assert [found[name].colour for name in names] == [PALETTE[place % 5] for place in range(6)]
+    assert found["replay:a.csv"].marker != found["replay:b.csv"].marker

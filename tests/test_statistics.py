@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lambda_rl.agents.statistics import (
+from lambda_rl.agents.comparison.statistics import (
     best_constant_per_task,
     bootstrap_interval,
     interquartile_mean,

@@ -33,6 +33,7 @@ from lambda_rl.agents.comparison.results import (
     PolicySummary,
 )
 from lambda_rl.agents.comparison.summary import Plan
+from lambda_rl.checks import shown
 from lambda_rl.envs.suites import Suite
 
 __all__ = [
@@ -110,13 +111,12 @@ def read_policies(policies: Sequence[str | Path], lam_meaning: str = "") -> list
         PolicyFileError: one cannot be used.
         ValueError: one is named twice.
     """
-    told = {"lam_meaning": lam_meaning} if lam_meaning else {}
+    told = f",lam_meaning={lam_meaning}" if lam_meaning else ""
     found = []
     for name, path in zip(policy_names(policies), policies, strict=True):
         policy = load_policy(path)
-        spec = f"learned:{path}" + "".join(f",{key}={value}" for key, value in told.items())
-        make = functools.partial(LearnedSchedule, policy=policy, **told)
-        contestant = ScheduleContestant(name, LEARNED, spec, make, policy.fingerprint)
+        make = functools.partial(LearnedSchedule, policy=policy, lam_meaning=lam_meaning or None)
+        contestant = ScheduleContestant(name, LEARNED, f"learned:{path}{told}", make, policy.fingerprint)
         found.append(Learned(contestant, policy, str(path), lam_meaning))
     return found
 
@@ -187,8 +187,20 @@ def line_up(
         if any(spec in (contestant.name, contestant.spec) for contestant in listed):
             raise ValueError(f"schedule {spec} takes part already")
         listed.append(_extra(spec))
+    for contestant in listed:
+        _check_text(contestant)
     searched = [item for item in fixed[: len(names)] if isinstance(item, ScheduleContestant)]
     return LineUp((*listed, GridSearch(searched)), tuple(names), best, tuple(learned), tuned)
+
+
+def _check_text(contestant: Contestant) -> None:
+    """Refuses what no file could be written with, such as the name of a file that is no text."""
+    try:
+        f"{contestant.name}{contestant.spec}".encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{shown(contestant.spec)} cannot be written as text; give the file another name"
+        ) from None
 
 
 def _constant_family() -> Baseline:

@@ -8,11 +8,13 @@ is read after a run's schedule has finished, and nothing is chosen with it but w
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import mean
 
 import numpy as np
 import pandas as pd
+from pydantic import JsonValue
 
 from lambda_rl.agents.baselines import Announcing, Cell, Contestant, Judge, Kept, Played, Tuned
 from lambda_rl.agents.comparison.contestants import LineUp
@@ -29,6 +31,7 @@ from lambda_rl.agents.comparison.tables import Comparison, Results
 from lambda_rl.agents.provenance import provenance
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.suites import Suite
+from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import TrainerConfig
 
 Progress = Callable[[int, int], None]
@@ -161,12 +164,28 @@ def collect(
         for item in found[contestant.name]
         for decision in _decisions(contestant, item)
     ]
-    return pd.DataFrame(rows), pd.DataFrame(decisions)
+    table = pd.DataFrame(rows)
+    # Of fields that no task makes use of, nothing is told.
+    unused = [item.name for item in dataclasses.fields(Task) if _is_empty(table, item.name)]
+    return table.drop(columns=unused), pd.DataFrame(decisions)
+
+
+def _is_empty(table: pd.DataFrame, column: str) -> bool:
+    return column in table and bool(table[column].isin(["", "[]", "{}"]).all())
+
+
+def fields_of(task: Task) -> dict[str, JsonValue]:
+    """All fields of a task, as JSON has them."""
+    fields: dict[str, JsonValue] = json.loads(json.dumps(dataclasses.asdict(task)))
+    return fields
 
 
 def _row(contestant: Contestant, played: Played) -> Row:
     result = played.result
-    fields = dataclasses.asdict(result.task)
+    fields = {
+        name: json.dumps(value) if isinstance(value, (list, dict)) else value
+        for name, value in fields_of(result.task).items()
+    }
     seed = fields.pop("seed")
     log_lam = np.array(result.history["log_lam"], np.float64)
     return {
@@ -225,9 +244,7 @@ def _summary(
         seeds=tuple(sorted(seeds)),
         seeds_per_task=len(cells) // len(suite.tasks),
         **vars(findings),
-        task_fields={
-            name: dataclasses.asdict(task) for name, task in zip(suite.task_names, suite.tasks, strict=True)
-        },
+        task_fields={name: fields_of(task) for name, task in zip(suite.task_names, suite.tasks, strict=True)},
         policies={item.name: item.summary for item in lineup.learned},
         tuning=None if tuned is None else _tuning(tuned),
         data=DataSummary(train.name, train.fingerprint, test.fingerprint),

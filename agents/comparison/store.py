@@ -69,9 +69,18 @@ class _Line:
     def played(self, task: Task) -> Played:
         """The result, on the task that it is of."""
         numbers = {name: float(value) for name, value in self.numbers.items()}
-        history = {name: [float(value) for value in values] for name, values in self.history.items()}
         result = RunResult(
-            task=task, schedule=self.schedule, diverged=self.diverged, history=history, **numbers
+            task=task,
+            schedule=self.schedule,
+            test_accuracy=numbers["test_accuracy"],
+            test_loss=numbers["test_loss"],
+            outer_accuracy=numbers["outer_accuracy"],
+            outer_loss=numbers["outer_loss"],
+            val_accuracy=numbers["val_accuracy"],
+            val_loss=numbers["val_loss"],
+            diverged=self.diverged,
+            history={name: [float(value) for value in values] for name, values in self.history.items()},
+            key=self.task,
         )
         return Played(self.task, result, self.spec, self.inner_runs, self.steps, self.seconds)
 
