@@ -12,7 +12,7 @@ from lambda_rl.agents.config import TrainConfig
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.rollout import ScheduleJob, run_schedules
 from lambda_rl.envs.suites import load_suite
-from lambda_rl.envs.trainer import TrainerConfig
+from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.learned import LearnedSchedule
 from lambda_rl.policy import Policy
 
@@ -50,7 +50,7 @@ class Validator:
 
     def __init__(self, config: TrainConfig, data: ImageData) -> None:
         suite = load_suite(config.validation_suite)
-        listed = suite.listed("validation")
+        listed = suite.listed("--validation-suite")
         self.data, self.reward = data, config.reward
         self.trainer = TrainerConfig(config.device, config.precision, config.threads, compile=config.compile)
         self.labels: list[str] = []

@@ -206,7 +206,7 @@ def test_an_existing_run_is_not_overwritten_by_chance(tmp_path: Path) -> None:
     ("changes", "told"),
     [
         ({"suite": "no-such-suite"}, "no-such-suite"),
-        ({"validation_suite": "quick"}, "must be a list of tasks"),
+        ({"validation_suite": "quick"}, "needs a list of tasks"),
         ({"device": "tpu"}, "tpu"),
         ({"data": "folder:/no/such/folder"}, "/no/such/folder"),
         ({"data": "cifar11"}, "cifar11"),
