@@ -11,11 +11,12 @@ from gymnasium import spaces
 
 from lambda_rl.control import ControlLaw
 from lambda_rl.envs.core import ControlledRuns, Outcome, RewardConfig
-from lambda_rl.envs.data import ImageData, load_train
+from lambda_rl.envs.data import ImageData, load_parts
+from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.render import draw_run
 from lambda_rl.envs.runs import check_sizes
 from lambda_rl.envs.suites import Suite, load_suite
-from lambda_rl.envs.trainer import Trainer, TrainerConfig
+from lambda_rl.envs.trainer import Trainer
 from lambda_rl.observation import FEATURE_BOUND, FEATURES
 
 Observation = npt.NDArray[np.float32]
@@ -44,11 +45,11 @@ def make_core(
     trainer: TrainerConfig,
 ) -> ControlledRuns:
     """Slots over the suite's fold of the training images; the test images are never loaded."""
-    images = load_train(data) if isinstance(data, str) else data
+    parts = load_parts("train", data, suite.datasets)
     reward = reward or RewardConfig()
-    inner = Trainer(images, suite.fold, trainer, outer_size=reward.outer_size)
+    inner = Trainer(parts, suite.fold, trainer, outer_size=reward.outer_size)
     for task in suite.largest:  # refused now, not when the first such task is drawn
-        check_sizes(task, inner.split)
+        check_sizes(task, inner.source(task).split)
     return ControlledRuns(num_slots, inner, control or ControlLaw(), reward)
 
 

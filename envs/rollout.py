@@ -8,7 +8,7 @@ task's seed and the fold, so schedules that are given the same task see the same
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +18,11 @@ from lambda_rl.control import ControlLaw
 from lambda_rl.envs.core import HISTORY_KEYS, ControlledRuns, RewardConfig
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.data.split import Fold
+from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.resident import ResidentImages
 from lambda_rl.envs.runs import InnerRun
 from lambda_rl.envs.tasks import Task
-from lambda_rl.envs.trainer import Trainer, TrainerConfig, to_log
+from lambda_rl.envs.trainer import Trainer, to_log
 from lambda_rl.observation import Signals
 from lambda_rl.schedule import Schedule
 from lambda_rl.watcher import WATCHED
@@ -116,17 +117,17 @@ def _batches(jobs: Sequence[ScheduleJob], trainer: Trainer) -> Iterator[list[int
     for group in groups.values():
         size = GPU_BATCH
         if trainer.device.type == "cpu":
-            size = (16 if jobs[group[0]].task.network == "mlp" else 4) * trainer.config.threads
+            size = trainer.side_by_side(jobs[group[0]].task) * trainer.config.threads
         for start in range(0, len(group), size):
             yield group[start : start + size]
 
 
 def run_schedules(
     jobs: Sequence[ScheduleJob],
-    train: ImageData,
+    train: ImageData | Mapping[str, ImageData],
     fold: Fold,
     *,
-    test: ImageData | None = None,
+    test: ImageData | Mapping[str, ImageData] | None = None,
     config: TrainerConfig | None = None,
     progress: Callable[[int, int], None] | None = None,
     on_decision: DecisionHook | None = None,
@@ -138,9 +139,10 @@ def run_schedules(
 
     Args:
         jobs: tasks and their schedules.
-        train: training images.
+        train: training images; of several data sets by the name that tasks give them, see
+            :class:`~lambda_rl.envs.trainer.Trainer`.
         fold: which of them.
-        test: test images; used after a run's schedule has finished, and for nothing but its result.
+        test: test images, likewise; used after a run's schedule has finished, and for nothing but its result.
         config: device, precision, threads.
         progress: see :class:`Hooks`, as for the next three.
         on_decision: see there.
@@ -154,15 +156,10 @@ def run_schedules(
     Raises:
         ValueError: a task wants more images than the fold has, or the test images are of other classes.
     """
-    if test is not None and test.num_classes != train.num_classes:
-        raise ValueError(f"test images have {test.num_classes} classes, training images {train.num_classes}")
     hooks = Hooks(on_decision, on_interval, on_result, progress)
     trainer = Trainer(train, fold, config, outer_size=0)
-    resident = (
-        None
-        if test is None
-        else ResidentImages(test, trainer.device, trainer.data.statistics, reference=trainer.data)
-    )
+    tests = {"": test} if isinstance(test, ImageData) else test or {}
+    resident = {name: trainer.sources[name].tested(part) for name, part in tests.items()}
     results: dict[int, RunResult] = {}
     try:
         for batch in _batches(jobs, trainer):
@@ -246,10 +243,10 @@ class _Batch:
         given = {name: float(values[n]) for name, values in vars(signals).items() if name in GIVEN}
         self.schedules[slot].step(**given)
 
-    def results(self, test: ResidentImages | None, keep_runs: bool) -> list[RunResult]:
+    def results(self, test: Mapping[str, ResidentImages], keep_runs: bool) -> list[RunResult]:
         """What the runs came to; test images are looked at now, when all schedules have finished."""
         tested = np.full((len(self.jobs), 2), np.nan)  # accuracy, loss
-        if test is not None:
+        if test:
             sound = [slot for slot in range(len(self.jobs)) if not self.diverged[slot]]
             loss, accuracy = self.trainer.test([self.runs.run(slot) for slot in sound], test)
             tested[sound] = np.stack([accuracy, loss], 1)
@@ -257,7 +254,7 @@ class _Batch:
             classes = self.runs.run(int(slot)).network.num_classes
             guess = (1.0 / classes, math.log(classes))
             self.final[slot] = (*guess, *guess)
-            if test is not None:
+            if test:
                 tested[slot] = guess
         return [self._result(slot, tested[slot], keep_runs) for slot in range(len(self.jobs))]
 

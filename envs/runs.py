@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lambda_rl.envs.data.split import Fold, Split
+from lambda_rl.envs.data.split import Split
 from lambda_rl.envs.networks import Network, NetworkSpec, Params, make_network
 from lambda_rl.envs.optimizers import OPTIMIZERS
-from lambda_rl.envs.resident import EvaluationSet, ResidentImages
+from lambda_rl.envs.resident import EvaluationSet
+from lambda_rl.envs.source import Source
 from lambda_rl.envs.tasks import Task
 from lambda_rl.observation import RunFacts
 
@@ -149,9 +150,8 @@ def network_of(task: Task, num_classes: int, channels: int = 3) -> Network:
         num_classes: of the data.
         channels: of its images.
     """
-    options = getattr(task, "network_options", ())
     return make_network(
-        NetworkSpec(task.network, task.width, task.resolution, channels, num_classes, options)
+        NetworkSpec(task.network, task.width, task.resolution, channels, num_classes, task.network_options)
     )
 
 
@@ -189,64 +189,43 @@ def _draw(part: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 
 def start_run(
-    task: Task,
-    network: Network,
-    data: ResidentImages,
-    split: Split,
-    fold: Fold,
-    dtype: torch.dtype,
-    compute: torch.dtype,
-    outer_size: int,
+    task: Task, network: Network, source: Source, dtype: torch.dtype, compute: torch.dtype
 ) -> InnerRun:
     """A run at its beginning. All that is random in it comes from ``(task.seed, fold)`` alone.
 
     Args:
         task: what to train.
         network: its architecture.
-        data: resident training images.
-        split: the fold's parts.
-        fold: its name; the same seed gives other numbers in another fold.
+        source: its data set's share; the same seed gives other numbers in another fold.
         dtype: of parameters and optimizer state.
         compute: of activations, hence of the images that are evaluated.
-        outer_size: images of ``outer-val`` to draw for the score at each decision.
 
     Raises:
         ValueError: the task wants more images than there are.
     """
+    split, data, device = source.split, source.images, source.images.device
     check_sizes(task, split)
-    entropy = np.random.SeedSequence((task.seed, _FOLD_NUMBER[fold])).generate_state(6, np.uint32)
+    entropy = np.random.SeedSequence((task.seed, _FOLD_NUMBER[source.fold])).generate_state(6, np.uint32)
     subset, noise, weights, minibatches, augmentation, outer = (_generator(int(s)) for s in entropy)
     train_index = _draw(split.inner_train, task.train_size, subset)
-    val_index = _draw(split.inner_val, task.val_size, subset).to(data.device)
-    outer_index = _draw(split.outer_val, outer_size, outer).to(data.device)
-    clean = data.labels[train_index.to(data.device)].cpu()
-    noisy = torch.randperm(task.train_size, generator=noise)[: round(task.label_noise * task.train_size)]
-    labels = clean.clone()
-    shift = torch.randint(1, data.num_classes, (len(noisy),), generator=noise)
-    labels[noisy] = (clean[noisy] + shift) % data.num_classes
-
-    # Shuffled epochs one after the other; a minibatch may span two of them.
-    wanted = task.steps * task.batch_size
-    epochs = -(-wanted // task.train_size)
-    stream = torch.cat([torch.randperm(task.train_size, generator=minibatches) for _ in range(epochs)])[
-        :wanted
-    ]
-    stream = stream.view(task.steps, task.batch_size)
-
+    val_index = _draw(split.inner_val, task.val_size, subset).to(device)
+    outer_index = _draw(split.outer_val, source.outer_size, outer).to(device)
+    labels = _noisy(data.labels[train_index.to(device)].cpu(), task.label_noise, data.num_classes, noise)
+    stream = _minibatches(task, minibatches)
     params, buffers = network.init(weights, dtype, task.init_std)
-    params = {name: value.to(data.device) for name, value in params.items()}
+    params = {name: value.to(device) for name, value in params.items()}
     return InnerRun(
         task=task,
         network=network,
         facts=run_facts(task, network),
         params=params,
-        buffers={name: value.to(data.device) for name, value in buffers.items()},
+        buffers={name: value.to(device) for name, value in buffers.items()},
         optimizer={
             kind: {name: torch.zeros_like(value) for name, value in params.items()}
             for kind in OPTIMIZERS[task.optimizer].state_names
         },
-        order=train_index[stream].to(data.device),
-        labels=labels[stream].to(data.device),
+        order=train_index[stream].to(device),
+        labels=labels[stream].to(device),
         learning_rates=learning_rates(task),
         val_index=val_index,
         val=data.evaluation_set(val_index, network, compute, task.pixels),
@@ -254,3 +233,23 @@ def start_run(
         outer=data.evaluation_set(outer_index, network, compute, task.pixels),
         augmentation=augmentation,
     )
+
+
+def _noisy(clean: Tensor, share: float, num_classes: int, generator: torch.Generator) -> Tensor:
+    """Labels of which a share is replaced by another class each."""
+    noisy = torch.randperm(len(clean), generator=generator)[: round(share * len(clean))]
+    labels = clean.clone()
+    shift = torch.randint(1, num_classes, (len(noisy),), generator=generator)
+    labels[noisy] = (clean[noisy] + shift) % num_classes
+    return labels
+
+
+def _minibatches(task: Task, generator: torch.Generator) -> Tensor:
+    """Places in the training set, int64 ``[steps, batch_size]``.
+
+    Shuffled epochs one after the other; a minibatch may span two of them.
+    """
+    wanted = task.steps * task.batch_size
+    epochs = -(-wanted // task.train_size)
+    stream = torch.cat([torch.randperm(task.train_size, generator=generator) for _ in range(epochs)])
+    return stream[:wanted].view(task.steps, task.batch_size)

@@ -17,55 +17,21 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lambda_rl.envs.calibration import kept_sizes, stack_kind
-from lambda_rl.envs.compiled import Compiled
 from lambda_rl.envs.data import ImageData
-from lambda_rl.envs.device import resolve_device, resolve_precision
-from lambda_rl.envs.evaluation import compiled_sums, evaluate, evaluate_shared
+from lambda_rl.envs.data.split import Fold, Split
+from lambda_rl.envs.evaluation import evaluate, evaluate_shared
 from lambda_rl.envs.interval import Interval, cuda_graph
 from lambda_rl.envs.networks import Network, Params
+from lambda_rl.envs.placement import Placement, TrainerConfig
 from lambda_rl.envs.resident import EvaluationSet, ResidentImages
 from lambda_rl.envs.runs import InnerRun, network_of, start_run
-from lambda_rl.envs.split import Fold, split_data
+from lambda_rl.envs.source import Source
 from lambda_rl.envs.stack import ROWS, Stack, StackedSets, stack_params, take
 from lambda_rl.envs.tasks import Task
 from lambda_rl.penalties import PENALTIES
 
 Array = npt.NDArray[np.float64]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class TrainerConfig:
-    """How inner runs are computed; none of it is part of a task.
-
-    Attributes:
-        device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
-        precision: ``auto``, ``fp32``, ``bf16`` or ``fp64`` (see :func:`resolve_precision`).
-        threads: chunks of networks that are trained at the same time on a CPU. With more than 1, call
-            ``torch.set_num_threads(1)`` first, or the threads of the products get in each other's way.
-        chunk: networks side by side in a stack; 0 chooses: on a GPU all, on a CPU what
-            ``benchmark.py --calibrate`` found on this machine, else at most 16 MLPs, 4 ``cnn3``, 1 larger one.
-        compile: compile the training step with ``torch.compile``, which takes 5 to 20 seconds at the first use for
-            each kind of network; the same numbers up to rounding. How much faster is in
-            docs/performance.md. Needs a C++ compiler on
-            a CPU; without one a warning is given and nothing is compiled.
-        capture: on a GPU, capture each interval as a CUDA graph.
-    """
-
-    device: str = "cpu"
-    precision: str = "auto"
-    threads: int = 1
-    chunk: int = 0
-    compile: bool = False
-    capture: bool = True
-
-    def __post_init__(self) -> None:
-        """Checks the numbers."""
-        if self.threads < 1:
-            raise ValueError(f"threads must be at least 1, got {self.threads}")
-        if self.chunk < 0:
-            raise ValueError(f"chunk must be at least 0 (0 chooses), got {self.chunk}")
 
 
 @dataclass
@@ -88,21 +54,25 @@ class Measurements:
 
 
 class Trainer:
-    """Trains and measures inner runs.
+    """Trains and measures inner runs, of one data set or of several.
 
     Args:
-        data: training images; the trainer never sees the test images, but for what :meth:`test` is handed.
+        data: training images, or those of several data sets by the name that tasks give them (``Task.data``), ""
+            for the ones of tasks that name none; the trainer never sees test images, but for what :meth:`test` is
+            handed.
         fold: ``agent`` or ``held-out``: which images the runs are cut from.
         config: device, precision, threads, chunk.
         outer_size: images of ``outer-val`` that each run is scored on at its decisions; the last one takes the
             whole part. 0 scores at the end only.
-        sizes: of stacks on a CPU, by :func:`~lambda_rl.envs.calibration.stack_kind`; None: those that were measured on
-            this machine, if any were.
+        sizes: see :class:`~lambda_rl.envs.placement.Placement`.
+
+    Attributes:
+        sources: each data set's share, by name.
     """
 
     def __init__(
         self,
-        data: ImageData,
+        data: ImageData | Mapping[str, ImageData],
         fold: Fold,
         config: TrainerConfig | None = None,
         *,
@@ -110,28 +80,48 @@ class Trainer:
         sizes: Mapping[str, int] | None = None,
     ) -> None:
         self.config = config or TrainerConfig()
-        self.device = resolve_device(self.config.device)
-        resolve_precision(self.config.precision, self.device, convolutional=False)  # refuses an unknown name
+        self.placement = Placement(self.config, sizes)
+        self.device = self.placement.device
         self.fold = fold
-        self.split = split_data(len(data.labels), fold)
-        self.data = ResidentImages(data, self.device)
-        self.outer_size = min(outer_size, len(self.split.outer_val))
-        self._outer_all = self.split.outer_val.to(self.device)
-        # By the images themselves, which are kept so: others may come to have the place, hence the id, of lost ones.
-        self._whole: dict[tuple[object, ...], EvaluationSet] = {}
-        threads = self.config.threads if self.device.type == "cpu" else 1
+        named = {"": data} if isinstance(data, ImageData) else data
+        self.sources = {name: Source(part, fold, self.device, outer_size) for name, part in named.items()}
+        threads = self.placement.threads
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
-        self._threads = threads
         self._stacks: dict[tuple[object, ...], Stack] = {}
-        self._sizes = kept_sizes() if sizes is None else sizes
+
+    def source(self, task: Task) -> Source:
+        """The data set that a task names.
+
+        Raises:
+            ValueError: it was not loaded.
+        """
+        if task.data not in self.sources:
+            known = ", ".join(name or "the default" for name in self.sources)
+            raise ValueError(f"task {task.name}: its data {task.data!r} was not loaded; loaded: {known}")
+        return self.sources[task.data]
+
+    @property
+    def data(self) -> ResidentImages:
+        """The images of tasks that name no data set."""
+        return self.sources[""].images
+
+    @property
+    def split(self) -> Split:
+        """Their parts."""
+        return self.sources[""].split
 
     def close(self) -> None:
         """Ends the threads."""
         if self._pool is not None:
             self._pool.shutdown()
 
-    def _dtypes(self, network: Network) -> tuple[torch.dtype, torch.dtype]:
-        return resolve_precision(self.config.precision, self.device, network.convolutional)
+    def side_by_side(self, task: Task) -> int:
+        """How many runs of a task a thread trains at once, at most."""
+        return self.placement.side_by_side(self._network(task))
+
+    def _network(self, task: Task) -> Network:
+        images = self.source(task).images
+        return network_of(task, images.num_classes, images.channels)
 
     def start(self, task: Task) -> InnerRun:
         """A run at its beginning (see :func:`start_run`)."""
@@ -143,25 +133,13 @@ class Trainer:
 
     def _prepare(self, task: Task) -> Callable[[], InnerRun]:
         """Starts a run when called; what it shares with others is made before, lest two threads make it."""
-        network = network_of(task, self.data.num_classes, self.data.channels)
-        dtype, compute = self._dtypes(network)
-        self.data.prepare(task.resolution)
+        source, network = self.source(task), self._network(task)
+        dtype, compute = self.placement.dtypes(network)
+        source.images.prepare(task.resolution)
         if not task.augment:
-            self.data.rows(network)
-        self._evaluation_set(self.data, self._outer_all, network, task.pixels)
-        return functools.partial(
-            start_run, task, network, self.data, self.split, self.fold, dtype, compute, self.outer_size
-        )
-
-    def _evaluation_set(
-        self, data: ResidentImages, index: Tensor, network: Network, pixels: str
-    ) -> EvaluationSet:
-        """A set that all runs share, made once; :meth:`start` and :meth:`test` make it before threads ask for it."""
-        compute = self._dtypes(network)[1]
-        key = (data, network.resolution, network.arrangement, compute, pixels)
-        if key not in self._whole:
-            self._whole[key] = data.evaluation_set(index, network, compute, pixels)
-        return self._whole[key]
+            source.images.rows(network)
+        source.outer(network, compute, task.pixels)
+        return functools.partial(start_run, task, network, source, dtype, compute)
 
     @torch.no_grad()
     def weight_measures(self, run: InnerRun) -> tuple[float, float]:
@@ -205,26 +183,38 @@ class Trainer:
             finite=columns[8] > 0.5,
         )
 
-    def test(self, runs: Sequence[InnerRun], test: ResidentImages) -> tuple[Array, Array]:
-        """Loss and accuracy of each run on all test images."""
+    def test(
+        self, runs: Sequence[InnerRun], test: ResidentImages | Mapping[str, ResidentImages]
+    ) -> tuple[Array, Array]:
+        """Loss and accuracy of each run on all test images of its data set.
+
+        Args:
+            runs: any mixture.
+            test: made by :meth:`Source.tested`, by name if there are several data sets.
+        """
+        parts = {"": test} if isinstance(test, ResidentImages) else test
         table = np.zeros((len(runs), 2))
-        everything = torch.arange(len(test), device=self.device)
+
+        def images_for(run: InnerRun) -> EvaluationSet:
+            images, source = parts[run.task.data], self.source(run.task)
+            images.prepare(run.task.resolution)
+            everything = torch.arange(len(images), device=self.device)
+            compute = self.placement.dtypes(run.network)[1]
+            return source.whole(images, everything, run.network, compute, run.task.pixels)
 
         def measured(members: list[InnerRun]) -> Tensor:
             network = members[0].network
-            images = self._evaluation_set(test, everything, network, members[0].task.pixels)
-            prepared = network.prepared(
-                stack_params([run.params for run in members]), self._dtypes(network)[1]
-            )
+            compute = self.placement.dtypes(network)[1]
+            prepared = network.prepared(stack_params([run.params for run in members]), compute)
             buffers = stack_params([run.buffers for run in members])
+            images = images_for(members[0])
             return torch.stack(evaluate_shared(network, prepared, buffers, images, len(members)), 1)
 
-        for run in runs:
-            test.prepare(run.task.resolution)
-            self._evaluation_set(test, everything, run.network, run.task.pixels)
+        for run in runs:  # before threads ask for them
+            images_for(run)
         chunks = self._chunks(runs)
-        parts = [[runs[i] for i in chunk] for chunk in chunks]
-        results = self._each([functools.partial(measured, members) for members in parts])
+        seated = [[runs[i] for i in chunk] for chunk in chunks]
+        results = self._each([functools.partial(measured, members) for members in seated])
         for index, found in zip(chunks, results, strict=True):
             table[index] = found.cpu().numpy()
         return table[:, 0], table[:, 1]
@@ -237,50 +227,10 @@ class Trainer:
         chunks = []
         for group in groups.values():
             group.sort(key=lambda i: -len(runs[i].val.labels))
-            for size in self._chunk_sizes(runs[group[0]].network, len(group)):
+            for size in self.placement.chunk_sizes(runs[group[0]].network, len(group)):
                 chunks.append(np.array(group[:size]))
                 group = group[size:]
         return chunks
-
-    def _chunk_sizes(self, network: Network, count: int) -> list[int]:
-        """Sizes of the stacks that ``count`` runs alike are trained in."""
-        if self.config.chunk:
-            size = self.config.chunk
-        elif self.device.type != "cpu":
-            size = count
-        elif self._compiles(network):
-            # Two sizes, each compiled once; the larger one only where there is one for each thread.
-            small, large = self._compiled_sizes(network)
-            size = large if count >= large * self._threads else small
-        else:
-            size = min(self._side_by_side(network), -(-count // self._threads))
-        return [min(size, count - at) for at in range(0, count, size)]
-
-    def _compiles(self, network: Network, count: int | None = None) -> bool:
-        """Whether steps of such networks are compiled; if ``count`` is given, of so many side by side.
-
-        On a CPU only for two sizes of a stack; large convolutions gain nothing by it.
-        """
-        if not self.config.compile:
-            return False
-        if self.device.type != "cpu":
-            return True
-        return network.side_by_side > 1 and (count is None or count in self._compiled_sizes(network))
-
-    def _side_by_side(self, network: Network) -> int:
-        """Networks of a stack on a CPU, at most."""
-        kind = stack_kind(network, self._dtypes(network)[1], self.config.compile)
-        return self._sizes.get(kind, network.side_by_side)
-
-    def _compiled_sizes(self, network: Network) -> tuple[int, int]:
-        large = self._side_by_side(network)
-        return max(1, large // 2), large
-
-    def _compiled_sums(self, network: Network, count: int) -> Compiled | None:
-        """The compiled evaluation of ``count`` such networks; on a GPU none, for there it is a small part."""
-        if self.device.type != "cpu" or not network.evaluation_compiled or not self._compiles(network, count):
-            return None
-        return compiled_sums(network, self._dtypes(network)[1])
 
     def _each(self, work: Sequence[Callable[[], T]]) -> list[T]:
         """All results, on the threads if there are any."""
@@ -295,7 +245,9 @@ class Trainer:
             run, count = members[0], len(members)
             kind = (*run.task.group_key, count)
             key = (*kind, sum(other[:-1] == kind for other in used))
-            block = run.network.evaluated_at_once if self._compiled_sums(run.network, count) else ROWS
+            block = (
+                run.network.evaluated_at_once if self.placement.compiled_sums(run.network, count) else ROWS
+            )
             used[key] = self._stacks.get(key) or Stack(members, block)
             used[key].seat(members)
         kept = {key: stack for key, stack in self._stacks.items() if not stack.deserted}
@@ -318,8 +270,8 @@ class Trainer:
         steps = runs[0].interval
         if steps not in stack.intervals:
             stack.intervals[steps] = Interval(
-                stack, runs, steps, self.data, *self._dtypes(runs[0].network),
-                compiled=self._compiles(runs[0].network, len(runs)),
+                stack, runs, steps, self.source(runs[0].task).images, *self.placement.dtypes(runs[0].network),
+                compiled=self.placement.compiles(runs[0].network, len(runs)),
                 capture=cuda_graph if self.device.type == "cuda" and self.config.capture else None,
             )  # fmt: skip
         return stack.intervals[steps](runs, lam)
@@ -332,8 +284,8 @@ class Trainer:
         Of the latter on each run's own sample, and at a run's end on the whole part.
         """
         network, buffers = runs[0].network, stack.buffers
-        prepared = network.prepared(stack.params, self._dtypes(network)[1])
-        compiled = self._compiled_sums(network, len(runs))
+        prepared = network.prepared(stack.params, self.placement.dtypes(network)[1])
+        compiled = self.placement.compiled_sums(network, len(runs))
 
         def own(sets: StackedSets) -> tuple[Tensor, Tensor]:
             return evaluate(network, prepared, buffers, sets.inputs, sets.labels, sets.sizes, compiled)
@@ -347,7 +299,8 @@ class Trainer:
         else:
             loss, accuracy = torch.empty_like(val[0]), torch.empty_like(val[1])
         some = slice(None) if len(ended) == len(runs) else torch.tensor(ended, device=self.device)
-        whole = self._evaluation_set(self.data, self._outer_all, network, runs[0].task.pixels)
+        compute, pixels = self.placement.dtypes(network)[1], runs[0].task.pixels
+        whole = self.source(runs[0].task).outer(network, compute, pixels)
         loss[some], accuracy[some] = evaluate_shared(
             network, take(prepared, some), take(buffers, some), whole, len(ended)
         )

@@ -23,9 +23,9 @@ from lambda_rl.envs.env import (
     observation_space,
     step_info,
 )
+from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.suites import Suite, load_suite
 from lambda_rl.envs.tasks import Task
-from lambda_rl.envs.trainer import TrainerConfig
 
 Observations = npt.NDArray[np.float32]
 

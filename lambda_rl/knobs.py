@@ -1,11 +1,16 @@
-"""A knob: a number that a policy may move while a network trains, such as λ."""
+"""Knobs: numbers that a policy may move while a network trains, λ first, and what turning them does."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+from torch.optim import Optimizer
+
 from lambda_rl.checks import bounded, shown
+from lambda_rl.registry import Registry
 
 LAM = "lam"
 """Name of the knob that is λ, the strength of the penalty."""
@@ -53,3 +58,58 @@ class Knob:
             raise ValueError(f"{knob}: max_change must be positive (decades per decision), got 0")
         for field, number in (("log_low", low), ("log_high", high), ("max_change", change)):
             object.__setattr__(self, field, number)
+
+
+class KnobKind:
+    """What turning a knob does. A new knob is a subclass and a registration in :data:`KNOBS`.
+
+    λ itself is no kind: how it enters the loss is a penalty's business, and how it is written to an optimizer that of
+    the parameter groups with decay. All other knobs are moved beside it.
+
+    Attributes:
+        log_low: log₁₀ of the smallest value, for those who name no range.
+        log_high: log₁₀ of the largest value.
+        max_change: decades that an action of 1 moves it by.
+        neutral: the value at which a run is as without the knob; it starts there.
+    """
+
+    log_low: float = -1.0
+    log_high: float = 1.0
+    max_change: float = 0.25
+    neutral: float = 1.0
+
+    def train(self, inputs: dict[str, Tensor], value: Tensor) -> None:
+        """Changes what the steps of an interval depend on, in place, for N stacked networks.
+
+        Args:
+            inputs: ``lam`` ``[N]``, ``momentum`` ``[N]`` and ``learning_rate`` ``[steps, N]``.
+            value: the knob's, ``[N]``.
+        """
+        raise NotImplementedError
+
+    def deploy(self, optimizers: Sequence[Optimizer], value: float, before: float) -> None:
+        """Does the same to the optimizers of a user's loop, before the steps of an interval.
+
+        Args:
+            optimizers: those that the schedule is attached to.
+            value: the knob's.
+            before: its value until now, so that a factor can be taken back.
+        """
+        raise NotImplementedError
+
+    def knob(self, name: str) -> Knob:
+        """The knob under the kind's own range."""
+        return Knob(name, self.log_low, self.log_high, self.max_change)
+
+
+KNOBS: Registry[KnobKind] = Registry("knob")
+"""Kinds of knobs beside λ, by name."""
+
+
+def further_knobs(names: Iterable[str]) -> tuple[Knob, ...]:
+    """Knobs beside λ, each under its kind's own range.
+
+    Raises:
+        ValueError: there is no such knob; the message lists those that there are.
+    """
+    return tuple(KNOBS[name].knob(name) for name in names)

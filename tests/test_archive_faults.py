@@ -18,8 +18,8 @@ import pytest
 from PIL import EpsImagePlugin, Image
 from tiny_images import add_bytes, add_link, make_archive, make_folder, png, with_more
 
-from lambda_rl.envs.data.archive import MAX_HEADER_BYTES, is_archive, open_archive
 from lambda_rl.envs.data import ImageData, load_train
+from lambda_rl.envs.data.archive import MAX_HEADER_BYTES, is_archive, open_archive
 from lambda_rl.envs.data.file_tree import MAX_FILE_BYTES
 
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from tiny_images import add_bytes, add_link, make_archive, make_folder, png, with_more
 
-from lambda_rl.envs.data import folder as folder_module
 from lambda_rl.envs.data import ImageData, load_train
+from lambda_rl.envs.data import folder as folder_module
 from lambda_rl.envs.data.folder import read_part
 
 

@@ -14,7 +14,8 @@ from lambda_rl.agents.benchmark.precision import precision_gap
 from lambda_rl.agents.benchmark.scaling import SWEEPS, anatomy, draw_scaling
 from lambda_rl.agents.pages import block_names, fill
 from lambda_rl.envs.tasks import Task
-from lambda_rl.envs.trainer import Trainer, TrainerConfig
+from lambda_rl.envs.placement import TrainerConfig
+from lambda_rl.envs.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 TASK = Task(width=4, batch_size=8, steps=6, decisions=3, train_size=40, val_size=20, initial_lam=0.1)

@@ -17,8 +17,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny_images import CLASSES, count_decoding, make_archive, make_folder
 
-from lambda_rl.envs.data.cache import cache_folder, cached
 from lambda_rl.envs.data import load_train
+from lambda_rl.envs.data.cache import cache_folder, cached
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from lambda_rl.agents.benchmark.calibrate import calibrate
 from lambda_rl.envs import calibration
 from lambda_rl.envs.calibration import keep_sizes, kept_sizes, stack_kind
 from lambda_rl.envs.networks import NetworkSpec, make_network
+from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.tasks import Task
-from lambda_rl.envs.trainer import Trainer, TrainerConfig
+from lambda_rl.envs.trainer import Trainer
 
 TASK = Task(width=4, batch_size=8, steps=12, decisions=4, train_size=60, val_size=20)
 KIND = stack_kind(make_network(NetworkSpec("mlp", 4, 16)), torch.float32, False)
@@ -27,7 +28,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def sizes(count: int, **options: object) -> list[int]:
     trainer = Trainer(tiny_data(2000), "agent", TrainerConfig(precision="fp32", threads=2), **options)  # type: ignore[arg-type]
-    return trainer._chunk_sizes(make_network(NetworkSpec("mlp", 4, 16)), count)
+    return trainer.placement.chunk_sizes(make_network(NetworkSpec("mlp", 4, 16)), count)
 
 
 def test_sizes_are_kept_and_used() -> None:

@@ -22,7 +22,7 @@ from lambda_rl.agents.comparison.protocol import play
 from lambda_rl.agents.comparison.store import RunStore
 from lambda_rl.envs.rollout import RunResult, ScheduleJob
 from lambda_rl.envs.suites import load_suite
-from lambda_rl.envs.trainer import TrainerConfig
+from lambda_rl.envs.placement import TrainerConfig
 
 TABLES = ("results.csv", "trajectories.csv")
 

@@ -28,7 +28,7 @@ from lambda_rl.envs.networks import NetworkSpec, make_network
 from lambda_rl.envs.rollout import ScheduleJob, run_schedules
 from lambda_rl.envs.suites import Suite, TaskList
 from lambda_rl.envs.tasks import Task
-from lambda_rl.envs.trainer import TrainerConfig
+from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.observation import FEATURES
 from lambda_rl.safety import AT_BOUND, FAR
 

@@ -16,7 +16,7 @@ from lambda_rl.envs.env import CifarLambdaEnv
 from lambda_rl.envs.rollout import ScheduleJob, run_schedules
 from lambda_rl.envs.suites import Suite, TaskList
 from lambda_rl.envs.tasks import Task
-from lambda_rl.envs.trainer import TrainerConfig
+from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
 from lambda_rl.observation import FEATURES
 from lambda_rl.schedules import Constant

@@ -24,7 +24,8 @@ from lambda_rl.envs.env import CifarLambdaEnv
 from lambda_rl.envs.rollout import ScheduleJob, run_schedules
 from lambda_rl.envs.suites import Suite, TaskList, TaskSpace
 from lambda_rl.envs.task_variations import LogUniform
-from lambda_rl.envs.trainer import Trainer, TrainerConfig
+from lambda_rl.envs.placement import TrainerConfig
+from lambda_rl.envs.trainer import Trainer
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
 from lambda_rl.observation import FEATURE_BOUND, FEATURES
 
@@ -225,7 +226,7 @@ def test_rewards_sum_to_the_final_score(reward: RewardConfig) -> None:
 
     # The last score is that of the trained network on the whole of outer-val.
     core = env._core
-    _, outer_all = core.run(0), core.trainer._outer_all
+    _, outer_all = core.run(0), core.trainer.sources[""]._outer_all
     params = {name: value.unsqueeze(0) for name, value in core.run(0).params.items()}
     network = core.run(0).network
     x = core.trainer.data.evaluation_set(outer_all, network, torch.float32).inputs.unsqueeze(0)

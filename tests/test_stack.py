@@ -14,7 +14,8 @@ from lambda_rl.envs.evaluation import evaluate
 from lambda_rl.envs.runs import InnerRun
 from lambda_rl.envs.stack import ROWS, Stack
 from lambda_rl.envs.tasks import Task
-from lambda_rl.envs.trainer import Trainer, TrainerConfig
+from lambda_rl.envs.placement import TrainerConfig
+from lambda_rl.envs.trainer import Trainer
 
 TASK = Task(width=4, train_size=100, val_size=40, batch_size=8, steps=12, decisions=4)
 DATA = tiny_data(2000)

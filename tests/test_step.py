@@ -12,8 +12,9 @@ from tiny_envs import tiny_data
 
 from lambda_rl.envs import step as module
 from lambda_rl.envs.networks import NetworkSpec, make_network
+from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.tasks import Task
-from lambda_rl.envs.trainer import Trainer, TrainerConfig
+from lambda_rl.envs.trainer import Trainer
 
 TASK = Task(width=4, train_size=200, val_size=40, batch_size=16, steps=12, decisions=3)
 DATA = tiny_data(2000)
@@ -74,7 +75,8 @@ def test_few_sizes_are_compiled() -> None:
         trainer = Trainer(DATA, "agent", TrainerConfig(compile=True, **config), outer_size=50)
         made = make_network(NetworkSpec(network, 4, 16))
         return [
-            size if trainer._compiles(made, size) else -size for size in trainer._chunk_sizes(made, count)
+            size if trainer.placement.compiles(made, size) else -size
+            for size in trainer.placement.chunk_sizes(made, count)
         ]
 
     assert sizes("mlp", 77, threads=2) == [16, 16, 16, 16, -13]  # negative: not compiled

@@ -13,13 +13,14 @@ import torch.nn.functional as F
 from tiny_envs import BASE, tiny_data
 from torch import nn
 
+from lambda_rl.envs.data.split import FOLDS, Fold, split_data
 from lambda_rl.envs.device import _cpu_has_bf16, resolve_device, resolve_precision
 from lambda_rl.envs.networks import NetworkSpec, make_network
+from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.resident import ResidentImages, crop_and_flip
 from lambda_rl.envs.runs import InnerRun
-from lambda_rl.envs.split import FOLDS, Fold, split_data
 from lambda_rl.envs.tasks import Task
-from lambda_rl.envs.trainer import Trainer, TrainerConfig, to_log
+from lambda_rl.envs.trainer import Trainer, to_log
 from lambda_rl.penalties import penalty_terms
 
 DATA = tiny_data()
@@ -428,7 +429,7 @@ def test_folds_share_no_image() -> None:
     for fold in FOLDS:
         trainer = Trainer(DATA, fold)
         run = trainer.start(replace(BASE, train_size=200, batch_size=50))
-        parts = (run.order, run.val_index, trainer._outer_all)
+        parts = (run.order, run.val_index, trainer.sources[""]._outer_all)
         seen[fold] = set().union(*(set(part.flatten().tolist()) for part in parts))
     assert not seen["agent"] & seen["held-out"]
 

@@ -58,9 +58,9 @@ from lambda_rl.envs.calibration import keep_sizes
 from lambda_rl.envs.data import ImageData, load_test, load_train
 from lambda_rl.envs.data.split import split_data
 from lambda_rl.envs.device import resolve_device
+from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.suites import load_suite
 from lambda_rl.envs.tasks import Task
-from lambda_rl.envs.trainer import TrainerConfig
 from lambda_rl.files import atomic_write
 
 OPPONENTS = ("subproc", "vmap", "dacbench")

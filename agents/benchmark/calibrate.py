@@ -10,9 +10,10 @@ import numpy as np
 from lambda_rl.envs.calibration import stack_kind
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.device import resolve_device, resolve_precision
+from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.runs import network_of
 from lambda_rl.envs.tasks import Task
-from lambda_rl.envs.trainer import Trainer, TrainerConfig
+from lambda_rl.envs.trainer import Trainer
 
 SIZES = {"mlp": (4, 8, 16, 32), "cnn3": (1, 2, 4, 8)}
 """What is tried, by network; the largest settles how many runs all of them are timed with."""

@@ -25,8 +25,8 @@ from lambda_rl.agents.benchmark.timing import Row
 from lambda_rl.control import ControlLaw
 from lambda_rl.envs.core import RewardConfig
 from lambda_rl.envs.data import load_train
-from lambda_rl.envs.runs import learning_rates
 from lambda_rl.envs.data.split import split_data
+from lambda_rl.envs.runs import learning_rates
 from lambda_rl.envs.tasks import Task
 
 TIMED = ("mlp", "cnn3")

@@ -17,8 +17,9 @@ from lambda_rl.envs import trainer as trainer_module
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.data.split import split_data
 from lambda_rl.envs.interval import Interval
+from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.tasks import Task
-from lambda_rl.envs.trainer import Trainer, TrainerConfig
+from lambda_rl.envs.trainer import Trainer
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
 
 SWEEPS: dict[str, tuple[int, ...]] = {

@@ -35,7 +35,7 @@ from lambda_rl.agents.presenting.progress import Bar
 from lambda_rl.envs.data import ImageData, load_test, load_train
 from lambda_rl.envs.device import PRECISIONS, resolve_device
 from lambda_rl.envs.suites import Suite, load_suite, suite_names
-from lambda_rl.envs.trainer import TrainerConfig
+from lambda_rl.envs.placement import TrainerConfig
 
 
 @dataclass(frozen=True)

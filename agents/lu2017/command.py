@@ -35,7 +35,7 @@ from lambda_rl.agents.lu2017.summary import summarise
 from lambda_rl.agents.provenance import provenance
 from lambda_rl.envs.data import ImageData, load_test, load_train
 from lambda_rl.envs.device import PRECISIONS, resolve_device
-from lambda_rl.envs.trainer import TrainerConfig
+from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.files import atomic_write
 from lambda_rl.policy_file import load_policy
 

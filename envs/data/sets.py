@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 
@@ -161,22 +161,22 @@ def load_test(
 
 
 def load_parts(
-    part: PartName, default: str, names: Iterable[str] = (), *, root: str | Path | None = None
+    part: PartName, default: str | ImageData, names: Iterable[str] = (), *, root: str | Path | None = None
 ) -> dict[str, ImageData]:
     """A part of each data set that tasks name, by those names; "" stands for the default.
 
     Args:
         part: "train"; "test" for evaluation only.
-        default: the data set of tasks that name none.
+        default: the data set of tasks that name none, or that part of it.
         names: of further data sets.
         root: see :func:`load_train`.
 
     Raises:
         ValueError: see :func:`load_train`, as for the other errors.
     """
-    assert part in get_args(PartName)
     load = load_train if part == "train" else load_test
-    return {"": load(default, root=root), **{name: load(name, root=root) for name in names if name}}
+    first = default if isinstance(default, ImageData) else load(default, root=root)
+    return {"": first, **{name: load(name, root=root) for name in names if name}}
 
 
 def _load(

@@ -1,0 +1,126 @@
+"""How inner runs are placed: on which device, in which format, how many side by side, what is compiled.
+
+None of it is part of a task, and none changes what a run computes but for rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from lambda_rl.envs.calibration import kept_sizes, stack_kind
+from lambda_rl.envs.compiled import Compiled
+from lambda_rl.envs.device import resolve_device, resolve_precision
+from lambda_rl.envs.evaluation import compiled_sums
+from lambda_rl.envs.networks import Network
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How inner runs are computed; none of it is part of a task.
+
+    Attributes:
+        device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp64`` (see :func:`resolve_precision`).
+        threads: chunks of networks that are trained at the same time on a CPU. With more than 1, call
+            ``torch.set_num_threads(1)`` first, or the threads of the products get in each other's way.
+        chunk: networks side by side in a stack; 0 chooses: on a GPU all, on a CPU what
+            ``benchmark.py --calibrate`` found on this machine, else at most 16 MLPs, 4 ``cnn3``, 1 larger one.
+        compile: compile the training step with ``torch.compile``, which takes 5 to 20 seconds at the first use for
+            each kind of network; the same numbers up to rounding. How much faster is in
+            docs/performance.md. Needs a C++ compiler on
+            a CPU; without one a warning is given and nothing is compiled.
+        capture: on a GPU, capture each interval as a CUDA graph.
+    """
+
+    device: str = "cpu"
+    precision: str = "auto"
+    threads: int = 1
+    chunk: int = 0
+    compile: bool = False
+    capture: bool = True
+
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        if self.threads < 1:
+            raise ValueError(f"threads must be at least 1, got {self.threads}")
+        if self.chunk < 0:
+            raise ValueError(f"chunk must be at least 0 (0 chooses), got {self.chunk}")
+
+
+class Placement:
+    """Decides where and how runs are computed.
+
+    **Sizes of chunks, an example.** 40 runs of an MLP alike, on a CPU with 2 threads, not compiled: an MLP says that at
+    most 16 are worth stacking, and each thread should have a stack, so stacks have min(16, ⌈40 / 2⌉) = 16, 16 and 8.
+    With 20 runs they have min(16, 10) = 10 and 10. Compiled, each size is compiled once and costs seconds, so there are
+    two alone, the small one and the large one::
+
+        runs      16 small = 8, large = 16, 2 threads
+        40        16 × 2 ≤ 40, so large: 16 16 8
+        20        16 × 2 > 20, so small: 8 8 4      (a stack of 4 is of neither size and is not compiled)
+
+    On a GPU all 40 are one stack, for its kernels are wide enough.
+
+    Args:
+        config: what the user asked for.
+        sizes: of stacks on a CPU, by :func:`~lambda_rl.envs.calibration.stack_kind`; None: those that were measured on
+            this machine, if any were.
+
+    Attributes:
+        device: where.
+        threads: stacks trained at the same time.
+    """
+
+    def __init__(self, config: TrainerConfig, sizes: Mapping[str, int] | None = None) -> None:
+        self.config = config
+        self.device = resolve_device(config.device)
+        resolve_precision(config.precision, self.device, convolutional=False)  # refuses an unknown name
+        self.threads = config.threads if self.device.type == "cpu" else 1
+        self._sizes = kept_sizes() if sizes is None else sizes
+
+    def dtypes(self, network: Network) -> tuple[torch.dtype, torch.dtype]:
+        """(Format of parameters and optimizer state, format of activations and products)."""
+        return resolve_precision(self.config.precision, self.device, network.convolutional)
+
+    def chunk_sizes(self, network: Network, count: int) -> list[int]:
+        """Sizes of the stacks that ``count`` runs alike are trained in."""
+        if self.config.chunk:
+            size = self.config.chunk
+        elif self.device.type != "cpu":
+            size = count
+        elif self.compiles(network):
+            # Two sizes, each compiled once; the larger one only where there is one for each thread.
+            small, large = self._compiled_sizes(network)
+            size = large if count >= large * self.threads else small
+        else:
+            size = min(self.side_by_side(network), -(-count // self.threads))
+        return [min(size, count - at) for at in range(0, count, size)]
+
+    def compiles(self, network: Network, count: int | None = None) -> bool:
+        """Whether steps of such networks are compiled; if ``count`` is given, of so many side by side.
+
+        On a CPU only for two sizes of a stack; large convolutions gain nothing by it.
+        """
+        if not self.config.compile:
+            return False
+        if self.device.type != "cpu":
+            return True
+        return network.side_by_side > 1 and (count is None or count in self._compiled_sizes(network))
+
+    def side_by_side(self, network: Network) -> int:
+        """Networks of a stack on a CPU, at most."""
+        kind = stack_kind(network, self.dtypes(network)[1], self.config.compile)
+        return self._sizes.get(kind, network.side_by_side)
+
+    def _compiled_sizes(self, network: Network) -> tuple[int, int]:
+        large = self.side_by_side(network)
+        return max(1, large // 2), large
+
+    def compiled_sums(self, network: Network, count: int) -> Compiled | None:
+        """The compiled evaluation of ``count`` such networks; on a GPU none, for there it is a small part."""
+        if self.device.type != "cpu" or not network.evaluation_compiled or not self.compiles(network, count):
+            return None
+        return compiled_sums(network, self.dtypes(network)[1])
