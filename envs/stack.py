@@ -3,6 +3,35 @@
 Stacking N networks anew for each interval would cost more than the environment's own arithmetic, and a captured or
 compiled interval wants its tensors to stay where they are. So a run that is trained takes a seat in a stack: its
 tensors become views of the stack's. When its slot is given to another run, only that seat is written.
+
+An example of three seats. Runs A, B and C begin with memory of their own; :meth:`Stack.seat` copies it into the stack
+once, and from then on training the stack is training them::
+
+    before                      after seat([A, B, C])
+
+    A.params ─ a                A.params ─┐    B.params ─┐    C.params ─┐
+    B.params ─ b                stack     [ a ............ b ............ c ]     [3, …]
+    C.params ─ c                             place 0        place 1        place 2
+
+B ends, and its slot goes on with D. Places 0 and 2 hold whom they held, so nothing is written there. B is sent away
+before its place is overwritten: :meth:`~lambda_rl.envs.runs.InnerRun.leave` gives it a copy, for whoever still holds
+it (a figure, a checkpoint)::
+
+    after seat([A, D, C])
+
+    A.params ─┐    D.params ─┐    C.params ─┐
+    stack     [ a ............ d ............ c ]     at the same address: a captured interval is still good
+    B.params ─ b
+
+Stack and run know each other by halves. The run holds the stack (``run.seat`` is the stack and the place), since its
+tensors live there. The stack holds the run weakly, lest runs that nobody wants any more stay alive; a place counts as
+taken only while that run is alive *and* says itself that it sits there, for it may have moved to another stack (of
+another size, say). Evaluation sets have seats of the same kind, but are of different lengths. They are filled up with
+images of label :data:`NO_LABEL`, and when one comes that is longer than all before, all of them move::
+
+    val.inputs    place 0   x x x x x x x x . . . .
+                  place 1   x x x x x x x x x x . .     filled up to 12, where ``rows`` is 4
+                  place 2   x x x . . . . . . . . .
 """
 
 from __future__ import annotations

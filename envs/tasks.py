@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from lambda_rl.envs.data import DATA_SETS, data_forms, data_set
 from lambda_rl.envs.networks import NETWORKS
+from lambda_rl.envs.optimizers import OPTIMIZERS
 from lambda_rl.envs.task_fields import (
     FieldHelp,
     OneOf,
@@ -25,7 +26,6 @@ from lambda_rl.envs.task_fields import (
 )
 from lambda_rl.penalties import PENALTIES
 
-OPTIMIZERS = ("sgd", "adamw")
 LR_SCHEDULES = ("constant", "cosine", "exponential", "step")
 DECAYS = ("coupled", "decoupled")
 RESOLUTIONS = (16, 32)
@@ -35,11 +35,6 @@ PIXELS = ("standardised", "mean-subtracted")
 def option_names() -> str:
     """The options of every network, for people."""
     return "; ".join(f"{name}: {', '.join(network.options) or 'none'}" for name, network in NETWORKS.items())
-
-
-def optimizer_names() -> tuple[str, ...]:
-    """Optimizers that a task may name."""
-    return OPTIMIZERS
 
 
 MOST_IMAGES = 100_000_000
@@ -97,7 +92,11 @@ class Task:
         ),
     ] = 0.0
     optimizer: Annotated[
-        str, OneOf(optimizer_names), Field(description="`sgd` (with momentum) or `adamw`")
+        str,
+        OneOf(OPTIMIZERS.names),
+        Field(
+            description="`sgd` (with momentum) or `adamw`; `adam` is the same, and both are Adam if `decay` is coupled"
+        ),
     ] = "sgd"
     learning_rate: Annotated[float, Field(ge=1e-8, le=1e4, description="learning rate at the start")] = 0.05
     lr_schedule: Annotated[

@@ -27,6 +27,7 @@ def own_steps() -> None:
 
 
 CNN = dataclasses.replace(TASK, network="cnn3", width=2, train_size=60)
+DEEP = dataclasses.replace(TASK, network_options=(("depth", 3), ("norm", "layer"), ("activation", "gelu")))
 ADAMW = dataclasses.replace(TASK, optimizer="adamw", decay="decoupled", learning_rate=1e-3)
 
 
@@ -41,7 +42,9 @@ def trained(task: Task, count: int, **config: object) -> tuple[np.ndarray, torch
     return np.array(rows), torch.stack([run.params["fc1.weight"] for run in runs])
 
 
-@pytest.mark.parametrize(("task", "count"), [(TASK, 11), (ADAMW, 11), (CNN, 3)], ids=["sgd", "adamw", "cnn3"])
+@pytest.mark.parametrize(
+    ("task", "count"), [(TASK, 11), (ADAMW, 11), (CNN, 3), (DEEP, 8)], ids=["sgd", "adamw", "cnn3", "deep"]
+)
 def test_compiled_and_plain_give_the_same(task: Task, count: int) -> None:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
