@@ -178,6 +178,8 @@ def test_what_takes_part_is_checked() -> None:
         line_up(constants=(0.01,), families=("constant",))
     with pytest.raises(ValueError, match=r"constant:0\.01 takes part already"):
         line_up(constants=(0.01,), extra=("constant:0.01",))
+    with pytest.raises(ValueError, match="gap takes part twice"):
+        line_up(constants=(0.01,), families=("gap", "gap"))
     with pytest.raises(ValueError, match="gap is not among the tuned families"):
         line_up(tuned=tuned_result(without=("gap",)))
     assert line_up(tuned=tuned_result(without=("gap",)), families=("cosine",)).best_single == "constant:0.01"
@@ -234,13 +236,27 @@ class Pair:
             yield dataclasses.replace(best, inner_runs=2, steps=sum(played.steps for played in tried))
 
 
-def test_a_contestant_that_is_no_schedule_takes_part_with_its_own_cost() -> None:
+class PairFamily(Baseline):
+    """A baseline that is no schedule, and is not tuned."""
+
+    name = "pair"
+    untuned = Pair.spec
+
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+
+    def contestant(self, spec: str, name: str = "") -> Contestant:
+        return self.pair
+
+
+def test_a_baseline_that_is_no_schedule_takes_part_with_its_own_cost() -> None:
     pair = Pair([])
-    lineup = line_up(constants=(0.01, 3.0), families=())
+    with BASELINES.temporarily("pair", PairFamily(pair)):
+        lineup = line_up(constants=(0.01, 3.0), families=("pair",), tuned=tuned_result(constant="constant:3"))
     calls: list[tuple[int, int]] = []
     found = compare(
-        dataclasses.replace(lineup, contestants=(pair, *lineup.contestants)), SUITE, 2,
-        load_train("synthetic"), load_test("synthetic"), progress=lambda done, total: calls.append((done, total)),
+        lineup, SUITE, 2, load_train("synthetic"), load_test("synthetic"),
+        progress=lambda done, total: calls.append((done, total)),
     )  # fmt: skip
     assert pair.asked == [name for name in SUITE.task_names for _ in range(2)]
     assert found.summary.schedules["pair"].inner_runs == 2

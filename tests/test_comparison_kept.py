@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,9 +21,9 @@ from lambda_rl.agents.comparison.command import CompareConfig, run_comparison
 from lambda_rl.agents.comparison.folder import FILES
 from lambda_rl.agents.comparison.protocol import play
 from lambda_rl.agents.comparison.store import RunStore
+from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.rollout import RunResult, ScheduleJob
 from lambda_rl.envs.suites import load_suite
-from lambda_rl.envs.placement import TrainerConfig
 
 TABLES = ("results.csv", "trajectories.csv")
 
@@ -30,7 +31,8 @@ TABLES = ("results.csv", "trajectories.csv")
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CompareConfig:
     """A comparison of 30 runs in batches of at most 16; without figures, which would take most of the time."""
-    monkeypatch.setattr(command, "_show", lambda *_: None)
+    monkeypatch.setattr(command, "draw_all", lambda *_: [])
+    monkeypatch.setattr(command, "write_report", lambda folder, _: folder / "report.html")
     suite = tmp_path / "own.yaml"
     suite.write_text(OWN_SUITE.format(name="own"))
     return CompareConfig(
@@ -71,9 +73,9 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     return Runs(monkeypatch)
 
 
-def run(config: CompareConfig, **changes: object) -> Path:
+def run(config: CompareConfig, console: Console | None = None, **changes: object) -> Path:
     config = dataclasses.replace(config, **changes)  # type: ignore[arg-type]
-    run_comparison(config, Console(quiet=True))
+    run_comparison(config, console or Console(quiet=True))
     return Path(config.out)
 
 
@@ -87,9 +89,14 @@ def test_a_killed_comparison_goes_on_where_it_was(config: CompareConfig, runs: R
     count = runs.done
     assert count == 30
     runs.done, runs.kill_after = 0, 16
+    console = Console(record=True, width=1000, file=io.StringIO())
     with pytest.raises(KeyboardInterrupt):
-        run(config)
+        run(config, console)
     first = runs.done
+    assert (
+        f"{first} inner runs are kept in {Path(config.out) / 'runs.jsonl'}; the same command"
+        in console.export_text()
+    )
     assert 0 < first < count
     assert sorted(path.name for path in Path(config.out).iterdir()) == ["runs.jsonl"]
     runs.done, runs.kill_after = 0, 10**9

@@ -34,8 +34,8 @@ from lambda_rl.agents.config import available_cores
 from lambda_rl.agents.presenting.progress import Bar
 from lambda_rl.envs.data import ImageData, load_test, load_train
 from lambda_rl.envs.device import PRECISIONS, resolve_device
-from lambda_rl.envs.suites import Suite, load_suite, suite_names
 from lambda_rl.envs.placement import TrainerConfig
+from lambda_rl.envs.suites import Suite, load_suite, suite_names
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,11 @@ class CompareConfig:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 0, got {getattr(self, name)}")
         if self.precision not in PRECISIONS:
             raise ValueError(f"--precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}")
+
+    @property
+    def root(self) -> Path | None:
+        """Where downloaded images are kept; None: the user's cache folder."""
+        return Path(self.data_root).expanduser() if self.data_root else None
 
     @property
     def trainer(self) -> TrainerConfig:
@@ -223,23 +228,38 @@ def run_comparison(config: CompareConfig, console: Console | None = None) -> Com
         return comparison
     request = _Request.read(config)
     folder.probe()
-    root = Path(config.data_root).expanduser() if config.data_root else None
-    train = load_train(config.data, root=root)
+    train = load_train(config.data, root=config.root)
     store = folder.store(request.question(train), overwrite=config.overwrite, given=config.tuned)
-    tuned = _tune(request, train, store, console)
-    if tuned is not None:
-        tuned.save(folder.tuned)
-    lineup, test = request.line_up(tuned), load_test(config.data, root=root)
-    with Bar(f"comparing on {request.suite.name}", console) as progress:
-        comparison = compare(
-            lineup, request.suite, config.seeds, train, test, config=config.trainer, kept=store, progress=progress
-        )  # fmt: skip
+    try:
+        comparison = _play(request, train, folder, store, console)
+    except KeyboardInterrupt:
+        say(
+            console,
+            f"{len(store)} inner runs are kept in {store.path}; the same command goes on",
+            soft_wrap=True,
+        )
+        raise
     folder.drop_report()
     comparison.write(folder.path)
     _show(comparison, folder, console)
     if config.wandb != "disabled":
         _track(config, comparison, folder.path, console)
     return comparison
+
+
+def _play(
+    request: _Request, train: ImageData, folder: ComparisonFolder, store: RunStore, console: Console
+) -> Comparison:
+    """Tunes and compares; the test images are loaded when tuning is over."""
+    config = request.config
+    tuned = _tune(request, train, store, console)
+    if tuned is not None:
+        tuned.save(folder.tuned)
+    lineup, test = request.line_up(tuned), load_test(config.data, root=config.root)
+    with Bar(f"comparing on {request.suite.name}", console) as progress:
+        return compare(
+            lineup, request.suite, config.seeds, train, test, config=config.trainer, kept=store, progress=progress
+        )  # fmt: skip
 
 
 def _tune(request: _Request, train: ImageData, store: RunStore, console: Console) -> Tuned | None:

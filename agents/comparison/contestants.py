@@ -187,20 +187,24 @@ def line_up(
         if any(spec in (contestant.name, contestant.spec) for contestant in listed):
             raise ValueError(f"schedule {spec} takes part already")
         listed.append(_extra(spec))
-    for contestant in listed:
-        _check_text(contestant)
+    _check_names(listed)
     searched = [item for item in fixed[: len(names)] if isinstance(item, ScheduleContestant)]
     return LineUp((*listed, GridSearch(searched)), tuple(names), best, tuple(learned), tuned)
 
 
-def _check_text(contestant: Contestant) -> None:
-    """Refuses what no file could be written with, such as the name of a file that is no text."""
-    try:
-        f"{contestant.name}{contestant.spec}".encode()
-    except UnicodeEncodeError:
-        raise ValueError(
-            f"{shown(contestant.spec)} cannot be written as text; give the file another name"
-        ) from None
+def _check_names(contestants: Sequence[Contestant]) -> None:
+    """Refuses names that are there twice, and what no file could be written with, such as a path that is no text."""
+    names = [contestant.name for contestant in contestants]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)} takes part twice")
+    for contestant in contestants:
+        try:
+            f"{contestant.name}{contestant.spec}".encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"{shown(contestant.spec)} cannot be written as text; give the file another name"
+            ) from None
 
 
 def _constant_family() -> Baseline:

@@ -132,6 +132,9 @@ class RunStore:
         elif not text.endswith(b"\n"):
             self._append("\n")  # behind a line that was cut off
 
+    def __len__(self) -> int:
+        return len(self._lines)
+
     def get(self, key: str, task: Task) -> Played | None:
         """See :class:`~lambda_rl.agents.baselines.Kept`."""
         line = self._lines.get(key)
