@@ -34,7 +34,7 @@ $(STAMP): pyproject.toml constraints.txt | $(PY)
 demo: $(STAMP)  ## train a small agent on synthetic images, compare it with other schedules, write a report
 	$(PY) scripts/train_agent.py --preset quick --name $(DEMO) --wandb offline --overwrite
 	$(PY) scripts/compare.py --policy runs/$(DEMO)/policy.safetensors --suite quick-held-out --seeds 5 \
-	    --tune-seeds 1 --tune-settings 6 --out runs/$(DEMO)/compare
+	    --tune-seeds 1 --tune-settings 6 --out runs/$(DEMO)/compare --overwrite
 
 test: $(STAMP)  ## run the tests
 	$(TEST_ENV) $(PY) -m pytest -q --numprocesses $(WORKERS) --dist loadfile $(ARGS)
