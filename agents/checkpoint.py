@@ -234,8 +234,8 @@ def _model_state(model: PPO) -> dict[str, Any]:
 def _restore_model(model: PPO, state: dict[str, Any]) -> None:
     model.policy.load_state_dict(state["policy"])
     model.policy.optimizer.load_state_dict(state["optimizer"])
-    model.num_timesteps = state["num_timesteps"]
-    model._n_updates = state["n_updates"]
+    model.num_timesteps = _of_type("num_timesteps", state["num_timesteps"], int)
+    model._n_updates = _of_type("n_updates", state["n_updates"], int)
     model._last_obs = state["last_obs"].numpy().copy()
     model._last_episode_starts = state["last_episode_starts"].numpy().copy()
     # Of the same types as VecMonitor's, so that their means come out the same to the last digit.
@@ -256,7 +256,7 @@ def _set_moments(moments: RunningMeanStd, state: dict[str, Any]) -> None:
     # The scalar ones are numpy scalars in SB3 (0-d results of ufuncs); [()] gives them back as such.
     moments.mean = state["mean"].numpy().copy()[()]
     moments.var = state["var"].numpy().copy()[()]
-    moments.count = state["count"]
+    moments.count = _of_type("count", state["count"], float)
 
 
 def _tensors(arrays: dict[str, npt.NDArray[Any]] | None) -> dict[str, torch.Tensor] | None:

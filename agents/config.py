@@ -15,8 +15,8 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from lambda_rl.control import ControlLaw
-from lambda_rl.envs.core import RewardConfig
 from lambda_rl.envs.device import PRECISIONS, resolve_device
+from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.suites import suite_names
 from lambda_rl.files import atomic_write
 
@@ -134,6 +134,8 @@ class TrainConfig:
         checkpoint_every: rollouts between two checkpoints.
         ppo: the algorithm.
         control: how an action moves λ.
+        knobs: names of knobs that are moved beside λ.
+        features: names of what the agent observes; by default all that are registered.
         reward: the score that is learned on.
     """
 
@@ -156,6 +158,8 @@ class TrainConfig:
     checkpoint_every: int = 1
     ppo: PPOConfig = field(default_factory=PPOConfig)
     control: ControlLaw = field(default_factory=ControlLaw)
+    knobs: tuple[str, ...] = ()
+    features: tuple[str, ...] | None = None
     reward: RewardConfig = field(default_factory=RewardConfig)
 
     def __post_init__(self) -> None:

@@ -18,6 +18,8 @@ from lambda_rl.agents.checkpoint_file import load_checkpoint, load_newest
 from lambda_rl.agents.cli import without_places
 from lambda_rl.agents.run_folder import CHECKPOINTS, RunFolder
 from lambda_rl.envs.suites import Suite, load_suite
+from lambda_rl.knobs import KNOBS, further_knobs
+from lambda_rl.observation import all_features
 from lambda_rl.policy import Policy, policy_from_arrays
 from lambda_rl.policy_card import PolicyCard
 from lambda_rl.policy_file import save_policy
@@ -101,8 +103,10 @@ def make_card(
     rng = np.random.default_rng(0)
     tasks = suite.tasks or tuple(suite.sample(rng) for _ in range(_CARD_DRAWS))
     start = float(config.control.clip(np.mean([math.log10(task.initial_lam) for task in tasks])))
+    knobs = (config.control.knob, *further_knobs(config.knobs))
     return PolicyCard(
-        knobs=(config.control.knob,),
+        knobs=knobs,
+        features=tuple(all_features(knobs[1:])) if config.features is None else config.features,
         lam_meaning=_common({task.decay for task in tasks}),
         penalty=_common({task.penalty for task in tasks}),
         decisions=round(float(np.median([task.decisions for task in tasks]))),
@@ -111,7 +115,7 @@ def make_card(
         commit=origin.commit,
         command=origin.command,
         results={} if validation is None else {"validation": validation},
-        initial=(10.0**start,),
+        initial=(10.0**start, *(KNOBS[knob.name].neutral for knob in knobs[1:])),
     )
 
 

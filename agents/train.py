@@ -181,6 +181,8 @@ def _build(config: TrainConfig, suite: Suite, data: ImageData) -> Learner:
         suite=suite,
         data=data,
         control=config.control,
+        knobs=config.knobs,
+        features=config.features,
         reward=config.reward,
         device=config.device,
         precision=config.precision,

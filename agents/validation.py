@@ -10,9 +10,9 @@ import numpy as np
 
 from lambda_rl.agents.config import TrainConfig
 from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.rollout import ScheduleJob, run_schedules
 from lambda_rl.envs.suites import load_suite
-from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.learned import LearnedSchedule
 from lambda_rl.policy import Policy
 

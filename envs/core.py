@@ -8,63 +8,25 @@ call a run lost.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lambda_rl.control import ControlLaw
+from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.runs import InnerRun
 from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import Measurements, Trainer
+from lambda_rl.knobs import KNOBS, Knob
 from lambda_rl.observation import Observer, Signals
 
 Array = npt.NDArray[np.float64]
 
 HISTORY_KEYS = ("progress", "log_lam", "train_loss", "val_loss", "train_accuracy", "val_accuracy")
-
-
-@dataclass(frozen=True)
-class RewardConfig:
-    """The score whose change from decision to decision is the reward.
-
-    ``score = accuracy_weight · accuracy - log_loss_weight · min(loss / log C, max_loss)`` on ``outer-val``, times
-    ``scale``. The log-loss part is there because accuracy alone is noisy on few images (design.md: it learned twice
-    as fast). Rewards of an episode sum to the final score minus that of guessing.
-
-    Attributes:
-        scale: of the reward.
-        accuracy_weight: weight of the accuracy, a fraction.
-        log_loss_weight: weight of the loss in units of log C.
-        max_loss: where the loss is clipped, in units of log C.
-        outer_size: images of ``outer-val`` drawn per run for the score at each decision; the last decision takes
-            the whole part, so that the sum of the rewards is less noisy than its terms.
-    """
-
-    scale: float = 5.0
-    accuracy_weight: float = 1.0
-    log_loss_weight: float = 1.0
-    max_loss: float = 2.0
-    outer_size: int = 500
-
-    def __post_init__(self) -> None:
-        """Checks the numbers."""
-        if min(self.accuracy_weight, self.log_loss_weight) < 0 or self.scale <= 0 or self.max_loss <= 0:
-            raise ValueError(f"reward: weights must not be negative, scale and max_loss positive; got {self}")
-        if self.outer_size < 1:
-            raise ValueError(f"reward: outer_size must be at least 1, got {self.outer_size}")
-
-    def score(self, accuracy: npt.ArrayLike, loss: npt.ArrayLike, num_classes: npt.ArrayLike) -> Array:
-        """The score (without ``scale``); a loss that is not finite counts as ``max_loss``."""
-        scaled = np.asarray(loss, np.float64) / np.log(num_classes)
-        scaled = np.minimum(np.nan_to_num(scaled, nan=self.max_loss, posinf=self.max_loss), self.max_loss)
-        return self.accuracy_weight * np.asarray(accuracy, np.float64) - self.log_loss_weight * scaled
-
-    def chance(self, num_classes: npt.ArrayLike) -> Array:
-        """The score of guessing."""
-        return self.score(1.0 / np.asarray(num_classes), np.log(num_classes), num_classes)
 
 
 @dataclass
@@ -102,7 +64,9 @@ class Outcome(Interval):
         return self.signals.log_lam
 
 
-def measured_signals(runs: Sequence[InnerRun], measured: Measurements, log_lam: Array) -> Signals[Array]:
+def measured_signals(
+    runs: Sequence[InnerRun], measured: Measurements, log_lam: Array, log_knobs: Mapping[str, Array]
+) -> Signals[Array]:
     """What a schedule may see of the measurements: nothing of ``outer-val``."""
     return Signals(
         progress=np.array([run.progress for run in runs]),
@@ -114,6 +78,7 @@ def measured_signals(runs: Sequence[InnerRun], measured: Measurements, log_lam: 
         weight_norm=measured.weight_norm,
         penalty=measured.penalty,
         lr_ratio=np.array([run.lr_ratio for run in runs]),
+        knobs=log_knobs,
     )
 
 
@@ -131,11 +96,24 @@ class ControlledRuns:
         trainer: trains the runs.
         control: from action to λ.
         reward: what is rewarded.
+        knobs: moved beside λ; their kinds are registered in :data:`lambda_rl.knobs.KNOBS`. Each begins at its neutral
+            value.
+        features: names of what is observed; None: all that are registered, and those of the knobs.
     """
 
-    def __init__(self, num_slots: int, trainer: Trainer, control: ControlLaw, reward: RewardConfig) -> None:
+    def __init__(
+        self,
+        num_slots: int,
+        trainer: Trainer,
+        control: ControlLaw,
+        reward: RewardConfig,
+        knobs: Sequence[Knob] = (),
+        features: Sequence[str] | None = None,
+    ) -> None:
         self.trainer, self.control, self.reward = trainer, control, reward
-        self.observer = Observer(num_slots, control)
+        self.knobs = {knob.name: ControlLaw.from_knob(knob) for knob in knobs}
+        self.observer = Observer(num_slots, control, features, knobs)
+        self.log_knobs = {name: np.zeros(num_slots) for name in self.knobs}
         self.runs: list[InnerRun | None] = [None] * num_slots
         self.log_lam = np.zeros(num_slots)
         self.last_score = np.zeros(num_slots)
@@ -165,20 +143,32 @@ class ControlledRuns:
         self.history[slot] = {key: [] for key in HISTORY_KEYS}
         norm, penalty = self.start_measures[slot] = self.trainer.weight_measures(run)
         log_lam = float(self.log_lam[slot])
+        for name, law in self.knobs.items():
+            self.log_knobs[name][slot] = law.clip(math.log10(KNOBS[name].neutral))
         return self.observer.reset(
-            slot, run.facts, log_lam=log_lam, weight_norm=norm, penalty=10.0**log_lam * penalty
+            slot,
+            run.facts,
+            log_lam=log_lam,
+            weight_norm=norm,
+            penalty=10.0**log_lam * penalty,
+            log_knobs={name: float(values[slot]) for name, values in self.log_knobs.items()},
         )
 
     def step(self, actions: npt.ArrayLike, slots: Sequence[int] | None = None) -> Outcome:
-        """Moves λ by the actions, trains the next interval, measures.
+        """Moves λ, and the other knobs, by the actions, trains the next interval, measures.
 
         Args:
-            actions: ``[n]``, in [-1, 1].
+            actions: ``[n, A]`` in [-1, 1], λ first; ``[n]`` where λ is all there is.
             slots: which slots; all of them by default.
         """
         index = self._index(slots)
-        log_lam = self.control.apply(self.log_lam[index], np.asarray(actions, np.float64).reshape(len(index)))
-        interval = self.hold(log_lam, index)
+        moves = np.asarray(actions, np.float64).reshape(len(index), 1 + len(self.knobs))
+        log_lam = self.control.apply(self.log_lam[index], moves[:, 0])
+        log_knobs = {
+            name: law.apply(self.log_knobs[name][index], moves[:, a])
+            for a, (name, law) in enumerate(self.knobs.items(), 1)
+        }
+        interval = self.hold(log_lam, index, log_knobs)
         observation = self.observer.observe(interval.signals, index)
         score = self._score(index, interval)
         reward = self.reward.scale * (score - self.last_score[index])
@@ -186,7 +176,10 @@ class ControlledRuns:
         return Outcome(**vars(interval), observation=observation, reward=reward)
 
     def hold(
-        self, log_lam: npt.ArrayLike, slots: Sequence[int] | npt.NDArray[np.int64] | None = None
+        self,
+        log_lam: npt.ArrayLike,
+        slots: Sequence[int] | npt.NDArray[np.int64] | None = None,
+        log_knobs: Mapping[str, Array] = MappingProxyType({}),
     ) -> Interval:
         """Trains the next interval under a given λ, measures, and says which runs are lost.
 
@@ -197,6 +190,7 @@ class ControlledRuns:
         Args:
             log_lam: log₁₀ λ ``[n]``; -inf is no penalty.
             slots: which slots; all of them by default.
+            log_knobs: log₁₀ of the values ``[n]`` of further knobs, by name.
 
         Raises:
             RuntimeError: a run was not begun, or has ended.
@@ -207,8 +201,10 @@ class ControlledRuns:
             raise RuntimeError("an inner run has ended: call reset() before the next step()")
         log_lam = np.asarray(log_lam, np.float64)
         self.log_lam[index] = log_lam
-        measured = self.trainer.advance(runs, log_lam)
-        signals = measured_signals(runs, measured, log_lam)
+        for name, values in log_knobs.items():
+            self.log_knobs.setdefault(name, np.zeros(len(self.runs)))[index] = values
+        measured = self.trainer.advance(runs, log_lam, log_knobs)
+        signals = measured_signals(runs, measured, log_lam, log_knobs)
         ended = np.array([run.finished for run in runs])
         diverged = ~(measured.finite & (np.isfinite(measured.outer_loss) | ~ended))
         for n, slot in enumerate(map(int, index)):
@@ -233,6 +229,7 @@ class ControlledRuns:
         return {
             "runs": [None if run is None else run.state_dict() for run in self.runs],
             "log_lam": self.log_lam.tolist(),
+            "log_knobs": {name: values.tolist() for name, values in self.log_knobs.items()},
             "last_score": self.last_score.tolist(),
             "history": [{key: list(values) for key, values in h.items()} for h in self.history],
             "observer": self.observer.state_dict(),
@@ -250,6 +247,8 @@ class ControlledRuns:
             run.load_state_dict(saved)
             self.runs[slot] = run
         self.log_lam[:] = state["log_lam"]
+        for name, values in self.log_knobs.items():
+            values[:] = state["log_knobs"][name]
         self.last_score[:] = state["last_score"]
         self.history = [{key: list(values) for key, values in h.items()} for h in state["history"]]
         self.observer.load_state_dict(state["observer"])

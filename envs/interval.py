@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from lambda_rl.envs.runs import InnerRun
 from lambda_rl.envs.stack import Stack
 from lambda_rl.envs.step import Minibatch, StepSpec, Sums, compiled_step, training_step
 from lambda_rl.envs.tasks import Task
+from lambda_rl.knobs import KNOBS
 from lambda_rl.penalties import PENALTIES
 
 Capture = Callable[[Callable[[], None], Iterable[Tensor]], Callable[[], None]]
@@ -32,7 +33,7 @@ class Interval:
 
     Args:
         stack: what is trained.
-        runs: its runs; only what they have in common is looked at.
+        runs: some of its runs; only what they have in common is looked at.
         steps: k.
         data: the training images.
         dtype: of parameters and optimizer state.
@@ -53,7 +54,7 @@ class Interval:
         compiled: bool,
         capture: Capture | None,
     ) -> None:
-        task, network, device, count = runs[0].task, runs[0].network, data.device, len(runs)
+        task, network, device, count = runs[0].task, runs[0].network, data.device, len(stack)
         self.steps, self._network = steps, network
         self._params, self._buffers, self._optimizer = stack.params, stack.buffers, stack.optimizer
         spec = _step_spec(task, network, dtype, compute)
@@ -66,37 +67,53 @@ class Interval:
         self._images = data.images(task.resolution) if task.augment else data.rows(network)
         self._scale, self._shift = data.affine(network, compute, task.pixels)
 
-        def empty(*shape: int, dtype: torch.dtype = dtype) -> Tensor:
-            return torch.empty(shape, dtype=dtype, device=device)
+        def zeros(*shape: int, dtype: torch.dtype = dtype) -> Tensor:
+            return torch.zeros(shape, dtype=dtype, device=device)
 
         batch = (steps, count, task.batch_size)
-        self._order, self._labels = empty(*batch, dtype=torch.int64), empty(*batch, dtype=torch.int64)
-        self._offsets = empty(*batch, 2, dtype=torch.int64) if task.augment else None
-        self._flips = empty(*batch, dtype=torch.bool) if task.augment else None
-        self._rates, self._done = empty(steps, count), empty(steps, count, dtype=torch.float64)
-        self._held = {"lam": empty(count), "momentum": empty(count)}
-        self._sums: Sums = {"loss": empty(count), "correct": empty(count)}
-        self._raw = empty(count * task.batch_size, *self._images.shape[1:], dtype=torch.uint8)
+        self._order, self._labels = zeros(*batch, dtype=torch.int64), zeros(*batch, dtype=torch.int64)
+        self._offsets = zeros(*batch, 2, dtype=torch.int64) if task.augment else None
+        self._flips = zeros(*batch, dtype=torch.bool) if task.augment else None
+        self._rates, self._done = zeros(steps, count), zeros(steps, count, dtype=torch.float64)
+        self._held = {"lam": zeros(count), "momentum": zeros(count)}
+        self._sums: Sums = {"loss": zeros(count), "correct": zeros(count)}
+        self._raw = zeros(count * task.batch_size, *self._images.shape[1:], dtype=torch.uint8)
         self._capture = capture
         self._call: Callable[[], None] | None = None if capture is not None else self._all_steps
 
-    def __call__(self, runs: Sequence[InnerRun], lam: npt.NDArray[np.float64]) -> tuple[Tensor, Tensor]:
-        """Trains the stack's runs for their next k steps with λ held.
+    def __call__(
+        self,
+        runs: Sequence[InnerRun],
+        lam: npt.NDArray[np.float64],
+        knobs: Mapping[str, npt.NDArray[np.float64]],
+    ) -> tuple[Tensor, Tensor]:
+        """Trains the stack's n runs for their next k steps with λ and all other knobs held.
+
+        Args:
+            runs: as they sit in the stack; if they are fewer than N, the last places are trained at learning rate 0.
+            lam: λ ``[n]``.
+            knobs: values ``[n]`` of further knobs, by name.
 
         Returns:
-            Mean loss and accuracy ``[N]`` over the minibatches.
+            Mean loss and accuracy ``[n]`` over the minibatches.
         """
+        seats = slice(len(runs))
         now = [slice(run.step, run.step + self.steps) for run in runs]
         each = list(zip(runs, now, strict=True))
-        torch.stack([run.order[part] for run, part in each], 1, out=self._order)
-        torch.stack([run.labels[part] for run, part in each], 1, out=self._labels)
-        self._rates.copy_(torch.stack([run.learning_rates[part] for run, part in each], 1))
+        torch.stack([run.order[part] for run, part in each], 1, out=self._order[:, seats])
+        torch.stack([run.labels[part] for run, part in each], 1, out=self._labels[:, seats])
+        self._rates.zero_()
+        self._rates[:, seats] = torch.stack([run.learning_rates[part] for run, part in each], 1)
         done = np.array([run.step for run in runs]) + np.arange(self.steps)[:, None]
-        self._done.copy_(torch.from_numpy(done))
-        self._held["lam"].copy_(torch.from_numpy(lam))
-        self._held["momentum"].copy_(torch.tensor([run.task.momentum for run in runs], dtype=torch.float64))
+        self._done[:, seats] = torch.from_numpy(done)
+        inputs = {name: values[seats] for name, values in self._held.items()}
+        inputs["lam"].copy_(torch.from_numpy(lam))
+        inputs["momentum"].copy_(torch.tensor([run.task.momentum for run in runs], dtype=torch.float64))
+        inputs["learning_rate"] = self._rates[:, seats]
+        for name, values in knobs.items():
+            KNOBS[name].train(inputs, torch.from_numpy(values).to(self._rates))
         if self._offsets is not None and self._flips is not None:
-            self._draw(runs, self._offsets, self._flips)
+            self._draw(runs, self._offsets[:, seats], self._flips[:, seats])
         self._sums["loss"].zero_()
         self._sums["correct"].zero_()
         if self._call is None:
@@ -106,7 +123,7 @@ class Interval:
         for run in runs:
             run.step += self.steps
             run.decision += 1
-        return self._sums["loss"] / self.steps, self._sums["correct"] / self.steps
+        return self._sums["loss"][seats] / self.steps, self._sums["correct"][seats] / self.steps
 
     def _draw(self, runs: Sequence[InnerRun], offsets: Tensor, flips: Tensor) -> None:
         """Crops and flips of an interval, from each run's generator."""

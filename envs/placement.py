@@ -1,6 +1,7 @@
 """How inner runs are placed: on which device, in which format, how many side by side, what is compiled.
 
-None of it is part of a task, and none changes what a run computes but for rounding.
+None of it is part of a task, and none changes what a run computes but for rounding; on a CPU, not even that depends on
+who is trained beside it.
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ class TrainerConfig:
         chunk: networks side by side in a stack; 0 chooses: on a GPU all, on a CPU what
             ``benchmark.py --calibrate`` found on this machine, else at most 16 MLPs, 4 ``cnn3``, 1 larger one.
         compile: compile the training step with ``torch.compile``, which takes 5 to 20 seconds at the first use for
-            each kind of network; the same numbers up to rounding. How much faster is in
-            docs/performance.md. Needs a C++ compiler on
-            a CPU; without one a warning is given and nothing is compiled.
+            each kind of network; the same numbers up to rounding. How much faster is in docs/performance.md. Needs a
+            C++ compiler on a CPU; without one a warning is given and nothing is compiled. On a CPU a stack that is not
+            full has empty places, which are trained for nothing: with 32 slots, none of them for one kind of network,
+            and about as long as compiling them saves for ``cifar-mixed``. The fewer are alike, the more is wasted: one
+            ``cnn3`` takes about as long as it would if not compiled, one MLP of width 128 four times as long.
         capture: on a GPU, capture each interval as a CUDA graph.
     """
 
@@ -60,7 +63,7 @@ class Placement:
 
         runs      16 small = 8, large = 16, 2 threads
         40        16 × 2 ≤ 40, so large: 16 16 8
-        20        16 × 2 > 20, so small: 8 8 4      (a stack of 4 is of neither size and is not compiled)
+        20        16 × 2 > 20, so small: 8 8 4      (in 8 places, 4 of them empty)
 
     On a GPU all 40 are one stack, for its kernels are wide enough.
 
@@ -99,16 +102,19 @@ class Placement:
             size = min(self.side_by_side(network), -(-count // self.threads))
         return [min(size, count - at) for at in range(0, count, size)]
 
-    def compiles(self, network: Network, count: int | None = None) -> bool:
-        """Whether steps of such networks are compiled; if ``count`` is given, of so many side by side.
+    def places(self, network: Network, count: int) -> int:
+        """Places of the stack that ``count`` such networks are trained in.
 
-        On a CPU only for two sizes of a stack; large convolutions gain nothing by it.
+        Where steps are compiled on a CPU, that is the next of the two sizes. A stack trained as it is would round
+        otherwise, and who is left for it depends on all runs; between compiled sizes there is no difference.
         """
-        if not self.config.compile:
-            return False
-        if self.device.type != "cpu":
-            return True
-        return network.side_by_side > 1 and (count is None or count in self._compiled_sizes(network))
+        if self.device.type != "cpu" or not self.compiles(network):
+            return count
+        return next(size for size in self._compiled_sizes(network) if size >= count)
+
+    def compiles(self, network: Network) -> bool:
+        """Whether steps of such networks are compiled; on a CPU large convolutions gain nothing by it."""
+        return self.config.compile and (self.device.type != "cpu" or network.side_by_side > 1)
 
     def side_by_side(self, network: Network) -> int:
         """Networks of a stack on a CPU, at most."""
@@ -116,11 +122,13 @@ class Placement:
         return self._sizes.get(kind, network.side_by_side)
 
     def _compiled_sizes(self, network: Network) -> tuple[int, int]:
+        if self.config.chunk:
+            return self.config.chunk, self.config.chunk
         large = self.side_by_side(network)
         return max(1, large // 2), large
 
-    def compiled_sums(self, network: Network, count: int) -> Compiled | None:
-        """The compiled evaluation of ``count`` such networks; on a GPU none, for there it is a small part."""
-        if self.device.type != "cpu" or not network.evaluation_compiled or not self.compiles(network, count):
+    def compiled_sums(self, network: Network) -> Compiled | None:
+        """The compiled evaluation of such networks; on a GPU none, for there it is a small part."""
+        if self.device.type != "cpu" or not network.evaluation_compiled or not self.compiles(network):
             return None
         return compiled_sums(network, self.dtypes(network)[1])

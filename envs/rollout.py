@@ -15,14 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from lambda_rl.control import ControlLaw
-from lambda_rl.envs.core import HISTORY_KEYS, ControlledRuns, RewardConfig
+from lambda_rl.envs.core import HISTORY_KEYS, ControlledRuns
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.data.split import Fold
 from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.resident import ResidentImages
+from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.runs import InnerRun
 from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import Trainer, to_log
+from lambda_rl.knobs import KNOBS
 from lambda_rl.observation import Signals
 from lambda_rl.schedule import Schedule
 from lambda_rl.watcher import WATCHED
@@ -217,7 +219,7 @@ class _Batch:
         active = list(range(len(self.jobs)))
         while active:
             log_lam = np.array([to_log(self.schedules[slot].value) for slot in active])
-            interval = self.runs.hold(log_lam, active)
+            interval = self.runs.hold(log_lam, active, self._log_knobs(active))
             measured = interval.measured
             for n, slot in enumerate(active):
                 self.diverged[slot] = bool(interval.diverged[n])
@@ -230,6 +232,12 @@ class _Batch:
                 else:
                     self._decide(slot, interval.signals, n)
             active = [slot for n, slot in enumerate(active) if not interval.terminated[n]]
+
+    def _log_knobs(self, active: Sequence[int]) -> dict[str, npt.NDArray[np.float64]]:
+        """log₁₀ of the knobs that any of the schedules moves; neutral for those that do not."""
+        told = [self.schedules[slot].knobs for slot in active]
+        names = dict.fromkeys(name for knobs in told for name in knobs)
+        return {name: np.log10([knobs.get(name, KNOBS[name].neutral) for knobs in told]) for name in names}
 
     def _tell(self, slot: int) -> None:
         hooks, number = self.hooks, self.numbers[slot]

@@ -37,7 +37,7 @@ images of label :data:`NO_LABEL`, and when one comes that is longer than all bef
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -55,8 +55,11 @@ ROWS = 16
 """Evaluation sets are filled up to a multiple of this. Products of fewer rows are rounded differently, and a run would
 not measure the same alone and beside others."""
 
-TrainingInterval = Callable[[Sequence[InnerRun], npt.NDArray[np.float64]], tuple[Tensor, Tensor]]
-"""Trains the runs for some steps under λ; gives the mean loss and accuracy ``[N]`` of the minibatches."""
+Knobs = Mapping[str, npt.NDArray[np.float64]]
+"""Values ``[N]`` of knobs beside λ, by name."""
+
+TrainingInterval = Callable[[Sequence[InnerRun], npt.NDArray[np.float64], Knobs], tuple[Tensor, Tensor]]
+"""Trains the runs for some steps under λ and other knobs; gives mean loss and accuracy ``[N]`` of the minibatches."""
 
 
 def rounded_up(count: int, multiple: int) -> int:
@@ -85,12 +88,15 @@ class StackedSets:
     def seat(self, sets: Sequence[EvaluationSet], changed: Sequence[int]) -> list[tuple[int, EvaluationSet]]:
         """Takes in the sets at the changed places; all of them where there is too little room.
 
+        Where there are fewer sets than places, the last places have none.
+
         Returns:
             Those that were written, as views.
         """
         longest = rounded_up(max(len(part.labels) for part in sets), self._multiple)
+        self.sizes[len(sets) :] = [0] * (len(self.sizes) - len(sets))
         if self.inputs.dim() < 3 or self.inputs.shape[1] < longest:
-            shape = (len(sets), longest)
+            shape = (len(self.sizes), longest)
             self.inputs = sets[0].inputs.new_zeros(*shape, sets[0].inputs.shape[-1])
             self.labels = sets[0].labels.new_full(shape, NO_LABEL)
             changed = range(len(sets))
@@ -106,7 +112,7 @@ class StackedSets:
 
 
 class Stack:
-    """N runs alike: one network with N groups.
+    """Up to N runs alike: one network with N groups.
 
     Attributes:
         params: ``[N, …]``, as all that follows.
@@ -119,20 +125,21 @@ class Stack:
     Args:
         runs: as those that will sit there; they take no seat yet.
         rows: evaluation sets are filled up to a multiple of this.
+        places: N; as many as runs if 0.
     """
 
-    def __init__(self, runs: Sequence[InnerRun], rows: int = ROWS) -> None:
+    def __init__(self, runs: Sequence[InnerRun], rows: int = ROWS, places: int = 0) -> None:
+        count = places or len(runs)
+
         def stacked(parts: Callable[[InnerRun], Params]) -> Params:
-            return {
-                name: value.new_empty((len(runs), *value.shape)) for name, value in parts(runs[0]).items()
-            }
+            return {name: value.new_zeros((count, *value.shape)) for name, value in parts(runs[0]).items()}
 
         self.params = stacked(lambda run: run.params)
         self.buffers = stacked(lambda run: run.buffers)
         self.optimizer = {kind: stacked(lambda run: run.params) for kind in runs[0].optimizer}
-        self.val, self.outer = StackedSets(len(runs), rows), StackedSets(len(runs), rows)
+        self.val, self.outer = StackedSets(count, rows), StackedSets(count, rows)
         self.intervals: dict[int, TrainingInterval] = {}
-        self._seated: list[Callable[[], InnerRun | None]] = [lambda: None] * len(runs)
+        self._seated: list[Callable[[], InnerRun | None]] = [lambda: None] * count
 
     def __len__(self) -> int:
         """N."""
@@ -148,9 +155,13 @@ class Stack:
         return run if run is not None and run.seat == (self, place) else None
 
     def seat(self, runs: Sequence[InnerRun]) -> None:
-        """Gives each run its place; a run that loses its place and is still held elsewhere gets its own memory."""
+        """Gives each run its place; a run that loses its place and is still held elsewhere gets its own memory.
+
+        Where there are fewer runs than places, the last places are empty: what lies in them is trained at learning
+        rate 0, and nobody looks at it.
+        """
         changed = [place for place, run in enumerate(runs) if self._at(place) is not run]
-        for place in changed:
+        for place in (*changed, *range(len(runs), len(self))):
             before = self._at(place)
             if before is not None:
                 before.leave()

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
@@ -26,7 +27,7 @@ from lambda_rl.envs.placement import Placement, TrainerConfig
 from lambda_rl.envs.resident import EvaluationSet, ResidentImages
 from lambda_rl.envs.runs import InnerRun, network_of, start_run
 from lambda_rl.envs.source import Source
-from lambda_rl.envs.stack import ROWS, Stack, StackedSets, stack_params, take
+from lambda_rl.envs.stack import ROWS, Knobs, Stack, StackedSets, stack_params, take
 from lambda_rl.envs.tasks import Task
 from lambda_rl.penalties import PENALTIES
 
@@ -88,6 +89,13 @@ class Trainer:
         threads = self.placement.threads
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._stacks: dict[tuple[object, ...], Stack] = {}
+        self._closed = False
+
+    def __getstate__(self) -> object:
+        """Refuses to be copied or pickled: runs sit in memory that stacks share."""
+        raise TypeError(
+            "a trainer, hence an environment, can be neither copied nor pickled; use state_dict() and a new one"
+        )
 
     def source(self, task: Task) -> Source:
         """The data set that a task names.
@@ -111,7 +119,8 @@ class Trainer:
         return self.sources[""].split
 
     def close(self) -> None:
-        """Ends the threads."""
+        """Ends the threads; nothing can be trained any more."""
+        self._closed = True
         if self._pool is not None:
             self._pool.shutdown()
 
@@ -148,22 +157,31 @@ class Trainer:
         norm, penalty, _ = (float(value) for value in measured)
         return norm, penalty
 
-    def advance(self, runs: Sequence[InnerRun], log_lam: npt.ArrayLike) -> Measurements:
-        """Trains every run for its next interval with λ held, then measures it.
+    def advance(
+        self,
+        runs: Sequence[InnerRun],
+        log_lam: npt.ArrayLike,
+        log_knobs: Mapping[str, Array] = MappingProxyType({}),
+    ) -> Measurements:
+        """Trains every run for its next interval with λ, and all other knobs, held; then measures it.
 
         Args:
             runs: any mixture of tasks; those alike are fused.
             log_lam: log₁₀ λ of each; -inf is no penalty.
+            log_knobs: log₁₀ of the values of further knobs, of each, by name.
 
         Returns:
             Measurements in the order of ``runs``. ``outer_*`` is NaN where the run is not scored.
         """
         lam = 10.0 ** np.asarray(log_lam, np.float64)
+        knobs = {name: 10.0 ** np.asarray(values, np.float64) for name, values in log_knobs.items()}
         chunks = self._chunks(runs)
         seated = [[runs[i] for i in chunk] for chunk in chunks]
         stacks = self._seat(seated)
         work = [
-            functools.partial(self._advance, stack, members, lam[chunk])
+            functools.partial(
+                self._advance, stack, members, lam[chunk], {k: v[chunk] for k, v in knobs.items()}
+            )
             for stack, members, chunk in zip(stacks, seated, chunks, strict=True)
         ]
         results = self._each(work)
@@ -234,6 +252,8 @@ class Trainer:
 
     def _each(self, work: Sequence[Callable[[], T]]) -> list[T]:
         """All results, on the threads if there are any."""
+        if self._closed:
+            raise RuntimeError("the environment, or its trainer, was closed")
         if self._pool is None:
             return [call() for call in work]
         return list(self._pool.map(lambda call: call(), work))
@@ -242,39 +262,38 @@ class Trainer:
         """A stack for each chunk, the one of the last time if it is there."""
         used: dict[tuple[object, ...], Stack] = {}
         for members in chunks:
-            run, count = members[0], len(members)
-            kind = (*run.task.group_key, count)
+            run = members[0]
+            places = self.placement.places(run.network, len(members))
+            kind = (*run.task.group_key, places)
             key = (*kind, sum(other[:-1] == kind for other in used))
-            block = (
-                run.network.evaluated_at_once if self.placement.compiled_sums(run.network, count) else ROWS
-            )
-            used[key] = self._stacks.get(key) or Stack(members, block)
+            block = run.network.evaluated_at_once if self.placement.compiled_sums(run.network) else ROWS
+            used[key] = self._stacks.get(key) or Stack(members, block, places)
             used[key].seat(members)
         kept = {key: stack for key, stack in self._stacks.items() if not stack.deserted}
         self._stacks = {**kept, **used}
         return list(used.values())
 
-    def _advance(self, stack: Stack, runs: list[InnerRun], lam: Array) -> Tensor:
+    def _advance(self, stack: Stack, runs: list[InnerRun], lam: Array, knobs: Knobs) -> Tensor:
         """Trains and measures a stack; float64 ``[n, 9]`` on the device, in the order of ``Measurements``."""
-        train = self._train(stack, runs, lam)
+        train = self._train(stack, runs, lam, knobs)
         with torch.no_grad():
             val, outer = self._evaluate(stack, runs)
-            norm, penalty, finite = _weight_measures(runs[0], stack.params)
+            norm, penalty, finite = _weight_measures(runs[0], take(stack.params, slice(len(runs))))
             lam_tensor = torch.from_numpy(lam).to(self.device)
             columns = [c.double() for c in (*train, *val, *outer, norm, penalty * lam_tensor)]
             finite &= torch.isfinite(columns[0]) & torch.isfinite(columns[2])
         return torch.stack([*columns, finite.double()], 1)
 
-    def _train(self, stack: Stack, runs: list[InnerRun], lam: Array) -> tuple[Tensor, Tensor]:
-        """One interval in place; mean loss and accuracy ``[N]`` over its minibatches."""
+    def _train(self, stack: Stack, runs: list[InnerRun], lam: Array, knobs: Knobs) -> tuple[Tensor, Tensor]:
+        """One interval in place; mean loss and accuracy of each run over its minibatches."""
         steps = runs[0].interval
         if steps not in stack.intervals:
             stack.intervals[steps] = Interval(
                 stack, runs, steps, self.source(runs[0].task).images, *self.placement.dtypes(runs[0].network),
-                compiled=self.placement.compiles(runs[0].network, len(runs)),
+                compiled=self.placement.compiles(runs[0].network),
                 capture=cuda_graph if self.device.type == "cuda" and self.config.capture else None,
             )  # fmt: skip
-        return stack.intervals[steps](runs, lam)
+        return stack.intervals[steps](runs, lam, knobs)
 
     def _evaluate(
         self, stack: Stack, runs: list[InnerRun]
@@ -285,10 +304,11 @@ class Trainer:
         """
         network, buffers = runs[0].network, stack.buffers
         prepared = network.prepared(stack.params, self.placement.dtypes(network)[1])
-        compiled = self.placement.compiled_sums(network, len(runs))
+        compiled, seats = self.placement.compiled_sums(network), slice(len(runs))
 
         def own(sets: StackedSets) -> tuple[Tensor, Tensor]:
-            return evaluate(network, prepared, buffers, sets.inputs, sets.labels, sets.sizes, compiled)
+            found = evaluate(network, prepared, buffers, sets.inputs, sets.labels, sets.sizes, compiled)
+            return found[0][seats], found[1][seats]
 
         val = own(stack.val)
         ended = [place for place, run in enumerate(runs) if run.finished]
@@ -298,7 +318,7 @@ class Trainer:
                 return val, (loss, accuracy)
         else:
             loss, accuracy = torch.empty_like(val[0]), torch.empty_like(val[1])
-        some = slice(None) if len(ended) == len(runs) else torch.tensor(ended, device=self.device)
+        some = seats if len(ended) == len(runs) else torch.tensor(ended, device=self.device)
         compute, pixels = self.placement.dtypes(network)[1], runs[0].task.pixels
         whole = self.source(runs[0].task).outer(network, compute, pixels)
         loss[some], accuracy[some] = evaluate_shared(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,19 +14,22 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from lambda_rl.control import ControlLaw
-from lambda_rl.envs.core import RewardConfig
 from lambda_rl.envs.data import ImageData
-from lambda_rl.envs.env import (
-    CifarLambdaEnv,
+from lambda_rl.envs.env import CifarLambdaEnv
+from lambda_rl.envs.faces import (
+    Problem,
     action_space,
+    check_options,
     draw_slot,
-    make_core,
     observation_space,
+    real_actions,
     step_info,
 )
 from lambda_rl.envs.placement import TrainerConfig
+from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.suites import Suite, load_suite
 from lambda_rl.envs.tasks import Task
+from lambda_rl.knobs import Knob
 
 Observations = npt.NDArray[np.float32]
 
@@ -55,6 +59,8 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
         threads: chunks of runs trained at once on a CPU.
         compile: compile the training step, see :class:`~lambda_rl.envs.trainer.TrainerConfig`.
         render_mode: ``rgb_array``: :meth:`render` gives one picture a slot.
+        knobs: as for the single environment, and so the next.
+        features: what is observed.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 (as in the base class)
@@ -75,6 +81,8 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
         threads: int = 1,
         compile: bool = False,
         render_mode: str | None = None,
+        knobs: Sequence[str | Knob] = (),
+        features: Sequence[str] | None = None,
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
@@ -83,15 +91,12 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.suite = suite if isinstance(suite, Suite) else load_suite(suite)
-        self._core = make_core(
-            num_envs,
-            self.suite,
-            data,
-            control,
-            reward,
-            TrainerConfig(device, precision, threads, compile=compile),
+        problem = Problem(
+            self.suite, data, control or ControlLaw(), reward or RewardConfig(), knobs, features
         )
-        self.single_observation_space, self.single_action_space = observation_space(), action_space()
+        self._core = problem.slots(num_envs, TrainerConfig(device, precision, threads, compile=compile))
+        self.single_observation_space = observation_space(self._core)
+        self.single_action_space = action_space(self._core)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._rngs = [seeding.np_random()[0] for _ in range(num_envs)]
@@ -117,10 +122,10 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
         if seed is None or isinstance(seed, (int, np.integer)):
             seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
         else:
-            seeds = list(seed)
+            seeds = [None if one is None else operator.index(one) for one in seed]
         if len(seeds) != self.num_envs:
             raise ValueError(f"{len(seeds)} seeds for {self.num_envs} environments")
-        tasks = (options or {}).get("tasks")
+        tasks = check_options(options, "tasks")
         if tasks is not None and len(tasks) != self.num_envs:
             raise ValueError(f"{len(tasks)} tasks for {self.num_envs} environments")
         for slot, one in enumerate(seeds):
@@ -145,7 +150,7 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
         self, actions: npt.NDArray[np.float32]
     ) -> tuple[Observations, npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], dict[str, Any]]:
         """Moves every λ, trains every run one interval, measures; finished slots begin a new run."""
-        outcome = self._core.step(np.asarray(actions).reshape(self.num_envs))
+        outcome = self._core.step(real_actions(actions))
         values, ended = step_info(outcome), outcome.terminated
         self._observations[:] = outcome.observation
         infos = _masked(values, ~ended)

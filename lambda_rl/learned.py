@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from lambda_rl.arguments import real_number
 from lambda_rl.checks import shown
 from lambda_rl.distributed import Ranks
+from lambda_rl.knobs import KNOBS
 from lambda_rl.loss_scale import LossScale, LossScaleOption
 from lambda_rl.meaning import DECAYS, must_convert, typical_lr_sum
 from lambda_rl.observation import Observer, RunFacts, Signals
@@ -154,7 +155,12 @@ class LearnedSchedule(Schedule):
         self._log_lam = self._first_log_lam(start, told=initial_lam is not None)
         self._safety = Safety(self.policy, self._log_lam, self._warn_once)
         self._watcher = Watcher(self.groups, self._ranks, weight_norm, penalty_sum, l2=card.penalty == "l2")
-        self.observer = Observer(1, self.control, card.features)
+        self._laws = {knob.name: law for knob, law in card.controls[1:]}
+        self._log_knobs = {
+            name: law.clip(math.log10(KNOBS[name].neutral)) for name, law in self._laws.items()
+        }
+        self._deployed = {name: KNOBS[name].neutral for name in self._laws}
+        self.observer = Observer(1, self.control, card.features, card.knobs[1:])
         self._start(self._decide(self._first_observation()))
 
     # ---- construction
@@ -194,7 +200,12 @@ class LearnedSchedule(Schedule):
         weight_norm, penalty_sum = self._watcher.weight_norm, self._watcher.penalty_sum
         penalty = 10.0**self._log_lam * penalty_sum * (self._loss_scale.unit or 1.0)
         first = self.observer.reset(
-            0, self.facts, log_lam=self._log_lam, weight_norm=weight_norm, penalty=penalty
+            0,
+            self.facts,
+            log_lam=self._log_lam,
+            weight_norm=weight_norm,
+            penalty=penalty,
+            log_knobs=self._log_knobs,
         )
         return first
 
@@ -245,6 +256,7 @@ class LearnedSchedule(Schedule):
             weight_norm=watched["weight_norm"],
             penalty=watched["penalty"] * unit / self.factor,
             lr_ratio=watched["lr_ratio"],
+            knobs=dict(self._log_knobs),
         )
         observation = self.observer.observe_one(signals)
         if progress >= 1.0 or self._safety.far(observation):
@@ -261,13 +273,30 @@ class LearnedSchedule(Schedule):
             self._warn_once("accuracy", f"not given: {names}; inferred from the loss")
 
     def _decide(self, observation: npt.NDArray[np.float32]) -> float:
-        """λ after the policy's action on what it reads of one observation."""
-        action = float(self.policy.act(observation)[0])
-        if not math.isfinite(action):
+        """λ after the policy's action on what it reads of one observation; other knobs move with it."""
+        actions = [float(action) for action in self.policy.act(observation)]
+        if not all(map(math.isfinite, actions)):
             self._warn_once("action", "the policy's action is not finite; λ is held")
-            action = 0.0
+            actions = [0.0] * len(actions)
+        action, *others = actions
+        for (name, law), other in zip(self._laws.items(), others, strict=True):
+            self._log_knobs[name] = law.apply(self._log_knobs[name], other)
+        self._deploy_knobs()
         self._log_lam = self._safety.within(self.control.apply(self._log_lam, action), action)
         return 10.0**self._log_lam * self.factor
+
+    @property
+    def knobs(self) -> dict[str, float]:
+        """Values in force now of knobs beside λ, by name."""
+        return {name: 10.0**value for name, value in self._log_knobs.items()}
+
+    def _deploy_knobs(self) -> None:
+        """Turns the knobs beside λ at the optimizers, if there are any."""
+        if self.groups is None:
+            return
+        for name, value in self.knobs.items():
+            KNOBS[name].deploy(self.groups.optimizers, value, self._deployed[name])
+            self._deployed[name] = value
 
     # ---- state
 
@@ -285,6 +314,7 @@ class LearnedSchedule(Schedule):
             **self._rhythm.state_dict(),
             **self._watcher.state_dict(),
             "log_lam": self._log_lam,
+            "log_knobs": dict(self._log_knobs),
             "factor": self.factor,
             "loss_scale": self._loss_scale.state(),
             "facts": dict(vars(self.facts)),
@@ -301,6 +331,9 @@ class LearnedSchedule(Schedule):
         self._rhythm.load_state_dict(state)
         self._watcher.load_state_dict(state)
         self._log_lam = float(state["log_lam"])
+        # The optimizer's own state has the knobs as they were turned; nothing is turned twice.
+        self._log_knobs = {name: float(value) for name, value in state["log_knobs"].items()}
+        self._deployed = self.knobs
         self.factor = float(state["factor"])
         self.lam_range = self._range()
         self._loss_scale.load_state(state["loss_scale"])

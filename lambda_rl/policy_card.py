@@ -9,7 +9,7 @@ from typing import Any
 
 from lambda_rl.checks import bounded, bounded_int, listed, nested_beyond, shown
 from lambda_rl.control import ControlLaw
-from lambda_rl.knobs import LAM, LARGEST_LOG, Knob
+from lambda_rl.knobs import KNOBS, LAM, LARGEST_LOG, Knob
 from lambda_rl.observation.features import FEATURES, all_features
 from lambda_rl.penalties import PENALTIES
 
@@ -101,15 +101,17 @@ class PolicyCard:
 
     @property
     def lam_control(self) -> ControlLaw:
-        """The control law of λ, for those who can move nothing else.
+        """The control law of λ, which must be the first knob, for those who move it and what stands beside it.
 
         Raises:
-            ValueError: the policy moves other knobs.
+            ValueError: the first knob is another, or one beside it is of no registered kind.
         """
-        if [knob.name for knob in self.knobs] != [LAM]:
+        if self.knobs[0].name != LAM:
             raise ValueError(
-                f"only λ can be moved here, the policy moves {listed(k.name for k in self.knobs)}"
+                f"the first knob must be {LAM}, the policy moves {listed(k.name for k in self.knobs)}"
             )
+        for knob in self.knobs[1:]:
+            KNOBS.get(knob.name)
         return self.control
 
     @property
@@ -155,9 +157,7 @@ class PolicyCard:
         known = known_features(self.knobs)
         unknown = [name for name in self.features if name not in known]
         if unknown:
-            raise ValueError(
-                f"unknown features: {listed(unknown)}; this lambda_rl has {', '.join(known)}"
-            )
+            raise ValueError(f"unknown features: {listed(unknown)}; this lambda_rl has {', '.join(known)}")
         if not self.features:
             raise ValueError("a policy must read at least one feature")
         if len(set(self.features)) < len(self.features):

@@ -94,6 +94,11 @@ class Schedule:
         """The λ in force now."""
         return self._value
 
+    @property
+    def knobs(self) -> dict[str, float]:
+        """Values in force now of knobs beside λ, by name; most schedules move none."""
+        return {}
+
     def get_last_lambda(self) -> float:
         """The λ in force now, under the name that ``torch.optim.lr_scheduler`` has made usual."""
         return self._value

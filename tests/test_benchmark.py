@@ -29,8 +29,8 @@ from lambda_rl.agents.benchmark.report import DACBENCH, NAIVE, judge
 from lambda_rl.agents.benchmark.timing import Row, time_rows
 from lambda_rl.envs.data import load_train
 from lambda_rl.envs.networks import Network, NetworkSpec, make_network
-from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.placement import TrainerConfig
+from lambda_rl.envs.tasks import Task
 
 CPU = torch.device("cpu")
 TASK = Task(width=4, batch_size=8, steps=6, decisions=3, train_size=40, val_size=20, initial_lam=0.1)

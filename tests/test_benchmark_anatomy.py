@@ -13,8 +13,8 @@ from lambda_rl.agents.benchmark.page import blocks, publish
 from lambda_rl.agents.benchmark.precision import precision_gap
 from lambda_rl.agents.benchmark.scaling import SWEEPS, anatomy, draw_scaling
 from lambda_rl.agents.pages import block_names, fill
-from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.placement import TrainerConfig
+from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]

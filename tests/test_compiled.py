@@ -16,7 +16,7 @@ from tiny_envs import BASE, actions, tiny_data
 
 from lambda_rl.envs import evaluation, step
 from lambda_rl.envs.compiled import Compiled
-from lambda_rl.envs.core import RewardConfig
+from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.suites import Suite, TaskList
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
 

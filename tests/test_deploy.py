@@ -25,10 +25,10 @@ import lambda_rl
 from lambda_rl import LearnedSchedule, Policy, RunFacts, save_policy
 from lambda_rl.envs.env import CifarLambdaEnv
 from lambda_rl.envs.networks import NetworkSpec, make_network
+from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.rollout import ScheduleJob, run_schedules
 from lambda_rl.envs.suites import Suite, TaskList
 from lambda_rl.envs.tasks import Task
-from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.observation import FEATURES
 from lambda_rl.safety import AT_BOUND, FAR
 
@@ -634,7 +634,9 @@ def test_compiled_model(backend: str) -> None:
 def test_converted_lam_shrinks_as_much() -> None:
     """λ · lr_sum, the shrinking over the whole run, is that of the policy's training, on either side."""
     mean = np.zeros(len(FEATURES))
-    mean[FEATURES.names().index("log_shrink")] = 0.5  # with log λ in the middle, -2.25: summed rate of 10^3.25
+    mean[FEATURES.names().index("log_shrink")] = (
+        0.5  # with log λ in the middle, -2.25: summed rate of 10^3.25
+    )
     base = make_policy(bias=0.1)
     policy = Policy(
         obs_mean=mean, obs_var=np.ones(len(FEATURES)), clip_obs=10.0, epsilon=1e-8, layers=base.layers, card=CARD15

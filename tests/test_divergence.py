@@ -11,12 +11,13 @@ import torch
 from tiny_envs import BASE, actions, tiny_data
 
 from lambda_rl.control import ControlLaw
-from lambda_rl.envs.core import RewardConfig
+from lambda_rl.envs.device import _cpu_has_bf16
 from lambda_rl.envs.env import CifarLambdaEnv
+from lambda_rl.envs.placement import TrainerConfig
+from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.rollout import ScheduleJob, run_schedules
 from lambda_rl.envs.suites import Suite, TaskList
 from lambda_rl.envs.tasks import Task
-from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
 from lambda_rl.observation import FEATURES
 from lambda_rl.schedules import Constant
@@ -93,6 +94,17 @@ def test_one_nan_weight(kind: str, threads: int) -> None:
     env = vector(tasks, **options)
     assert check(run(env, moves, inject_at=2), reference, env) == 2
     env.close()
+
+
+def test_one_nan_weight_beside_compiled_networks() -> None:
+    """Three share stacks of two; whose stack is not full changes when the diverged run is replaced."""
+    task = replace(CASES["cnn3"], decisions=8)
+    tasks = [replace(task, seed=1, val_size=21), task, replace(task, seed=2, train_size=60, val_size=19)]
+    moves = 0.1 * actions(task.decisions - 1, 3, seed=1)
+    options = {"compile": True, "precision": "bf16" if _cpu_has_bf16() else "fp32"}
+    reference = run(vector(tasks, **options), moves)
+    env = vector(tasks, **options)
+    assert check(run(env, moves, inject_at=2), reference, env) == 2
 
 
 @pytest.mark.parametrize("kind", list(CASES))

@@ -19,12 +19,13 @@ from tiny_envs import BASE, DISTRIBUTION, actions, same, tiny_data, trace
 
 from lambda_rl import LearnedSchedule
 from lambda_rl.control import ControlLaw
-from lambda_rl.envs.core import ControlledRuns, RewardConfig
+from lambda_rl.envs.core import ControlledRuns
 from lambda_rl.envs.env import CifarLambdaEnv
+from lambda_rl.envs.placement import TrainerConfig
+from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.rollout import ScheduleJob, run_schedules
 from lambda_rl.envs.suites import Suite, TaskList, TaskSpace
 from lambda_rl.envs.task_variations import LogUniform
-from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.trainer import Trainer
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
 from lambda_rl.observation import FEATURE_BOUND, FEATURES

@@ -12,8 +12,8 @@ from tiny_envs import tiny_data
 
 from lambda_rl.envs import trainer as module
 from lambda_rl.envs.interval import Interval, cuda_graph
-from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.placement import TrainerConfig
+from lambda_rl.envs.tasks import Task
 from lambda_rl.envs.trainer import Trainer
 
 TASK = Task(width=4, train_size=100, val_size=40, batch_size=8, steps=12, decisions=4)

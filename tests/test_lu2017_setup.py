@@ -17,11 +17,11 @@ from lambda_rl.agents.lu2017.settings import our_lam
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.data.synthetic import make_synthetic
 from lambda_rl.envs.networks import NetworkSpec, make_network
+from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.resident import ResidentImages
 from lambda_rl.envs.rollout import RunResult, ScheduleJob, run_schedules
 from lambda_rl.envs.runs import InnerRun, learning_rates
 from lambda_rl.envs.tasks import Task
-from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.trainer import Trainer
 
 

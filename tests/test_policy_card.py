@@ -17,7 +17,9 @@ OTHER = Knob("other", -1.0, 1.0, 0.1)
 
 
 def test_a_card_comes_back_from_json_as_it_was() -> None:
-    card = dataclasses.replace(CARD, knobs=(LAM, OTHER), initial=(0.02, None), features=FEATURES.names()[3:9][::-1])
+    card = dataclasses.replace(
+        CARD, knobs=(LAM, OTHER), initial=(0.02, None), features=FEATURES.names()[3:9][::-1]
+    )
     card = dataclasses.replace(card, feature_versions=())
     again = PolicyCard.from_dict(json.loads(json.dumps(card.to_dict())))
     assert again == card

@@ -122,7 +122,10 @@ LONG = "x" * 100_000
 BAD_METADATA = {
     "newer format": (of_card(format_version=99, knobs=3), "format version 99 is not known"),
     "no format": (lambda a: a["card"].pop("format_version"), "format version is missing"),
-    "feature": (of_card(features=[*FEATURES.names()[:-1], "phase_of_moon"]), "unknown features: phase_of_moon; this"),
+    "feature": (
+        of_card(features=[*FEATURES.names()[:-1], "phase_of_moon"]),
+        "unknown features: phase_of_moon; this",
+    ),
     "features version": (of_card(feature_versions=[9] * len(FEATURES)), "version 9 of the feature progress"),
     "range": (of_card(knobs=[{**dataclasses.asdict(LAM), "log_low": 1.0}]), "range reversed"),
     "nan": (of_card(knobs=[{**dataclasses.asdict(LAM), "log_low": np.nan}]), "must be a number from -30"),

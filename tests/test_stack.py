@@ -11,10 +11,10 @@ import torch
 from tiny_envs import tiny_data
 
 from lambda_rl.envs.evaluation import evaluate
+from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.runs import InnerRun
 from lambda_rl.envs.stack import ROWS, Stack
 from lambda_rl.envs.tasks import Task
-from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.trainer import Trainer
 
 TASK = Task(width=4, train_size=100, val_size=40, batch_size=8, steps=12, decisions=4)
@@ -162,3 +162,23 @@ def test_evaluation_of_sets_of_different_sizes(monkeypatch: pytest.MonkeyPatch) 
         assert accuracy[place].item() == pytest.approx(
             (out.argmax(1) == run.val.labels).double().mean().item()
         )
+
+
+def test_who_is_not_there_is_not_trained_with_the_empty_places() -> None:
+    """A run that sat in a place that is empty now has its optimizer's state untouched."""
+    trainer = make(compile=True, chunk=3)
+    runs = [start(trainer, seed) for seed in range(3)]
+    trainer.advance(runs, [-2.0] * 3)
+    (stack,) = trainer._stacks.values()
+    before = state(runs[2])
+    trainer.advance(runs[:2], [-2.0] * 2)
+    assert list(trainer._stacks.values()) == [stack]
+    assert runs[2].seat is None
+    assert same(state(runs[2]), before)
+    alone = make()
+    expected = [alone.start(runs[2].task)]
+    rows = [alone.advance(expected, [-2.0]) for _ in range(2)]
+    trainer.advance(runs[:2], [-2.0] * 2)
+    found = trainer.advance([runs[2]], [-2.0])
+    for key, value in vars(rows[1]).items():
+        assert getattr(found, key) == pytest.approx(value, rel=1e-9), key

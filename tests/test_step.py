@@ -1,4 +1,4 @@
-"""The compiled training step: the same numbers, few sizes, and a plain step where there is no compiler."""
+"""The compiled training step: the same numbers in any company, few sizes, a plain step where there is no compiler."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from tiny_envs import tiny_data
 
 from lambda_rl.envs import step as module
+from lambda_rl.envs.device import _cpu_has_bf16
 from lambda_rl.envs.networks import NetworkSpec, make_network
 from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.tasks import Task
@@ -48,7 +49,7 @@ def trained(task: Task, count: int, **config: object) -> tuple[np.ndarray, torch
 def test_compiled_and_plain_give_the_same(task: Task, count: int) -> None:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        compiled, weights = trained(task, count, compile=True, threads=2)  # most compiled, what is left not
+        compiled, weights = trained(task, count, compile=True, threads=2)  # some stacks are not full
     if any("not compiled" in str(w.message) for w in said):
         pytest.skip(f"no compiler here: {said[-1].message}")
     assert module.compiled_step.cache_info().currsize == 1
@@ -73,19 +74,41 @@ def test_without_a_compiler_there_is_one_warning_and_the_plain_step(monkeypatch:
     assert torch.equal(weights, expected)
 
 
-def test_few_sizes_are_compiled() -> None:
-    def sizes(network: str, count: int, **config: int) -> list[int]:
+def test_few_sizes_are_compiled_and_what_is_left_fills_one_of_them() -> None:
+    def stacks(network: str, count: int, **config: int) -> list[tuple[int, int]]:
         trainer = Trainer(DATA, "agent", TrainerConfig(compile=True, **config), outer_size=50)
         made = make_network(NetworkSpec(network, 4, 16))
         return [
-            size if trainer.placement.compiles(made, size) else -size
+            (size, trainer.placement.places(made, size))
             for size in trainer.placement.chunk_sizes(made, count)
         ]
 
-    assert sizes("mlp", 77, threads=2) == [16, 16, 16, 16, -13]  # negative: not compiled
-    assert sizes("mlp", 31, threads=2) == [8, 8, 8, -7]
-    assert sizes("mlp", 31) == [16, -15]
-    assert sizes("mlp", 10, chunk=4) == [-4, -4, -2]
-    assert sizes("cnn3", 9, threads=2) == [4, 4, -1]
-    assert sizes("cnn3", 5, threads=2) == [2, 2, -1]
-    assert sizes("resnet9", 3) == [-1, -1, -1]  # large convolutions gain nothing by it on a CPU
+    assert stacks("mlp", 77, threads=2) == [(16, 16)] * 4 + [(13, 16)]
+    assert stacks("mlp", 31, threads=2) == [(8, 8)] * 3 + [(7, 8)]
+    assert stacks("mlp", 31) == [(16, 16), (15, 16)]
+    assert stacks("mlp", 17) == [(16, 16), (1, 8)]
+    assert stacks("mlp", 10, chunk=4) == [(4, 4), (4, 4), (2, 4)]
+    assert stacks("cnn3", 9, threads=2) == [(4, 4), (4, 4), (1, 2)]
+    assert stacks("cnn3", 5, threads=2) == [(2, 2), (2, 2), (1, 2)]
+    assert stacks("resnet9", 3) == [(1, 1)] * 3  # large convolutions gain nothing by it on a CPU
+
+
+@pytest.mark.parametrize(("task", "counts"), [(TASK, (1, 3, 17)), (CNN, (1, 5))], ids=["mlp", "cnn3"])
+def test_a_compiled_run_is_the_same_in_any_company(task: Task, counts: tuple[int, ...]) -> None:
+    """Alone, with a few, with so many that stacks of both sizes are full: each time to the last bit."""
+
+    def trained_beside(others: int) -> list[torch.Tensor]:
+        config = TrainerConfig(precision="bf16" if _cpu_has_bf16() else "fp32", compile=True)
+        trainer = Trainer(DATA, "agent", config, outer_size=50)
+        run = trainer.start(task)
+        beside = [
+            trainer.start(dataclasses.replace(task, seed=seed, val_size=10 + 5 * seed))
+            for seed in range(1, others + 1)
+        ]
+        rows = [trainer.advance([run, *beside], [-2.0] * (others + 1)) for _ in range(task.decisions)]
+        measured = [torch.tensor([values[0] for values in vars(row).values()]) for row in rows]
+        return [*measured, *run.params.values()]
+
+    alone, *more = [trained_beside(count - 1) for count in counts]
+    for found in more:
+        assert all(map(torch.equal, found, alone))

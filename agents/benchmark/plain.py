@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from lambda_rl.agents.benchmark.machine import DTYPES
 from lambda_rl.agents.benchmark.timing import Row
 from lambda_rl.control import ControlLaw
-from lambda_rl.envs.core import RewardConfig
 from lambda_rl.envs.data import load_train
 from lambda_rl.envs.data.split import split_data
+from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.runs import learning_rates
 from lambda_rl.envs.tasks import Task
 

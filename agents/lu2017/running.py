@@ -11,9 +11,9 @@ from lambda_rl.agents.lu2017.sparsity import WeightTrace, WeightWatch
 from lambda_rl.agents.lu2017.store import Row, Store
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.data.split import Fold
+from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.rollout import RunResult, ScheduleJob, run_schedules
 from lambda_rl.envs.runs import InnerRun
-from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.parse import parse_schedule
 from lambda_rl.schedule import Schedule
 

@@ -134,7 +134,8 @@ _BUILT_IN: dict[str, Feature] = {
         "where log₁₀ λ lies in its range", lambda v: v.control.position(v.signals.log_lam), -1, 1
     ),
     "log_shrink": Feature(
-        "½ log₁₀ of λ · Σ learning rate, the decay budget", lambda v: (v.signals.log_lam + v.run["log_lr_sum"]) / 2.0
+        "½ log₁₀ of λ · Σ learning rate, the decay budget",
+        lambda v: (v.signals.log_lam + v.run["log_lr_sum"]) / 2.0,
     ),
     "train_loss": Feature("train loss / log C, minus 1", lambda v: v.now["train_loss"] - 1.0, -1, 3),
     "val_loss": Feature("validation loss / log C, minus 1", lambda v: v.now["val_loss"] - 1.0, -1, 3),
@@ -151,7 +152,9 @@ _BUILT_IN: dict[str, Feature] = {
     "delta_train_accuracy": Feature("change of train accuracy, times 5", _change("train_accuracy", 5.0)),
     "delta_val_accuracy": Feature("change of validation accuracy, times 5", _change("val_accuracy", 5.0)),
     "delta_log_lam": Feature("change of log₁₀ λ", lambda v: v.now["log_lam"] - v.before["log_lam"]),
-    "log_weight_norm": Feature("2 log₁₀ of weight norm / its start", lambda v: 2.0 * v.now["log_weight_norm"]),
+    "log_weight_norm": Feature(
+        "2 log₁₀ of weight norm / its start", lambda v: 2.0 * v.now["log_weight_norm"]
+    ),
     "delta_log_weight_norm": Feature("change of log₁₀ weight norm, times 5", _change("log_weight_norm", 5.0)),
     "log_penalty": Feature("½ log₁₀ of penalty term / train loss", _log_penalty),
     "log_learning_rate": Feature(

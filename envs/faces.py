@@ -1,0 +1,110 @@
+"""What both Gymnasium environments share: what is asked of them, their spaces, what they tell and refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from lambda_rl.control import ControlLaw
+from lambda_rl.envs.core import ControlledRuns, Outcome
+from lambda_rl.envs.data import ImageData, load_parts
+from lambda_rl.envs.placement import TrainerConfig
+from lambda_rl.envs.render import draw_run
+from lambda_rl.envs.reward import RewardConfig
+from lambda_rl.envs.runs import check_sizes
+from lambda_rl.envs.suites import Suite
+from lambda_rl.envs.trainer import Trainer
+from lambda_rl.knobs import KNOBS, Knob
+from lambda_rl.observation import FEATURE_BOUND
+
+Array = npt.NDArray[np.float64]
+
+INFO_KEYS = (
+    "log_lam", "train_loss", "val_loss", "train_accuracy", "val_accuracy", "outer_loss", "outer_accuracy", "diverged",
+)  # fmt: skip
+"""What a step tells besides the observation."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What an environment is asked to control; both environments take these as arguments.
+
+    Attributes:
+        suite: where tasks come from, and the fold of their images.
+        data: of tasks that name no data set: its name, or its training images.
+        control: range of λ and largest change.
+        reward: what is rewarded.
+        knobs: names of :data:`lambda_rl.knobs.KNOBS` that are moved beside λ, or knobs with ranges of their own.
+        features: names of what is observed; None: all that are registered, then those of the knobs.
+    """
+
+    suite: Suite
+    data: str | ImageData = "synthetic"
+    control: ControlLaw = field(default_factory=ControlLaw)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    knobs: Sequence[str | Knob] = ()
+    features: Sequence[str] | None = None
+
+    def slots(self, num_slots: int, config: TrainerConfig) -> ControlledRuns:
+        """Slots over the suite's fold of the training images; the test images are never loaded.
+
+        Raises:
+            ValueError: there is no such suite, data, knob or feature, or a task wants more images than there are.
+        """
+        parts = load_parts("train", self.data, self.suite.datasets)
+        trainer = Trainer(parts, self.suite.fold, config, outer_size=self.reward.outer_size)
+        for task in self.suite.largest:  # refused now, not when the first such task is drawn
+            check_sizes(task, trainer.source(task).split)
+        knobs = [KNOBS[knob].knob(knob) if isinstance(knob, str) else knob for knob in self.knobs]
+        return ControlledRuns(num_slots, trainer, self.control, self.reward, knobs, self.features)
+
+
+def observation_space(runs: ControlledRuns) -> spaces.Box:
+    """The features that are observed, bounded and finite."""
+    return spaces.Box(-FEATURE_BOUND, FEATURE_BOUND, (len(runs.observer.features),), np.float32)
+
+
+def action_space(runs: ControlledRuns) -> spaces.Box:
+    """A number in [-1, 1] for each knob, λ first: its change, in units of the largest one."""
+    return spaces.Box(-1.0, 1.0, (1 + len(runs.knobs),), np.float32)
+
+
+def step_info(outcome: Outcome) -> dict[str, npt.NDArray[Any]]:
+    """What a step tells besides the observation, arrays of n slots; see :data:`INFO_KEYS`."""
+    values = {key: getattr(outcome.measured, key) for key in INFO_KEYS[1:-1]}
+    return {"log_lam": outcome.log_lam, **values, "diverged": outcome.diverged}
+
+
+def check_options(options: dict[str, Any] | None, allowed: str) -> Any:
+    """What ``reset(options=…)`` names, None if nothing.
+
+    Raises:
+        ValueError: another option than the one that there is, which would otherwise be ignored in silence.
+    """
+    unknown = sorted(set(options or {}) - {allowed})
+    if unknown:
+        raise ValueError(f"reset: unknown option {', '.join(map(repr, unknown))}; allowed is {allowed!r}")
+    return (options or {}).get(allowed)
+
+
+def real_actions(actions: npt.ArrayLike) -> Array:
+    """Actions as real numbers.
+
+    Raises:
+        ValueError: they are complex, or no numbers.
+    """
+    array = np.asarray(actions)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"actions must be real numbers in [-1, 1], got an array of {array.dtype}")
+    return array.astype(np.float64)
+
+
+def draw_slot(runs: ControlledRuns, slot: int) -> npt.NDArray[np.uint8]:
+    """A picture of the slot's run so far."""
+    run = runs.run(slot)
+    return draw_run(runs.history[slot], title=f"{run.task.name}, step {run.step} of {run.task.steps}")
