@@ -16,12 +16,12 @@ from safetensors.torch import save
 
 from lambda_rl.agents.presenting.style import LEARNED_PALETTE, dress, png
 from lambda_rl.envs.data import load_test, load_train
-from lambda_rl.envs.device import PRECISIONS, resolve_device
-from lambda_rl.envs.placement import TrainerConfig
-from lambda_rl.envs.rollout import RunResult, ScheduleJob, run_schedules
-from lambda_rl.envs.tasks import Task
+from lambda_rl.envs.hardware.device import PRECISIONS, resolve_device
+from lambda_rl.envs.judging import RunResult, ScheduleJob, run_schedules
+from lambda_rl.envs.tasks.task import Task
+from lambda_rl.envs.training.placement import TrainerConfig
 from lambda_rl.files import atomic_write
-from lambda_rl.parse import parse_schedule
+from lambda_rl.schedules.text_form import parse_schedule
 
 
 @dataclass(frozen=True)

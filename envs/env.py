@@ -21,9 +21,9 @@ from lambda_rl.envs.faces import (
     real_actions,
     step_info,
 )
-from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.reward import RewardConfig
-from lambda_rl.envs.suites import Suite, load_suite
+from lambda_rl.envs.tasks.suites import Suite, load_suite
+from lambda_rl.envs.training.placement import TrainerConfig
 from lambda_rl.knobs import Knob
 from lambda_rl.observation import feature_table
 
@@ -94,14 +94,14 @@ class CifarLambdaEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
     ``make_vec`` gives the native vector environment, in which runs alike are trained as one network with N groups.
 
     Args:
-        suite: name, YAML file or :class:`~lambda_rl.envs.suites.Suite` that ``reset`` draws tasks from.
+        suite: name, YAML file or :class:`~lambda_rl.envs.tasks.suites.Suite` that ``reset`` draws tasks from.
         data: of tasks that name no data set of their own: ``synthetic``, ``cifar10``, ``folder:PATH``, … or images;
             only training images are ever loaded.
         control: range of λ and largest change.
         reward: what is rewarded.
         knobs: names of knobs moved beside λ, see :data:`lambda_rl.knobs.KNOBS`.
         features: names of what is observed; None: all.
-        device: ``cpu``, ``cuda``, … (see :class:`~lambda_rl.envs.placement.TrainerConfig`).
+        device: ``cpu``, ``cuda``, … (see :class:`~lambda_rl.envs.training.placement.TrainerConfig`).
         precision: number format of the inner training.
         threads: chunks trained at once; one run is one chunk.
         render_mode: ``rgb_array`` draws the run so far.

@@ -11,14 +11,14 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from lambda_rl.control import ControlLaw
-from lambda_rl.envs.core import ControlledRuns, Outcome
+from lambda_rl.envs.control_problem import ControlledRuns, Outcome
 from lambda_rl.envs.data import ImageData, load_parts
-from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.render import draw_run
 from lambda_rl.envs.reward import RewardConfig
-from lambda_rl.envs.runs import check_sizes
-from lambda_rl.envs.suites import Suite
-from lambda_rl.envs.trainer import Trainer
+from lambda_rl.envs.tasks.suites import Suite
+from lambda_rl.envs.training.placement import TrainerConfig
+from lambda_rl.envs.training.run import check_sizes
+from lambda_rl.envs.training.trainer import Trainer
 from lambda_rl.knobs import KNOBS, Knob
 from lambda_rl.observation import FEATURE_BOUND
 

@@ -25,10 +25,10 @@ from lambda_rl.envs.faces import (
     real_actions,
     step_info,
 )
-from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.reward import RewardConfig
-from lambda_rl.envs.suites import Suite, load_suite
-from lambda_rl.envs.tasks import Task
+from lambda_rl.envs.tasks.suites import Suite, load_suite
+from lambda_rl.envs.tasks.task import Task
+from lambda_rl.envs.training.placement import TrainerConfig
 from lambda_rl.knobs import Knob
 
 Observations = npt.NDArray[np.float32]
@@ -57,7 +57,7 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
         device: where the runs are trained.
         precision: number format of the inner training.
         threads: chunks of runs trained at once on a CPU.
-        compile: compile the training step, see :class:`~lambda_rl.envs.trainer.TrainerConfig`.
+        compile: compile the training step, see :class:`~lambda_rl.envs.training.trainer.TrainerConfig`.
         render_mode: ``rgb_array``: :meth:`render` gives one picture a slot.
         knobs: as for the single environment, and so the next.
         features: what is observed.
@@ -128,9 +128,9 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
         tasks = check_options(options, "tasks")
         if tasks is not None and len(tasks) != self.num_envs:
             raise ValueError(f"{len(tasks)} tasks for {self.num_envs} environments")
-        for slot, one in enumerate(seeds):
-            if one is not None:
-                self._rngs[slot] = seeding.np_random(one)[0]
+        # All of them before any slot has one, as a bad seed is refused here.
+        seeded = [None if one is None else seeding.np_random(one)[0] for one in seeds]
+        self._rngs = [new or old for new, old in zip(seeded, self._rngs, strict=True)]
         self._begin(range(self.num_envs), tasks)
         begun = np.ones(self.num_envs, np.bool_)
         return self._observations.copy(), self._begun(begun)

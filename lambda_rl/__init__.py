@@ -1,11 +1,8 @@
 """Schedules for the regularization strength λ of a network in training, hand-designed and learned."""
 
 from lambda_rl.control import ControlLaw
-from lambda_rl.gap_rule import GapRule
 from lambda_rl.knobs import Knob
-from lambda_rl.learned import LearnedSchedule
 from lambda_rl.observation import FEATURES, FEATURES_VERSION, Observer, RunFacts, Signals
-from lambda_rl.parse import SCHEDULE_FORMS, ScheduleFactory, parse_schedule
 from lambda_rl.penalties import (
     PENALTIES,
     lam_per_example,
@@ -16,13 +13,16 @@ from lambda_rl.penalties import (
     penalty_terms,
     split_parameters,
 )
-from lambda_rl.policy import Policy, policy_from_arrays
-from lambda_rl.policy_card import PolicyCard
-from lambda_rl.policy_file import PolicyFileError, load_policy, save_policy, shipped_policies
-from lambda_rl.policy_text import describe
-from lambda_rl.replay import ReplaySchedule
-from lambda_rl.schedule import Schedule
-from lambda_rl.schedules import Constant, Cosine, OpenLoop, PullDown, PullUp, Steps
+from lambda_rl.policy.actor import Policy, policy_from_arrays
+from lambda_rl.policy.card import PolicyCard
+from lambda_rl.policy.file import PolicyFileError, load_policy, save_policy, shipped_policies
+from lambda_rl.policy.text import describe
+from lambda_rl.schedules.base import Schedule
+from lambda_rl.schedules.gap_rule import GapRule
+from lambda_rl.schedules.learned import LearnedSchedule
+from lambda_rl.schedules.open_loop import Constant, Cosine, OpenLoop, PullDown, PullUp, Steps
+from lambda_rl.schedules.replay import ReplaySchedule
+from lambda_rl.schedules.text_form import SCHEDULE_FORMS, ScheduleFactory, parse_schedule
 
 __version__ = "0.1.0"
 

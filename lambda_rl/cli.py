@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import lambda_rl
 from lambda_rl.checks import printable
-from lambda_rl.policy_file import load_policy, policy_path, shipped_policies
-from lambda_rl.policy_text import describe
+from lambda_rl.policy.file import load_policy, policy_path, shipped_policies
+from lambda_rl.policy.text import describe
 
 
 def _parser() -> argparse.ArgumentParser:

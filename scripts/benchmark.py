@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import tyro
 
-from lambda_rl.agents.benchmark import BenchmarkConfig, benchmark
-from lambda_rl.agents.cli import run_script
+from lambda_rl.agents.benchmark.command import BenchmarkConfig, benchmark
+from lambda_rl.agents.presenting.script import run_script
 
 
 def main() -> None:

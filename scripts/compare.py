@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import tyro
 
-from lambda_rl.agents.cli import run_script
 from lambda_rl.agents.comparison.command import CompareConfig, run_comparison
+from lambda_rl.agents.presenting.script import run_script
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import tyro
 
-from lambda_rl.agents.cli import run_script
-from lambda_rl.agents.export import export_policy
+from lambda_rl.agents.ppo.export import export_policy
+from lambda_rl.agents.presenting.script import run_script
 
 
 @dataclass(frozen=True)

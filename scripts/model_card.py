@@ -11,9 +11,9 @@ from pathlib import Path
 
 import tyro
 
-from lambda_rl.agents.cli import run_script
-from lambda_rl.agents.model_card import update_card
-from lambda_rl.policy_file import policy_path, shipped_policies
+from lambda_rl.agents.model_cards import update_card
+from lambda_rl.agents.presenting.script import run_script
+from lambda_rl.policy.file import policy_path, shipped_policies
 
 
 @dataclass(frozen=True)

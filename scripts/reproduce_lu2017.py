@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import tyro
 
-from lambda_rl.agents.cli import run_script
-from lambda_rl.agents.lu2017.command import ReproduceConfig, run_reproduction
+from lambda_rl.agents.presenting.script import run_script
+from lambda_rl.agents.reproduction.lu2017.command import ReproduceConfig, run_reproduction
 
 
 def main() -> None:

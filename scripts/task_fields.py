@@ -10,10 +10,10 @@ from pathlib import Path
 
 import tyro
 
-from lambda_rl.agents.cli import run_script
-from lambda_rl.agents.pages import fill
-from lambda_rl.envs.suite_schema import schema_text
-from lambda_rl.envs.task_tables import option_table, task_table
+from lambda_rl.agents.presenting.markdown import fill
+from lambda_rl.agents.presenting.script import run_script
+from lambda_rl.envs.tasks.schema import schema_text
+from lambda_rl.envs.tasks.tables import option_table, task_table
 from lambda_rl.files import atomic_write
 
 

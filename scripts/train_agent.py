@@ -19,10 +19,10 @@ from typing import Any
 
 import tyro
 
-from lambda_rl.agents.cli import command_line, run_script
-from lambda_rl.agents.config import PRESETS, TrainConfig, load_config, preset
-from lambda_rl.agents.run_folder import RunFolder
-from lambda_rl.agents.train import resume, train
+from lambda_rl.agents.ppo.config import PRESETS, TrainConfig, load_config, preset
+from lambda_rl.agents.ppo.run import resume, train
+from lambda_rl.agents.presenting.script import command_line, run_script
+from lambda_rl.agents.record.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tyro
 
-from lambda_rl.agents.cli import run_script
+from lambda_rl.agents.presenting.script import run_script
 from lambda_rl.agents.single_run import NetworkConfig, train_one
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
+from packages import build_wheel
+from places import ROOT
 
 # Set before anything imports matplotlib, torch or wandb.
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -60,11 +61,17 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def cifar_archive() -> Path:
-    """An archive of CIFAR-10 as JPEG files in ImageFolder layout; the test is skipped where there is none."""
+    """An archive of CIFAR-10 as JPEG files in ImageFolder layout; the test is skipped where none is named."""
     named = os.environ.get("LAMBDA_RL_CIFAR_ARCHIVE")
-    path = Path(named) if named else ROOT.parent / "shared" / "data" / "cifar10-jpeg.tar.gz"
-    if not path.exists():
-        if named:
-            pytest.fail(f"LAMBDA_RL_CIFAR_ARCHIVE names {path}, which does not exist")
+    if not named:
         pytest.skip("no CIFAR-10 archive: set LAMBDA_RL_CIFAR_ARCHIVE to one")
+    path = Path(named)
+    if not path.exists():
+        pytest.fail(f"LAMBDA_RL_CIFAR_ARCHIVE names {path}, which does not exist")
     return path
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """A wheel of the checkout."""
+    return build_wheel(tmp_path_factory.mktemp("source"))

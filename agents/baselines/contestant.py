@@ -9,8 +9,8 @@ from typing import Protocol, runtime_checkable
 
 from lambda_rl import ScheduleFactory
 from lambda_rl.agents.baselines.judge import Judge, Played
-from lambda_rl.envs.rollout import ScheduleJob
-from lambda_rl.envs.tasks import Task
+from lambda_rl.envs.judging import ScheduleJob
+from lambda_rl.envs.tasks.task import Task
 
 
 @dataclass(frozen=True)

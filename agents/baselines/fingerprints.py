@@ -11,8 +11,8 @@ import torch
 
 import lambda_rl
 import lambda_rl.envs
-from lambda_rl.envs.device import resolve_device
-from lambda_rl.envs.placement import TrainerConfig
+from lambda_rl.envs.hardware.device import resolve_device
+from lambda_rl.envs.training.placement import TrainerConfig
 
 _HOUSE = Path(lambda_rl.__file__).parent
 _ENVS = Path(lambda_rl.envs.__file__).parent

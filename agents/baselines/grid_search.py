@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from lambda_rl.agents.baselines.contestant import Cell, ScheduleContestant
 from lambda_rl.agents.baselines.judge import Judge, Played
-from lambda_rl.envs.rollout import ScheduleJob
+from lambda_rl.envs.judging import ScheduleJob
 
 GRID_SEARCH = "grid-search"
 

@@ -12,9 +12,9 @@ from typing import Protocol
 from lambda_rl.agents.baselines.fingerprints import digest, trainer_fingerprint
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.data.split import Fold
-from lambda_rl.envs.placement import TrainerConfig
-from lambda_rl.envs.rollout import RunResult, ScheduleJob, run_schedules
-from lambda_rl.envs.tasks import Task
+from lambda_rl.envs.judging import RunResult, ScheduleJob, run_schedules
+from lambda_rl.envs.tasks.task import Task
+from lambda_rl.envs.training.placement import TrainerConfig
 
 _WHOLE = "whole: "  # tells a contestant's result from that of a single run under a schedule of the same text
 

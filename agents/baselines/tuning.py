@@ -19,7 +19,7 @@ from lambda_rl.agents.baselines.contestant import Cell, ScheduleContestant
 from lambda_rl.agents.baselines.families import BASELINES, CONSTANT_GRID, check_constants, make_schedule
 from lambda_rl.agents.baselines.judge import Judge
 from lambda_rl.envs.data import ImageData
-from lambda_rl.envs.suites import Suite
+from lambda_rl.envs.tasks.suites import Suite
 from lambda_rl.files import atomic_write
 
 FORMAT_VERSION = 1

@@ -1,4 +1,4 @@
-"""Measures how many networks side by side are fastest on this machine (see :mod:`lambda_rl.envs.calibration`)."""
+"""Measures how many networks side by side are fastest here, see :mod:`lambda_rl.envs.hardware.calibration`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import time
 
 import numpy as np
 
-from lambda_rl.envs.calibration import stack_kind
 from lambda_rl.envs.data import ImageData
-from lambda_rl.envs.device import resolve_device, resolve_precision
-from lambda_rl.envs.placement import TrainerConfig
-from lambda_rl.envs.runs import network_of
-from lambda_rl.envs.tasks import Task
-from lambda_rl.envs.trainer import Trainer
+from lambda_rl.envs.hardware.calibration import stack_kind
+from lambda_rl.envs.hardware.device import resolve_device, resolve_precision
+from lambda_rl.envs.tasks.task import Task
+from lambda_rl.envs.training.placement import TrainerConfig
+from lambda_rl.envs.training.run import network_of
+from lambda_rl.envs.training.trainer import Trainer
 
 SIZES = {"mlp": (4, 8, 16, 32), "cnn3": (1, 2, 4, 8)}
 """What is tried, by network; the largest settles how many runs all of them are timed with."""

@@ -11,13 +11,13 @@ import numpy as np
 import torch._dynamo.utils
 
 from lambda_rl.agents.benchmark.timing import Row
-from lambda_rl.agents.vec_env import SB3VecEnv
+from lambda_rl.agents.ppo.vec_env import SB3VecEnv
 from lambda_rl.envs.data import ImageData
-from lambda_rl.envs.placement import TrainerConfig
 from lambda_rl.envs.reward import RewardConfig
-from lambda_rl.envs.suites import Suite, TaskList
-from lambda_rl.envs.tasks import Task
-from lambda_rl.envs.trainer import Trainer
+from lambda_rl.envs.tasks.suites import Suite, TaskList
+from lambda_rl.envs.tasks.task import Task
+from lambda_rl.envs.training.placement import TrainerConfig
+from lambda_rl.envs.training.trainer import Trainer
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
 
 

@@ -1,4 +1,4 @@
-"""Fills the marked blocks of ``docs/performance.md`` (see :mod:`lambda_rl.agents.pages`) out of the JSON files."""
+"""Fills the marked blocks of ``docs/performance.md`` out of the JSON files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from lambda_rl.agents.comparison.results import LEARNED, Summary
-from lambda_rl.agents.pages import fill, markdown_table
+from lambda_rl.agents.presenting.markdown import fill, markdown_table
 from lambda_rl.files import atomic_write
 
 RATIOS, ANATOMY, PRECISION = "benchmark.json", "anatomy.json", "precision.json"

@@ -9,10 +9,10 @@ import numpy as np
 
 from lambda_rl.agents.comparison.statistics import mean_interval
 from lambda_rl.envs.data import ImageData
-from lambda_rl.envs.placement import TrainerConfig
-from lambda_rl.envs.resident import ResidentImages
-from lambda_rl.envs.tasks import Task
-from lambda_rl.envs.trainer import Trainer, to_log
+from lambda_rl.envs.tasks.task import Task
+from lambda_rl.envs.training.placement import TrainerConfig
+from lambda_rl.envs.training.resident import ResidentImages
+from lambda_rl.envs.training.trainer import Trainer, to_log
 
 LIMIT = 0.003
 """What the interval of the mean difference must lie within, as a fraction of the test images."""

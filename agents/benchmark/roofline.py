@@ -24,8 +24,8 @@ from dataclasses import dataclass
 
 from lambda_rl.agents.benchmark.machine import Peaks, element_bytes, l2_bytes
 from lambda_rl.envs.networks import NetworkSpec, make_network
-from lambda_rl.envs.runs import network_of
-from lambda_rl.envs.tasks import Task
+from lambda_rl.envs.tasks.task import Task
+from lambda_rl.envs.training.run import network_of
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 
 from lambda_rl.agents.benchmark.ours import make_env
 from lambda_rl.agents.presenting.style import new_figure
-from lambda_rl.envs import trainer as trainer_module
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.data.split import split_data
-from lambda_rl.envs.interval import Interval
-from lambda_rl.envs.placement import TrainerConfig
-from lambda_rl.envs.tasks import Task
-from lambda_rl.envs.trainer import Trainer
+from lambda_rl.envs.tasks.task import Task
+from lambda_rl.envs.training import trainer as trainer_module
+from lambda_rl.envs.training.interval import Interval
+from lambda_rl.envs.training.placement import TrainerConfig
+from lambda_rl.envs.training.trainer import Trainer
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
 
 SWEEPS: dict[str, tuple[int, ...]] = {

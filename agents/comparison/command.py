@@ -30,12 +30,12 @@ from lambda_rl.agents.comparison.report import write_report
 from lambda_rl.agents.comparison.store import RunStore
 from lambda_rl.agents.comparison.tables import Comparison
 from lambda_rl.agents.comparison.terminal import say, show
-from lambda_rl.agents.config import available_cores
+from lambda_rl.agents.ppo.config import available_cores
 from lambda_rl.agents.presenting.progress import Bar
 from lambda_rl.envs.data import ImageData, load_test, load_train
-from lambda_rl.envs.device import PRECISIONS, resolve_device
-from lambda_rl.envs.placement import TrainerConfig
-from lambda_rl.envs.suites import Suite, load_suite, suite_names
+from lambda_rl.envs.hardware.device import PRECISIONS, resolve_device
+from lambda_rl.envs.tasks.suites import Suite, load_suite, suite_names
+from lambda_rl.envs.training.placement import TrainerConfig
 
 
 @dataclass(frozen=True)
@@ -277,7 +277,7 @@ def _show(comparison: Comparison, folder: ComparisonFolder, console: Console) ->
 
 
 def _track(config: CompareConfig, comparison: Comparison, out: Path, console: Console) -> None:
-    from lambda_rl.agents.tracking import start_run
+    from lambda_rl.agents.record.tracking import start_run
 
     summary = comparison.summary
     name = re.sub(r"[^\w.-]+", "-", f"compare-{summary.suite}")

@@ -34,7 +34,7 @@ from lambda_rl.agents.comparison.results import (
 )
 from lambda_rl.agents.comparison.summary import Plan
 from lambda_rl.checks import shown
-from lambda_rl.envs.suites import Suite
+from lambda_rl.envs.tasks.suites import Suite
 
 __all__ = [
     "Contestant",

@@ -28,11 +28,11 @@ from lambda_rl.agents.comparison.results import (
 )
 from lambda_rl.agents.comparison.summary import summarise
 from lambda_rl.agents.comparison.tables import Comparison, Results
-from lambda_rl.agents.provenance import provenance
+from lambda_rl.agents.record.provenance import provenance
 from lambda_rl.envs.data import ImageData
-from lambda_rl.envs.placement import TrainerConfig
-from lambda_rl.envs.suites import Suite
-from lambda_rl.envs.tasks import Task
+from lambda_rl.envs.tasks.suites import Suite
+from lambda_rl.envs.tasks.task import Task
+from lambda_rl.envs.training.placement import TrainerConfig
 
 Progress = Callable[[int, int], None]
 Row = dict[str, object]

@@ -18,8 +18,8 @@ from pydantic import TypeAdapter
 
 from lambda_rl.agents.baselines import Played
 from lambda_rl.agents.baselines.fingerprints import digest
-from lambda_rl.envs.rollout import RunResult
-from lambda_rl.envs.tasks import Task
+from lambda_rl.envs.judging import RunResult
+from lambda_rl.envs.tasks.task import Task
 from lambda_rl.files import atomic_write
 
 RUNS_NAME = "runs.jsonl"

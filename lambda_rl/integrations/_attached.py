@@ -11,11 +11,11 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lambda_rl.counting import StepCounter
-from lambda_rl.groups import unwrapped
-from lambda_rl.learned import LearnedSchedule
-from lambda_rl.parse import parse_schedule
-from lambda_rl.schedule import Schedule
+from lambda_rl.attach.counting import StepCounter
+from lambda_rl.attach.groups import unwrapped
+from lambda_rl.schedules.base import Schedule
+from lambda_rl.schedules.learned import LearnedSchedule
+from lambda_rl.schedules.text_form import parse_schedule
 
 ScheduleMaker = str | Callable[..., Schedule]
 

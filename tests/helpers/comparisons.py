@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-from helpers.tiny_policies import CARD, make_policy
+from tiny_policies import CARD, make_policy
 
 from lambda_rl import PolicyCard, save_policy
 from lambda_rl.agents.baselines import BASELINES, Judge, Setting, Tuned
 from lambda_rl.agents.comparison.protocol import fields_of
 from lambda_rl.agents.comparison.results import DataSummary, PolicySummary, ScheduleSummary, Summary
 from lambda_rl.envs.data import load_test, load_train
-from lambda_rl.envs.suites import Suite, TaskList
-from lambda_rl.envs.tasks import Task
+from lambda_rl.envs.tasks.suites import Suite, TaskList
+from lambda_rl.envs.tasks.task import Task
 
 TASK = Task(width=4, train_size=64, val_size=40, steps=6, decisions=3, batch_size=16)
 SUITE = Suite("tiny", "held-out", TaskList((TASK, dataclasses.replace(TASK, label_noise=0.4))))

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 
 from lambda_rl.envs.data import load_train
-from lambda_rl.envs.placement import TrainerConfig
-from lambda_rl.envs.rollout import ScheduleJob, run_schedules
-from lambda_rl.envs.suites import Suite, TaskList, load_suite, suite_names
-from lambda_rl.envs.tasks import Task
+from lambda_rl.envs.judging import ScheduleJob, run_schedules
+from lambda_rl.envs.tasks.suites import Suite, TaskList, load_suite, suite_names
+from lambda_rl.envs.tasks.task import Task
+from lambda_rl.envs.training.placement import TrainerConfig
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
-from lambda_rl.parse import parse_schedule
+from lambda_rl.schedules.text_form import parse_schedule
 
 DECISIONS = 4
 DRAWS = 12

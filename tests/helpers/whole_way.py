@@ -15,8 +15,8 @@ from tiny_runs import PPO, tiny_config
 
 from lambda_rl import LearnedSchedule, Policy, RunFacts, load_policy
 from lambda_rl.agents.comparison import CompareConfig, Comparison, run_comparison
-from lambda_rl.agents.export import export_policy
-from lambda_rl.agents.train import train
+from lambda_rl.agents.ppo.export import export_policy
+from lambda_rl.agents.ppo.run import train
 
 DEFAULTS: dict[str, Any] = {
     "width": 4, "train_size": 40, "val_size": 20, "batch_size": 8, "steps": 6, "decisions": 3,

@@ -1,0 +1,1 @@
+"""What the inner trainer is timed against."""

@@ -1,0 +1,269 @@
+"""Model cards: the page beside a policy file, whose facts and numbers are filled in from files.
+
+A card is Markdown. Words are written by hand; what stands between ``<!-- NAME -->`` and ``<!-- end of NAME -->`` is
+written by :func:`fill_card`, so that it says what the files say. There are three such parts:
+
+- ``facts``: what the policy file says;
+- ``results``: what comparisons measured, out of each ``summary.json`` below a folder that this policy took part in;
+- ``tasks``: which tasks it was trained on, which it was measured on, and what was never measured.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lambda_rl.agents.baselines import GRID_SEARCH
+from lambda_rl.agents.comparison.results import BEST_SINGLE, NO_PENALTY, ORACLE, ScheduleSummary, Summary
+from lambda_rl.agents.comparison.tables import SUMMARY_NAME
+from lambda_rl.envs.tasks.suites import Suite, bounds, load_suite
+from lambda_rl.envs.tasks.task import Task, field_choices
+from lambda_rl.files import atomic_write
+from lambda_rl.policy.actor import Policy
+from lambda_rl.policy.file import load_policy
+from lambda_rl.policy.text import policy_facts
+
+PARTS = ("facts", "results", "tasks")
+"""Names of the parts that are filled in."""
+
+_FIELDS = {
+    "network": "network",
+    "width": "width",
+    "resolution": "side of the input, pixels",
+    "augment": "augmentation",
+    "train_size": "training images",
+    "val_size": "validation images watched",
+    "label_noise": "label noise",
+    "optimizer": "optimizer",
+    "learning_rate": "learning rate at the start",
+    "lr_schedule": "learning rate schedule",
+    "momentum": "momentum",
+    "batch_size": "batch size",
+    "steps": "optimizer steps",
+    "decisions": "decisions",
+    "penalty": "penalty",
+    "decay": "λ means",
+    "initial_lam": "start λ",
+    "data": "data set",
+    "network_options": "options of the network",
+}
+"""Field of a task to what a card calls it."""
+
+_SPECIAL = ("data", "network_options")  # not told where no task names one
+_RANGES = ("train_size", "val_size", "learning_rate", "initial_lam")  # shown from smallest to largest
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A comparison that a policy took part in.
+
+    Attributes:
+        folder: where its files lie, below the folder of all results.
+        name: the policy's name among its schedules.
+        summary: its numbers.
+    """
+
+    folder: str
+    name: str
+    summary: Summary
+
+    @property
+    def ours(self) -> ScheduleSummary:
+        """The policy's own numbers."""
+        return self.summary.schedules[self.name]
+
+    def schedule(self, name: str) -> ScheduleSummary | None:
+        """The numbers of a schedule; None if it took no part."""
+        return self.summary.schedules.get(name)
+
+    def against(self, other: str, tasks: Iterable[str]) -> float:
+        """Mean test accuracy minus that of another schedule, over tasks, in points; NaN if that took no part."""
+        theirs = self.schedule(other)
+        if theirs is None:
+            return float("nan")
+        differences = [self.ours.tasks[task] - theirs.tasks[task] for task in tasks]
+        return sum(differences) / len(differences)
+
+
+def measured(policy: Policy, results: Path) -> list[Measured]:
+    """The comparisons below a folder that a policy took part in, by folder name.
+
+    A summary knows a policy by suite, data and commit of its training, and by its fingerprint where it has that.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: a summary cannot be read.
+    """
+    if not results.is_dir():
+        raise FileNotFoundError(f"{results}: no such folder of results")
+    card = policy.card
+    mark = (card.suite, card.data, card.commit, policy.fingerprint)
+    found = []
+    for path in sorted(results.rglob(SUMMARY_NAME)):
+        if "schedules" not in json.loads(path.read_text(encoding="utf-8")):
+            continue  # a summary of something else than a comparison
+        summary = Summary.load(path)
+        for name, entry in summary.policies.items():
+            known = (entry.suite, entry.data, entry.commit, entry.fingerprint or policy.fingerprint)
+            if known == mark:
+                found.append(Measured(path.parent.relative_to(results).as_posix(), name, summary))
+    return found
+
+
+def fill_card(text: str, policy: Policy, results: Path) -> str:
+    """A card with its parts written anew.
+
+    Args:
+        text: the card as it is; it must have each of :data:`PARTS` once.
+        policy: what it is the card of.
+        results: folder whose ``summary.json`` files, at any depth, are looked through.
+
+    Raises:
+        ValueError: a part is missing or double.
+        FileNotFoundError: no such folder of results.
+    """
+    comparisons = measured(policy, results)
+    written = {
+        "facts": _facts(policy),
+        "results": _results(comparisons),
+        "tasks": _tasks(load_suite(policy.card.suite), comparisons),
+    }
+    for name in PARTS:
+        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        if text.count(begin) != 1 or text.count(end) != 1:
+            raise ValueError(f"model card: {begin} and {end} must be there once each")
+        start, stop = text.index(begin), text.index(end)
+        text = f"{text[:start]}{begin}\n{written[name]}{text[stop:]}"
+    return text
+
+
+def update_card(path: Path, results: Path) -> bool:
+    """Writes the parts of a card anew, for the policy file of the same name beside it.
+
+    Args:
+        path: the card, ``NAME.md`` beside ``NAME.safetensors``.
+        results: see :func:`fill_card`.
+
+    Returns:
+        Whether the card changed.
+
+    Raises:
+        FileNotFoundError: no such card, or no such folder of results.
+        PolicyFileError: the policy file cannot be read.
+        ValueError: a part is missing.
+    """
+    old = path.read_text(encoding="utf-8")
+    new = fill_card(old, load_policy(path.with_suffix(".safetensors")), results)
+    if new != old:
+        atomic_write(path, new)
+    return new != old
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def _facts(policy: Policy) -> str:
+    facts = policy_facts(policy)
+    validation = policy.card.results.get("validation")
+    if isinstance(validation, dict):
+        facts["validation"] = ", ".join(
+            f"{key.replace('_', ' ')} {f'{value:.6g}' if isinstance(value, float) else value}"
+            for key, value in validation.items()
+        )
+    return _table(("", ""), [(name, text) for name, text in facts.items() if text not in ("", "none")])
+
+
+def _results(comparisons: Sequence[Measured]) -> str:
+    rows, sizes = [], []
+    for item in comparisons:
+        summary, ours = item.summary, item.ours
+        title = f"`{summary.suite}`"
+        chosen = "" if summary.best_single_constant_chosen_on == "tuning suite" else " (in hindsight)"
+        rows.append(
+            (
+                f"{title}, {_count(len(summary.tasks), 'task')} × {_count(summary.seeds_per_task, 'seed')}",
+                f"{ours.test_accuracy_mean:.2f}",
+                _accuracy(item, BEST_SINGLE) + chosen,
+                "{:+.2f} [{:+.2f}, {:+.2f}]".format(ours.difference_mean, *ours.ci95),
+                _accuracy(item, GRID_SEARCH),
+                _accuracy(item, ORACLE),
+                f"`{item.folder}`",
+            )
+        )
+        by_size: dict[int, list[str]] = {}
+        for task in summary.tasks:
+            by_size.setdefault(int(str(summary.task_fields[task]["train_size"])), []).append(task)
+        sizes += [
+            (title, f"{size:,}", _points(item, BEST_SINGLE, tasks), _points(item, NO_PENALTY, tasks))
+            for size, tasks in sorted(by_size.items())
+        ]
+    head = (
+        "measured on", "test accuracy, %", "best single constant, %", "difference, points [95 %]",
+        "grid search, %", "oracle constant, %", "files",
+    )  # fmt: skip
+    other = (
+        "measured on",
+        "training images",
+        "against the best single constant, points",
+        "against no penalty, points",
+    )
+    return _table(head, rows) + "\n" + _table(other, sizes)
+
+
+def _accuracy(item: Measured, name: str) -> str:
+    numbers = item.schedule(name)
+    if numbers is None:
+        return "–"
+    runs = f" ({numbers.inner_runs} runs)" if numbers.inner_runs > 1 else ""
+    return f"{numbers.test_accuracy_mean:.2f}{runs}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _points(item: Measured, other: str, tasks: Sequence[str]) -> str:
+    return f"{item.against(other, tasks):+.2f}" if item.schedule(other) else "–"
+
+
+def _tasks(suite: Suite, comparisons: Sequence[Measured]) -> str:
+    trained = bounds(suite.source)
+    judged = [fields for item in comparisons for fields in item.summary.task_fields.values()]
+    rows = []
+    for name, title in _FIELDS.items():
+        usual = getattr(Task(), name)
+        seen = {_hashable(fields.get(name, usual)) for fields in judged}  # older files lack newer fields
+        if name in _SPECIAL and {*trained[name], *seen} == {usual}:
+            continue
+        choices = field_choices(name)
+        never = [value for value in choices if value not in seen]
+        cells = (_values(name, values) for values in (set(trained[name]), seen))
+        rows.append((title, *cells, ", ".join(map(_value, never)) or "–" if choices else ""))
+    return _table(("", "trained on", "measured on", "never measured"), rows)
+
+
+def _hashable(value: Any) -> Any:
+    """A value out of JSON, whose lists are a task's tuples."""
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
+
+
+def _values(name: str, values: set[Any]) -> str:
+    ordered = sorted(values, key=str) if name in _SPECIAL else sorted(values)
+    if name in _RANGES and len(ordered) > 1:
+        return f"{_value(ordered[0])} to {_value(ordered[-1])}"
+    return ", ".join(map(_value, ordered)) or "–"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, tuple):
+        return " ".join(f"{option}={_value(choice)}" for option, choice in value) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

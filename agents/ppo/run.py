@@ -1,0 +1,289 @@
+"""Training an agent: builds the parts, learns, leaves a run folder behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+
+from lambda_rl.agents.ppo.between_rollouts import BetweenRollouts, ProgressBar, StopTraining
+from lambda_rl.agents.ppo.checkpoint import Learner, Origin, Progress, read_origin, read_progress, restore
+from lambda_rl.agents.ppo.checkpoint_file import load_newest
+from lambda_rl.agents.ppo.config import TrainConfig, check_resumable, load_config, save_config, to_dict
+from lambda_rl.agents.ppo.export import NORMALIZE_EPSILON, best_policy, code_commit
+from lambda_rl.agents.ppo.training_run import TrainingRun
+from lambda_rl.agents.ppo.validation import Validator
+from lambda_rl.agents.ppo.vec_env import SB3VecEnv
+from lambda_rl.agents.presenting.script import without_places
+from lambda_rl.agents.record.metrics import MetricsCsv
+from lambda_rl.agents.record.run_folder import RunFolder
+from lambda_rl.agents.record.tracking import WandbWriter, start_run
+from lambda_rl.envs.data import ImageData, load_train
+from lambda_rl.envs.tasks.suites import Suite, load_suite
+from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
+from lambda_rl.policy.file import save_policy
+
+
+def train(
+    config: TrainConfig,
+    *,
+    command: str = "",
+    overwrite: bool = False,
+    stop_after: int | None = None,
+    show_progress: bool = True,
+) -> Path:
+    """Trains an agent from the start.
+
+    The same options and seed give the same policy, bit for bit, on the same machine. SB3 uses the global random
+    generators of torch, numpy and Python; they are seeded here.
+
+    Args:
+        config: all options; what is left open is resolved.
+        command: the command line, for the record.
+        overwrite: replace a run of the same name.
+        stop_after: end after this many rollouts; :func:`resume` goes on from there.
+        show_progress: print a progress bar and where things go.
+
+    Returns:
+        The run folder, see :class:`~lambda_rl.agents.record.run_folder.RunFolder`.
+
+    Raises:
+        ValueError: an option is wrong, there is a run of that name already, or another process trains in its folder.
+        FileNotFoundError: the data is not there.
+        OSError: the folder cannot be written to.
+    """
+    name = f"{config.preset}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    config = config.resolved(name)
+    folder = RunFolder(config.folder)
+    if not overwrite:
+        folder.refuse_run()
+    suite, data, validator = _load(config)
+    learner = _build(config, suite, data)
+    # Only now, after all that can be wrong with the options was found, is anything written.
+    with folder.locked():
+        if not overwrite:
+            folder.refuse_run()  # another process may have been quicker
+        folder.sweep()
+        folder.clear()
+        # Before the configuration, which makes it a run: one that is killed here can still tell what started it.
+        folder.record_command(command, first=True)
+        save_config(folder.config, config)
+        origin = Origin(config, data.name, data.fingerprint, command, code_commit())
+        run = TrainingRun(folder, origin, Progress(), learner, suite, validator)
+        _learn(run, None, stop_after, show_progress)
+    return folder.path
+
+
+def resume(
+    folder: Path,
+    wanted: TrainConfig | None = None,
+    *,
+    command: str = "",
+    stop_after: int | None = None,
+    show_progress: bool = True,
+) -> Path:
+    """Goes on with a run from its last checkpoint, as if it had never stopped.
+
+    Where the last checkpoint is damaged, the run goes on from the one before it, with a warning. A run that was
+    killed before its first checkpoint starts from the beginning.
+
+    Args:
+        folder: run folder.
+        wanted: options; None: those of the folder. Only those in ``config.MAY_DIFFER_ON_RESUME`` may differ.
+        command: the command line, added to ``command.txt``.
+        stop_after: end after this many further rollouts.
+        show_progress: print a progress bar and where things go.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ValueError: other options or other data than the run was started with, damaged checkpoints, or another process
+            trains in the folder.
+        FileNotFoundError: no such run folder, or its checkpoints are gone.
+        OSError: the folder cannot be written to.
+    """
+    place = RunFolder(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such run folder, cannot resume")
+    if not place.config.is_file():  # before a lock is left in a folder that is none of ours
+        raise FileNotFoundError(f"{place.config}: no such file; is this a run folder?")
+    with place.locked():
+        place.sweep()
+        run, done = _take_up(place, wanted, command)
+        if command:
+            place.record_command(command)
+        if show_progress:
+            print(f"resuming {folder} after {done or 0:,} of {run.config.total_decisions:,} decisions")
+        _learn(run, done, stop_after, show_progress)
+    return folder
+
+
+def _take_up(place: RunFolder, wanted: TrainConfig | None, command: str) -> tuple[TrainingRun, int | None]:
+    """A run as its last checkpoint has it, and the decisions done; None if it is to start from the beginning."""
+    folder = place.path
+    saved = load_config(place.config).resolved(folder.name)
+    config = (wanted or saved).resolved(folder.name)
+    check_resumable(saved, config, folder)
+    found = load_newest(place)
+    if found is None and place.has_results():
+        raise FileNotFoundError(
+            f"{place.latest}: no such checkpoint, so there is nothing to resume; the run had got on, so it is not "
+            f"started again by itself (--overwrite does)"
+        )
+    if found is not None:
+        state, path = found
+        origin, progress = read_origin(state, path), read_progress(state, path)
+        check_resumable(origin.config, config, folder)
+    config = dataclasses.replace(config, name=folder.resolve().name, out=str(folder.parent))
+    suite, data, validator = _load(config)
+    if found is None:
+        command = place.first_command() or command
+        origin, progress = Origin(config, data.name, data.fingerprint, command, code_commit()), Progress()
+    elif data.fingerprint != origin.data_fingerprint:
+        raise ValueError(
+            f"{folder}: cannot resume on other data: {config.data} holds images with fingerprint "
+            f"{data.fingerprint[:16]}, the run was started on {origin.data_name} with {origin.data_fingerprint[:16]}"
+        )
+    learner = _build(config, suite, data)
+    run = TrainingRun(place, dataclasses.replace(origin, config=config), progress, learner, suite, validator)
+    if found is None:
+        return run, None
+    restore(state, learner, path)
+    if path == place.previous:
+        place.go_back()
+    return run, learner.model.num_timesteps
+
+
+def _load(config: TrainConfig) -> tuple[Suite, ImageData, Validator | None]:
+    """Training tasks, training images and validation; a failed download is told like any other wrong input."""
+    # Whatever fold the suite is made for: an agent must never see the images that it is judged on.
+    suite = load_suite(config.suite).on("agent")
+    try:
+        data = load_train(config.data, root=Path(config.data_root) if config.data_root else None)
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
+    return suite, data, Validator(config, data) if config.eval_every else None
+
+
+def _build(config: TrainConfig, suite: Suite, data: ImageData) -> Learner:
+    """Environment, wrappers and PPO, with the global random generators seeded."""
+    ppo = config.ppo
+    env = CifarLambdaVectorEnv(
+        ppo.n_envs,
+        suite=suite,
+        data=data,
+        control=config.control,
+        knobs=config.knobs,
+        features=config.features,
+        reward=config.reward,
+        device=config.device,
+        precision=config.precision,
+        threads=config.threads,
+        compile=config.compile,
+    )
+    monitor = VecMonitor(SB3VecEnv(env))  # inside the normaliser, so that it sums up true rewards
+    normalize = VecNormalize(
+        monitor,
+        gamma=ppo.gamma,
+        clip_obs=ppo.clip_obs,
+        clip_reward=ppo.clip_reward,
+        epsilon=NORMALIZE_EPSILON,
+    )
+    final, updates = ppo.final_learning_rate, config.num_rollouts
+
+    def learning_rate(remaining: float) -> float:
+        # SB3 counts a rollout as done before its update: remaining is 1 - 1/updates at the first and 0 at the last.
+        share = min(1.0, max(0.0, remaining) + 1.0 / updates)
+        return ppo.learning_rate * (final + (1.0 - final) * share)
+
+    model = PPO(
+        "MlpPolicy",
+        normalize,
+        learning_rate=learning_rate,
+        n_steps=ppo.n_steps,
+        batch_size=ppo.batch_size,
+        n_epochs=ppo.n_epochs,
+        gamma=ppo.gamma,
+        gae_lambda=ppo.gae_lambda,
+        clip_range=ppo.clip_range,
+        ent_coef=ppo.ent_coef,
+        vf_coef=ppo.vf_coef,
+        max_grad_norm=ppo.max_grad_norm,
+        policy_kwargs={
+            "net_arch": {"pi": list(ppo.hidden), "vf": list(ppo.hidden)},
+            "log_std_init": ppo.log_std_init,
+        },
+        seed=config.seed,
+        device="cpu",
+    )
+    # Slot i gets the seed given plus i, so runs with seeds 0 and 1 would share most of their tasks; scattered, they
+    # share none.
+    normalize.seed(int(np.random.SeedSequence(config.seed).generate_state(1)[0]) % 2**31)
+    return Learner(model, normalize, monitor, env)
+
+
+def _learn(run: TrainingRun, done: int | None, stop_after: int | None, show_progress: bool) -> None:
+    """Learns from where the learner stands to the end; ``done`` is None for a new run."""
+    config, model, progress = run.config, run.learner.model, run.progress
+    run.tracker = start_run(
+        config.wandb,
+        name=config.name,
+        config=_told_options(run.origin),
+        dir=run.folder.path,
+        resume_id=progress.wandb_id,
+        say=print if show_progress else _silent,
+    )
+    with run.tracker:
+        progress.wandb_id = run.tracker.run_id or progress.wandb_id
+        writers = [MetricsCsv(run.folder.metrics, keep_until=done), WandbWriter(run.tracker)]
+        model.set_logger(Logger(str(run.folder.path), writers))
+        callbacks: list[BaseCallback] = [BetweenRollouts(run, stop_after)]
+        bar = ProgressBar(config.total_decisions, progress) if show_progress else None
+        if bar is not None:
+            callbacks.append(bar)
+        try:
+            model.learn(
+                config.total_decisions - model.num_timesteps,
+                callback=CallbackList(callbacks),
+                # never: BetweenRollouts writes the log, after the update
+                log_interval=config.num_rollouts + 1,
+                reset_num_timesteps=done is None,
+            )
+        except StopTraining:
+            return
+        finally:
+            if bar is not None:
+                bar.stop()
+            run.learner.normalize.close()
+        best = best_policy(run.origin, progress, run.suite)
+        if best is not None:
+            save_policy(run.folder.policy, best)
+        if run.folder.policy.is_file():
+            results = {"score": progress.best_score, **progress.best_results}
+            run.tracker.log_policy_artifact(run.folder.policy, results)
+
+
+def _told_options(origin: Origin) -> dict[str, Any]:
+    """What a tracker may show of a run: its options, without the places of this machine, and where it comes from."""
+    options = {
+        name: without_places(value) if isinstance(value, str) else value
+        for name, value in to_dict(origin.config).items()
+    }
+    return {
+        **options,
+        "data_fingerprint": origin.data_fingerprint,
+        "commit": origin.commit,
+        "command": origin.command,
+    }
+
+
+def _silent(line: str) -> None:
+    """Says nothing."""

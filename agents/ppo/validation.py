@@ -1,0 +1,88 @@
+"""Validation of a policy in training, through the code that users deploy."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lambda_rl.agents.ppo.config import TrainConfig
+from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.judging import ScheduleJob, run_schedules
+from lambda_rl.envs.tasks.suites import load_suite
+from lambda_rl.envs.training.placement import TrainerConfig
+from lambda_rl.policy.actor import Policy
+from lambda_rl.schedules.learned import LearnedSchedule
+
+FIRST_VALIDATION_SEED = 20_000
+"""Added to the tasks' seeds: neither training (from 1,000,000), nor tuning (10,000), nor a comparison uses these."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a policy came to on the validation tasks.
+
+    Attributes:
+        score: mean over runs of the reward's score on ``outer-val``, at the end of the run; this selects.
+        results: mean ``outer_accuracy`` (fraction), ``outer_loss`` (nats), ``runs`` and ``diverged``.
+        trajectories: a row per task (its first seed) and decision: ``task``, ``schedule``, ``progress``, ``log_lam``.
+    """
+
+    score: float
+    results: dict[str, float]
+    trajectories: list[dict[str, Any]]
+
+
+class Validator:
+    """Runs policies on the same tasks and seeds each time, so that their scores differ by the policy alone.
+
+    Everything is cut from the agent's fold of the training images; test images are never loaded.
+
+    Args:
+        config: resolved options.
+        data: training images.
+
+    Raises:
+        ValueError: the validation suite is unknown, or no list of tasks.
+    """
+
+    def __init__(self, config: TrainConfig, data: ImageData) -> None:
+        suite = load_suite(config.validation_suite)
+        listed = suite.listed("--validation-suite")
+        self.data, self.reward = data, config.reward
+        self.trainer = TrainerConfig(config.device, config.precision, config.threads, compile=config.compile)
+        self.labels: list[str] = []
+        self.tasks = []
+        for name, task in zip(suite.task_names, listed, strict=True):
+            for offset in range(config.eval_seeds):
+                self.labels.append(name)
+                self.tasks.append(task.with_seed(FIRST_VALIDATION_SEED + task.seed + offset))
+
+    def __call__(self, policy: Policy) -> Validation:
+        """Runs the policy on all tasks and seeds."""
+        # As in training, λ is used as the task means it, unconverted.
+        meaning = None if policy.card.lam_meaning == "any" else policy.card.lam_meaning
+        make = functools.partial(LearnedSchedule, policy=policy, lam_meaning=meaning)
+        jobs = [ScheduleJob(task, "learned", make) for task in self.tasks]
+        done = run_schedules(jobs, self.data, "agent", config=self.trainer)
+        accuracy = np.array([result.outer_accuracy for result in done])
+        loss = np.array([result.outer_loss for result in done])
+        score = self.reward.score(accuracy, loss, self.data.num_classes)
+        rows = []
+        for i, (label, result) in enumerate(zip(self.labels, done, strict=True)):
+            if label in self.labels[:i]:
+                continue
+            history = result.history
+            rows += [
+                {"task": label, "schedule": "learned", "progress": progress, "log_lam": log_lam}
+                for progress, log_lam in zip(history["progress"], history["log_lam"], strict=True)
+            ]
+        results = {
+            "outer_accuracy": float(accuracy.mean()),
+            "outer_loss": float(loss.mean()),
+            "runs": float(len(done)),
+            "diverged": float(sum(result.diverged for result in done)),
+        }
+        return Validation(float(score.mean()), results, rows)

@@ -1,0 +1,247 @@
+"""What ``scripts/reproduce_lu2017.py`` does: run what is missing, judge, draw, write, make the page."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from lambda_rl.agents.ppo.config import available_cores
+from lambda_rl.agents.record.provenance import provenance
+from lambda_rl.agents.reproduction.lu2017.drawing.figures import draw_figures
+from lambda_rl.agents.reproduction.lu2017.drawing.page import publish
+from lambda_rl.agents.reproduction.lu2017.experiments import (
+    FIGURES,
+    LEARNED,
+    Cell,
+    Policies,
+    figure_cells,
+    merge,
+)
+from lambda_rl.agents.reproduction.lu2017.running import pending, run_cells
+from lambda_rl.agents.reproduction.lu2017.settings import BUDGETS, Budget
+from lambda_rl.agents.reproduction.lu2017.store import SCALARS, Store, plain
+from lambda_rl.agents.reproduction.lu2017.summary import summarise
+from lambda_rl.envs.data import ImageData, load_test, load_train
+from lambda_rl.envs.hardware.device import PRECISIONS, resolve_device
+from lambda_rl.envs.training.placement import TrainerConfig
+from lambda_rl.files import atomic_write
+from lambda_rl.policy.file import load_policy
+
+
+@dataclass(frozen=True)
+class ReproduceConfig:
+    """Reproduces the experiments of Lu (2017), figure by figure. Goes on where a killed one was.
+
+    Attributes:
+        out: folder for cells/, results.csv, summary.json and the figures.
+        figure: which one; 8 draws 5 to 7 too, which need no runs.
+        budget: smoke (does it all run), standard (2 CPU cores) or full (a GPU).
+        data: synthetic, synthetic:SEED, cifar10, cifar100, or folder:PATH (directory or tar archive).
+        data_root: where cifar10 and cifar100 are downloaded to; empty: the user's cache folder.
+        policy: a shipped policy's name or a policy file for the learned curves; empty: the default shipped one;
+            none: no learned curves.
+        policy_nonconvex: a policy file trained with the L½ penalty, for Figure 8; empty: that figure has no learned
+            curve. May be added later.
+        device: auto, cpu, cuda or cuda:N.
+        precision: auto, fp32, bf16 or fp64.
+        threads: CPU threads; 0: one per core.
+        page: a page with marked blocks (docs/lu2017.md) to fill; figures and tables are copied beside it.
+        redraw: judge, draw and fill the page from the files in --out, without a run.
+    """
+
+    out: str
+    figure: Literal["1", "2", "3", "4", "8", "all"] = "all"
+    budget: Literal["smoke", "standard", "full"] = "standard"
+    data: str = "cifar10"
+    data_root: str = ""
+    policy: str = ""
+    policy_nonconvex: Annotated[str, tyro.conf.arg(name="policy-l0.5")] = ""
+    device: str = "cpu"
+    precision: str = "auto"
+    threads: int = 0
+    page: str = ""
+    redraw: bool = False
+
+    def check(self) -> None:
+        """Checks what can be checked without reading anything; not at construction, where tyro would frame it."""
+        if self.threads < 0:
+            raise ValueError(f"--threads must be at least 0, got {self.threads}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"--precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}")
+        if self.page and not Path(self.page).is_file():
+            raise ValueError(f"--page {self.page}: no such file; the blocks to fill must be there")
+        if self.policy_nonconvex and load_policy(self.policy_nonconvex).card.penalty not in ("l0.5", "any"):
+            raise ValueError(
+                f"--policy-l0.5 {self.policy_nonconvex}: was trained with the penalty "
+                f"{load_policy(self.policy_nonconvex).card.penalty}"
+            )
+
+    @property
+    def policies(self) -> Policies:
+        """Specs of the learned schedules."""
+        l2 = {"": "learned", "none": ""}.get(self.policy, f"learned:{self.policy}")
+        return Policies(l2, f"learned:{self.policy_nonconvex}" if self.policy_nonconvex else "")
+
+    @property
+    def trainer(self) -> TrainerConfig:
+        """How the inner runs are computed."""
+        return TrainerConfig(
+            str(resolve_device(self.device)), self.precision, self.threads or available_cores()
+        )
+
+
+def run_reproduction(
+    config: ReproduceConfig, console: Console | None = None, budget: Budget | None = None
+) -> dict[str, Any]:
+    """Runs what is missing, then judges, draws and writes what is complete.
+
+    Args:
+        config: all options.
+        console: where to print.
+        budget: sizes, in place of those that ``config.budget`` names.
+
+    Returns:
+        The content of ``summary.json``.
+
+    Raises:
+        ValueError: an option or data that cannot be used, or a folder with results of other settings.
+        FileNotFoundError: a file that is not there.
+    """
+    console = console or Console()
+    config.check()
+    budget = budget or BUDGETS[config.budget]
+    store = Store(config.out)
+    wanted = FIGURES if config.figure == "all" else (config.figure,)
+    if config.redraw:
+        saved = store.settings()
+        if saved["budget"] != plain(asdict(budget)):
+            raise ValueError(f"{config.out} was run with --budget {saved['budget_name']}; give the same")
+    else:
+        root = Path(config.data_root).expanduser() if config.data_root else None
+        train, test = load_train(config.data, root=root), load_test(config.data, root=root)
+        store.open(_settings(config, budget, train, test))
+        cells = merge([cell for name in wanted for cell in figure_cells(name, budget, config.policies)])
+        _run(config, cells, budget, train, test, store, console)
+    return _finish(config, budget, store, console)
+
+
+def _settings(config: ReproduceConfig, budget: Budget, train: ImageData, test: ImageData) -> dict[str, Any]:
+    """All that the results depend on. Not among it: the number of threads, and where things lie."""
+    policies = config.policies
+    return {
+        "budget_name": config.budget,
+        "budget": asdict(budget),
+        "train_fingerprint": train.fingerprint,
+        "test_fingerprint": test.fingerprint,
+        "policy": load_policy(config.policy or None).fingerprint if policies.l2 else "",
+        "policy_l0.5": load_policy(config.policy_nonconvex).fingerprint if policies.nonconvex else "",
+        "device": config.trainer.device.partition(":")[0],
+        "precision": config.precision,
+    }
+
+
+def _origin(device: str, data: str) -> dict[str, Any]:
+    """Command, commit, versions, hardware and the data set's name, without the folders of this machine."""
+    found = {**provenance(device), "data": data}
+    return {**found, "command": re.sub(r"(?<![\w.])/(?:[^\s/:]+/)+", "", found["command"])}
+
+
+def _run(
+    config: ReproduceConfig,
+    cells: list[Cell],
+    budget: Budget,
+    train: ImageData,
+    test: ImageData,
+    store: Store,
+    console: Console,
+) -> None:
+    total = sum(len(cell.plans) for cell in cells) * budget.seeds
+    left = len(pending(cells, budget.seeds, store))
+    console.print(f"{total} runs in {len(cells)} cells, {total - left} of them done before", highlight=False)
+    if not left:
+        return
+    started = time.monotonic()
+    try:
+        with _bar(console) as progress:
+            run_cells(
+                cells, budget.seeds, train, test, store, config=config.trainer, progress=progress
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        kept = total - len(pending(cells, budget.seeds, store))
+        console.print(f"{kept} of {total} runs are kept; the same command goes on", highlight=False)
+        raise
+    finally:
+        store.worked(_origin(config.device, train.name), time.monotonic() - started)
+
+
+def _finish(config: ReproduceConfig, budget: Budget, store: Store, console: Console) -> dict[str, Any]:
+    """Everything out of the files alone; figures that lack runs are left out."""
+    saved = store.settings()
+    policies = Policies(*(LEARNED if saved[key] else "" for key in ("policy", "policy_l0.5")))
+    parts = {name: figure_cells(name, budget, policies) for name in FIGURES}
+    done = [name for name, cells in parts.items() if all(store.complete(c, budget.seeds) for c in cells)]
+    if not done:
+        raise ValueError(f"{config.out}: no figure is complete; run it without --redraw")
+    cells = merge([cell for name in done for cell in parts[name]])
+    runs = store.table(cells, budget.seeds)
+    summary = summarise(runs, budget, done, saved, store.origin())
+    out = Path(config.out)
+    atomic_write(out / "results.csv", runs[list(SCALARS)].to_csv(index=False))
+    atomic_write(
+        out / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    )
+    written = draw_figures(runs, budget, done, out)
+    console.print(verdict_table(summary))
+    console.print(f"wrote results.csv, summary.json and {len(written)} figures to {out}", highlight=False)
+    if config.page:
+        publish(Path(config.page), summary, out)
+        console.print(f"filled {config.page}", highlight=False)
+    return summary
+
+
+def verdict_table(summary: dict[str, Any]) -> Table:
+    """Claims and verdicts for the terminal."""
+    table = Table(title="What held up", box=box.SIMPLE_HEAD)
+    table.add_column("claim", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("the effect [95 %]", justify="right", no_wrap=True)
+    table.add_column("in words")
+    for item in summary["claims"]:
+        mean, low, high = item["parts"][0]["estimate"]
+        effect = "–" if low is None else f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+        table.add_row(item["key"], item["verdict"], effect, item["claim"])
+    return table
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[Callable[[float, float, int, int], None]]:
+    """A progress bar in estimated time; where the output is no terminal, a line for each tenth."""
+    columns = (
+        TextColumn("training"), BarColumn(), TextColumn("{task.percentage:.0f} % of the work,"),
+        TextColumn("{task.fields[runs]} runs,"), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console, speed_estimate_period=600) as bar:
+        task = bar.add_task("training", total=None, runs="0")
+        told = 0
+
+        def update(spent: float, total: float, done: int, count: int) -> None:
+            nonlocal told
+            bar.update(task, completed=spent, total=total, runs=f"{done}/{count}")
+            tenth = int(10 * spent / total + 1e-9) if total else 10
+            if not console.is_terminal and tenth > told:
+                told = tenth
+                console.print(f"{10 * tenth} % of the work, {done} of {count} runs", highlight=False)
+
+        yield update

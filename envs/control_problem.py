@@ -1,0 +1,254 @@
+"""The control problem, written once: slots of inner runs, actions in, observations and rewards out.
+
+The single and the vector environment are thin Gymnasium faces over :class:`ControlledRuns`, and schedules are judged
+on the same (:mod:`lambda_rl.envs.judging`): there is one way to train an interval under a λ, to measure it, and to
+call a run lost.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lambda_rl.control import ControlLaw
+from lambda_rl.envs.reward import RewardConfig
+from lambda_rl.envs.tasks.task import Task
+from lambda_rl.envs.training.run import InnerRun
+from lambda_rl.envs.training.trainer import Measurements, Trainer
+from lambda_rl.knobs import KNOBS, Knob
+from lambda_rl.observation import Observer, Signals
+
+Array = npt.NDArray[np.float64]
+
+HISTORY_KEYS = ("progress", "log_lam", "train_loss", "val_loss", "train_accuracy", "val_accuracy")
+
+
+@dataclass
+class Interval:
+    """What an interval under a λ led to, arrays of n slots.
+
+    Attributes:
+        signals: what a schedule may see of the measurements: nothing of ``outer-val``.
+        measured: losses and accuracies.
+        diverged: a loss or weight was not finite.
+        terminated: the run is at its end, or diverged.
+    """
+
+    signals: Signals[Array]
+    measured: Measurements
+    diverged: npt.NDArray[np.bool_]
+    terminated: npt.NDArray[np.bool_]
+
+
+@dataclass
+class Outcome(Interval):
+    """What one decision led to.
+
+    Attributes:
+        observation: float32 ``[n, F]``.
+        reward: float64 ``[n]``.
+    """
+
+    observation: npt.NDArray[np.float32]
+    reward: Array
+
+    @property
+    def log_lam(self) -> Array:
+        """log₁₀ of the λ that was in force."""
+        return self.signals.log_lam
+
+
+def measured_signals(
+    runs: Sequence[InnerRun], measured: Measurements, log_lam: Array, log_knobs: Mapping[str, Array]
+) -> Signals[Array]:
+    """What a schedule may see of the measurements: nothing of ``outer-val``."""
+    return Signals(
+        progress=np.array([run.progress for run in runs]),
+        log_lam=log_lam,
+        train_loss=measured.train_loss,
+        val_loss=measured.val_loss,
+        train_accuracy=measured.train_accuracy,
+        val_accuracy=measured.val_accuracy,
+        weight_norm=measured.weight_norm,
+        penalty=measured.penalty,
+        lr_ratio=np.array([run.lr_ratio for run in runs]),
+        knobs=log_knobs,
+    )
+
+
+class ControlledRuns:
+    """N slots, each with its own inner run whose λ is controlled.
+
+    Attributes:
+        runs: of each slot.
+        log_lam: log₁₀ of the λ in force, ``[N]``.
+        start_measures: norm of each run's penalised weights and R of them, before its first step.
+        history: of each slot, a list for each of :data:`HISTORY_KEYS`, an entry per interval.
+
+    Args:
+        num_slots: N.
+        trainer: trains the runs.
+        control: from action to λ.
+        reward: what is rewarded.
+        knobs: moved beside λ; their kinds are registered in :data:`lambda_rl.knobs.KNOBS`. Each begins at its neutral
+            value.
+        features: names of what is observed; None: all that are registered, and those of the knobs.
+    """
+
+    def __init__(
+        self,
+        num_slots: int,
+        trainer: Trainer,
+        control: ControlLaw,
+        reward: RewardConfig,
+        knobs: Sequence[Knob] = (),
+        features: Sequence[str] | None = None,
+    ) -> None:
+        self.trainer, self.control, self.reward = trainer, control, reward
+        self.knobs = {knob.name: ControlLaw.from_knob(knob) for knob in knobs}
+        self.observer = Observer(num_slots, control, features, knobs)
+        self.log_knobs = {name: np.zeros(num_slots) for name in self.knobs}
+        self.runs: list[InnerRun | None] = [None] * num_slots
+        self.log_lam = np.zeros(num_slots)
+        self.last_score = np.zeros(num_slots)
+        self.start_measures = [(0.0, 0.0)] * num_slots
+        self.history: list[dict[str, list[float]]] = [{} for _ in range(num_slots)]
+
+    def run(self, slot: int) -> InnerRun:
+        """The slot's run; an error if none was begun."""
+        run = self.runs[slot]
+        if run is None:
+            raise RuntimeError("no inner run: call reset() before step()")
+        return run
+
+    def begin(self, slots: Sequence[int], tasks: Sequence[Task]) -> npt.NDArray[np.float32]:
+        """Starts a run in each of some slots, in place of those that were there.
+
+        Returns:
+            The observations before their first intervals, ``[n, F]``.
+        """
+        runs = self.trainer.start_all(tasks)
+        return np.stack([self._begin(*each) for each in zip(slots, tasks, runs, strict=True)])
+
+    def _begin(self, slot: int, task: Task, run: InnerRun) -> npt.NDArray[np.float32]:
+        self.runs[slot] = run
+        self.log_lam[slot] = self.control.clip(math.log10(task.initial_lam))
+        self.last_score[slot] = self.reward.chance(run.network.num_classes)
+        self.history[slot] = {key: [] for key in HISTORY_KEYS}
+        norm, penalty = self.start_measures[slot] = self.trainer.weight_measures(run)
+        log_lam = float(self.log_lam[slot])
+        for name, law in self.knobs.items():
+            self.log_knobs[name][slot] = law.clip(math.log10(KNOBS[name].neutral))
+        return self.observer.reset(
+            slot,
+            run.facts,
+            log_lam=log_lam,
+            weight_norm=norm,
+            penalty=10.0**log_lam * penalty,
+            log_knobs={name: float(values[slot]) for name, values in self.log_knobs.items()},
+        )
+
+    def step(self, actions: npt.ArrayLike, slots: Sequence[int] | None = None) -> Outcome:
+        """Moves λ, and the other knobs, by the actions, trains the next interval, measures.
+
+        Args:
+            actions: ``[n, A]`` in [-1, 1], λ first; ``[n]`` where λ is all there is.
+            slots: which slots; all of them by default.
+        """
+        index = self._index(slots)
+        moves = np.asarray(actions, np.float64).reshape(len(index), 1 + len(self.knobs))
+        log_lam = self.control.apply(self.log_lam[index], moves[:, 0])
+        log_knobs = {
+            name: law.apply(self.log_knobs[name][index], moves[:, a])
+            for a, (name, law) in enumerate(self.knobs.items(), 1)
+        }
+        interval = self.hold(log_lam, index, log_knobs)
+        observation = self.observer.observe(interval.signals, index)
+        score = self._score(index, interval)
+        reward = self.reward.scale * (score - self.last_score[index])
+        self.last_score[index] = score
+        return Outcome(**vars(interval), observation=observation, reward=reward)
+
+    def hold(
+        self,
+        log_lam: npt.ArrayLike,
+        slots: Sequence[int] | npt.NDArray[np.int64] | None = None,
+        log_knobs: Mapping[str, Array] = MappingProxyType({}),
+    ) -> Interval:
+        """Trains the next interval under a given λ, measures, and says which runs are lost.
+
+        This is the only place that calls a run diverged: a weight, or a loss that schedules see, is not finite, or
+        at the end the loss on ``outer-val``. (Before the end that one is for the reward alone, so that a run does not
+        depend on whether it is rewarded.)
+
+        Args:
+            log_lam: log₁₀ λ ``[n]``; -inf is no penalty.
+            slots: which slots; all of them by default.
+            log_knobs: log₁₀ of the values ``[n]`` of further knobs, by name.
+
+        Raises:
+            RuntimeError: a run was not begun, or has ended.
+        """
+        index = self._index(slots)
+        runs = [self.run(i) for i in index]
+        if any(run.finished for run in runs):
+            raise RuntimeError("an inner run has ended: call reset() before the next step()")
+        log_lam = np.asarray(log_lam, np.float64)
+        self.log_lam[index] = log_lam
+        for name, values in log_knobs.items():
+            self.log_knobs.setdefault(name, np.zeros(len(self.runs)))[index] = values
+        measured = self.trainer.advance(runs, log_lam, log_knobs)
+        signals = measured_signals(runs, measured, log_lam, log_knobs)
+        ended = np.array([run.finished for run in runs])
+        diverged = ~(measured.finite & (np.isfinite(measured.outer_loss) | ~ended))
+        for n, slot in enumerate(map(int, index)):
+            for key in HISTORY_KEYS:
+                self.history[slot][key].append(float(getattr(signals, key)[n]))
+        for lost in np.flatnonzero(diverged):
+            runs[lost].decision = runs[lost].task.decisions  # a diverged run cannot be stepped again
+        return Interval(signals, measured, diverged, ended | diverged)
+
+    def _index(self, slots: Sequence[int] | npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64]:
+        return np.arange(len(self.runs)) if slots is None else np.asarray(slots, np.int64)
+
+    def _score(self, index: npt.NDArray[np.int64], interval: Interval) -> Array:
+        """The score of each slot; of lost runs that of guessing."""
+        measured = interval.measured
+        classes = np.array([self.run(i).network.num_classes for i in index])
+        score = self.reward.score(measured.outer_accuracy, measured.outer_loss, classes)
+        return np.where(interval.diverged, self.reward.chance(classes), score)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on bit for bit: plain values and tensors."""
+        return {
+            "runs": [None if run is None else run.state_dict() for run in self.runs],
+            "log_lam": self.log_lam.tolist(),
+            "log_knobs": {name: values.tolist() for name, values in self.log_knobs.items()},
+            "last_score": self.last_score.tolist(),
+            "history": [{key: list(values) for key, values in h.items()} for h in self.history],
+            "observer": self.observer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes back what :meth:`state_dict` gave; the number of slots must agree."""
+        if len(state["runs"]) != len(self.runs):
+            raise ValueError(f"state of {len(state['runs'])} slots does not fit {len(self.runs)} slots")
+        for slot, saved in enumerate(state["runs"]):
+            if saved is None:
+                self.runs[slot] = None
+                continue
+            run = self.trainer.start(Task.from_mapping(saved["task"]))
+            run.load_state_dict(saved)
+            self.runs[slot] = run
+        self.log_lam[:] = state["log_lam"]
+        for name, values in self.log_knobs.items():
+            values[:] = state["log_knobs"][name]
+        self.last_score[:] = state["last_score"]
+        self.history = [{key: list(values) for key, values in h.items()} for h in state["history"]]
+        self.observer.load_state_dict(state["observer"])

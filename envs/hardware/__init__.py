@@ -1,0 +1,1 @@
+"""Devices, number formats, compiled functions, and what was measured of this machine."""

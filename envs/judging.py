@@ -1,0 +1,286 @@
+"""Schedules judged: inner runs under them, in lockstep, on the dynamics that the environments have.
+
+The comparison, tuning, validation and ``train_network.py`` all come here. All that is random in a run comes from its
+task's seed and the fold, so schedules that are given the same task see the same initial weights and minibatches
+(common random numbers).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lambda_rl.control import ControlLaw
+from lambda_rl.envs.control_problem import HISTORY_KEYS, ControlledRuns
+from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.data.split import Fold
+from lambda_rl.envs.reward import RewardConfig
+from lambda_rl.envs.tasks.task import Task
+from lambda_rl.envs.training.placement import TrainerConfig
+from lambda_rl.envs.training.resident import ResidentImages
+from lambda_rl.envs.training.run import InnerRun
+from lambda_rl.envs.training.trainer import Trainer, to_log
+from lambda_rl.knobs import KNOBS
+from lambda_rl.observation import Signals
+from lambda_rl.schedules.base import Schedule
+from lambda_rl.schedules.watcher import WATCHED
+
+DecisionHook = Callable[[int, dict[str, float]], None]
+WeightHook = Callable[[int, InnerRun], None]
+
+GIVEN = ("progress", *WATCHED)
+"""Signals that schedules are given: all but λ, which is theirs."""
+
+GPU_BATCH = 64
+"""Runs that are judged at once on a GPU: enough to fill it, few enough for its memory."""
+
+
+@dataclass(frozen=True)
+class ScheduleJob:
+    """One inner run to do.
+
+    Attributes:
+        task: what is trained.
+        name: the schedule's name in the result.
+        make: makes the schedule; called with ``total_steps``, ``facts``, ``weight_norm``, ``penalty_sum`` (R of
+            the initial weights), ``initial_lam``, ``decisions`` and ``decay``, as what
+            ``parse_schedule`` returns takes them.
+        key: what the result is known by; anything hashable.
+    """
+
+    task: Task
+    name: str
+    make: Callable[..., Schedule]
+    key: Hashable = None
+
+
+@dataclass
+class RunResult:
+    """What a run came to. Accuracies are fractions, losses nats.
+
+    Attributes:
+        task: what was trained.
+        schedule: the schedule's name.
+        test_accuracy: NaN if no test images were given.
+        test_loss: likewise.
+        outer_accuracy: on the whole of ``outer-val``, at the end.
+        outer_loss: likewise.
+        val_accuracy: on the run's ``inner-val`` images, at the end: what a grid search selects on.
+        val_loss: likewise.
+        diverged: a loss or weight was not finite; accuracies are then those of guessing.
+        history: per decision ``progress`` (at the interval's end), ``log_lam``, ``train_loss``, ``val_loss``,
+            ``train_accuracy``, ``val_accuracy``.
+        key: the job's.
+        run: the trained run, if it was asked to be kept.
+    """
+
+    task: Task
+    schedule: str
+    test_accuracy: float
+    test_loss: float
+    outer_accuracy: float
+    outer_loss: float
+    val_accuracy: float
+    val_loss: float
+    diverged: bool
+    history: dict[str, list[float]]
+    key: Hashable = None
+    run: InnerRun | None = None
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What is told while runs go on; indices are those of the jobs.
+
+    Attributes:
+        on_decision: called with (index, measurements) after each decision.
+        on_interval: called with (index, its run) at the start and after each interval of a run that is sound; may
+            read the weights (and change them in place, where that is the experiment).
+        on_result: called with (index, its result) as soon as it is there, before ``progress``.
+        progress: called with (runs done, runs in all).
+    """
+
+    on_decision: DecisionHook | None = None
+    on_interval: WeightHook | None = None
+    on_result: Callable[[int, RunResult], None] | None = None
+    progress: Callable[[int, int], None] | None = None
+
+
+def _batches(jobs: Sequence[ScheduleJob], trainer: Trainer) -> Iterator[list[int]]:
+    """Indices of jobs that run together: alike in shape and rhythm, hence fused, and few enough for memory."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for i, job in enumerate(jobs):
+        task = job.task
+        groups.setdefault((*task.group_key, task.steps, task.decisions), []).append(i)
+    for group in groups.values():
+        size = GPU_BATCH
+        if trainer.device.type == "cpu":
+            size = trainer.side_by_side(jobs[group[0]].task) * trainer.config.threads
+        for start in range(0, len(group), size):
+            yield group[start : start + size]
+
+
+def run_schedules(
+    jobs: Sequence[ScheduleJob],
+    train: ImageData | Mapping[str, ImageData],
+    fold: Fold,
+    *,
+    test: ImageData | Mapping[str, ImageData] | None = None,
+    config: TrainerConfig | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    on_decision: DecisionHook | None = None,
+    on_interval: WeightHook | None = None,
+    on_result: Callable[[int, RunResult], None] | None = None,
+    keep_runs: bool = False,
+) -> list[RunResult]:
+    """Does all the jobs.
+
+    Args:
+        jobs: tasks and their schedules.
+        train: training images; of several data sets by the name that tasks give them, see
+            :class:`~lambda_rl.envs.training.trainer.Trainer`.
+        fold: which of them.
+        test: test images, likewise; used after a run's schedule has finished, and for nothing but its result.
+        config: device, precision, threads.
+        progress: see :class:`Hooks`, as for the next three.
+        on_decision: see there.
+        on_interval: see there.
+        on_result: see there.
+        keep_runs: leaves the trained networks in the results.
+
+    Returns:
+        Results in the order of the jobs.
+
+    Raises:
+        ValueError: a task wants more images than the fold has, or the test images are of other classes.
+    """
+    hooks = Hooks(on_decision, on_interval, on_result, progress)
+    trainer = Trainer(train, fold, config, outer_size=0)
+    tests = {"": test} if isinstance(test, ImageData) else test or {}
+    resident = {name: trainer.sources[name].tested(part) for name, part in tests.items()}
+    results: dict[int, RunResult] = {}
+    try:
+        for batch in _batches(jobs, trainer):
+            judged = _Batch([jobs[i] for i in batch], batch, trainer, hooks)
+            judged.train()
+            for index, result in zip(batch, judged.results(resident, keep_runs), strict=True):
+                results[index] = result
+                if hooks.on_result is not None:
+                    hooks.on_result(index, result)
+            if hooks.progress is not None:
+                hooks.progress(len(results), len(jobs))
+    finally:
+        trainer.close()
+    return [results[i] for i in range(len(jobs))]
+
+
+class _Batch:
+    """Jobs that run together, one a slot of the control problem.
+
+    Args:
+        jobs: tasks and schedules.
+        numbers: what the hooks know the jobs by.
+        trainer: scores runs at their end only.
+        hooks: what is told.
+    """
+
+    def __init__(
+        self, jobs: Sequence[ScheduleJob], numbers: Sequence[int], trainer: Trainer, hooks: Hooks
+    ) -> None:
+        self.jobs, self.numbers, self.trainer, self.hooks = jobs, numbers, trainer, hooks
+        self.runs = ControlledRuns(len(jobs), trainer, ControlLaw(), RewardConfig())
+        self.runs.begin(range(len(jobs)), [job.task for job in jobs])
+        self.schedules = [self._make(slot) for slot in range(len(jobs))]
+        self.diverged = [False] * len(jobs)
+        self.final = np.full((len(jobs), 4), np.nan)  # val accuracy, val loss, outer accuracy, outer loss
+
+    def _make(self, slot: int) -> Schedule:
+        job, run = self.jobs[slot], self.runs.run(slot)
+        norm, penalty = self.runs.start_measures[slot]
+        made = job.make(
+            total_steps=job.task.steps,
+            facts=run.facts,
+            weight_norm=norm,
+            penalty_sum=penalty,
+            initial_lam=job.task.initial_lam,
+            decisions=job.task.decisions,
+            decay=job.task.decay,
+        )
+        if self.hooks.on_interval is not None:
+            self.hooks.on_interval(self.numbers[slot], run)
+        return made
+
+    def train(self) -> None:
+        """All runs to their ends; a run that diverged ends there."""
+        active = list(range(len(self.jobs)))
+        while active:
+            log_lam = np.array([to_log(self.schedules[slot].value) for slot in active])
+            interval = self.runs.hold(log_lam, active, self._log_knobs(active))
+            measured = interval.measured
+            for n, slot in enumerate(active):
+                self.diverged[slot] = bool(interval.diverged[n])
+                self._tell(slot)
+                if interval.terminated[n]:
+                    self.final[slot] = (
+                        measured.val_accuracy[n], measured.val_loss[n],
+                        measured.outer_accuracy[n], measured.outer_loss[n],
+                    )  # fmt: skip
+                else:
+                    self._decide(slot, interval.signals, n)
+            active = [slot for n, slot in enumerate(active) if not interval.terminated[n]]
+
+    def _log_knobs(self, active: Sequence[int]) -> dict[str, npt.NDArray[np.float64]]:
+        """log₁₀ of the knobs that any of the schedules moves; neutral for those that do not."""
+        told = [self.schedules[slot].knobs for slot in active]
+        names = dict.fromkeys(name for knobs in told for name in knobs)
+        return {name: np.log10([knobs.get(name, KNOBS[name].neutral) for knobs in told]) for name in names}
+
+    def _tell(self, slot: int) -> None:
+        hooks, number = self.hooks, self.numbers[slot]
+        if hooks.on_decision is not None:
+            hooks.on_decision(number, {key: values[-1] for key, values in self.runs.history[slot].items()})
+        if hooks.on_interval is not None and not self.diverged[slot]:
+            hooks.on_interval(number, self.runs.run(slot))
+
+    def _decide(self, slot: int, signals: Signals[npt.NDArray[np.float64]], n: int) -> None:
+        """The schedule's next λ, from what it may see of its run."""
+        given = {name: float(values[n]) for name, values in vars(signals).items() if name in GIVEN}
+        self.schedules[slot].step(**given)
+
+    def results(self, test: Mapping[str, ResidentImages], keep_runs: bool) -> list[RunResult]:
+        """What the runs came to; test images are looked at now, when all schedules have finished."""
+        tested = np.full((len(self.jobs), 2), np.nan)  # accuracy, loss
+        if test:
+            sound = [slot for slot in range(len(self.jobs)) if not self.diverged[slot]]
+            loss, accuracy = self.trainer.test([self.runs.run(slot) for slot in sound], test)
+            tested[sound] = np.stack([accuracy, loss], 1)
+        for slot in np.flatnonzero(self.diverged):
+            classes = self.runs.run(int(slot)).network.num_classes
+            guess = (1.0 / classes, math.log(classes))
+            self.final[slot] = (*guess, *guess)
+            if test:
+                tested[slot] = guess
+        return [self._result(slot, tested[slot], keep_runs) for slot in range(len(self.jobs))]
+
+    def _result(self, slot: int, tested: npt.NDArray[np.float64], keep_runs: bool) -> RunResult:
+        job = self.jobs[slot]
+        val_accuracy, val_loss, outer_accuracy, outer_loss = map(float, self.final[slot])
+        history = self.runs.history[slot]
+        return RunResult(
+            task=job.task,
+            schedule=job.name,
+            test_accuracy=float(tested[0]),
+            test_loss=float(tested[1]),
+            outer_accuracy=outer_accuracy,
+            outer_loss=outer_loss,
+            val_accuracy=val_accuracy,
+            val_loss=val_loss,
+            diverged=self.diverged[slot],
+            history={key: history[key] for key in HISTORY_KEYS},
+            key=job.key,
+            run=self.runs.run(slot) if keep_runs else None,
+        )

@@ -1,0 +1,1 @@
+"""Tasks and suites: what an inner run is, but for λ."""

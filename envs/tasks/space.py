@@ -1,0 +1,251 @@
+"""Where tasks come from: a list, or a distribution over any fields of a task."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import accumulate, product
+from typing import Any, TypeVar
+
+import numpy as np
+
+from lambda_rl.envs.tasks.fields import shown, shown_name
+from lambda_rl.envs.tasks.task import Task, field_choices, field_types
+from lambda_rl.envs.tasks.variations import VARIATIONS, Variation, is_number
+
+MAX_SEED = 2**31
+"""Seeds that are drawn lie below it and above ``MIN_SEED``."""
+MIN_SEED = 10**6
+"""Seeds below it are for lists: validation, tuning and comparison."""
+
+MOST_CHECKED = 100_000
+"""Tasks that are made to check a distribution; one that would need more is refused."""
+
+_OPTIONS = "network_options"
+# A task checks these in combination.
+_TOGETHER = ("steps", "decisions", "penalty", "decay", "network", _OPTIONS)
+
+V = TypeVar("V")
+
+
+def _outermost(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The smallest and largest of numbers; all of other values."""
+    return (min(values), max(values)) if all(map(is_number, values)) else values
+
+
+def _distinct(values: Iterable[V]) -> tuple[V, ...]:
+    """Without repetition, in order of appearance; 1 and True are not the same."""
+    return tuple({(type(value), value): value for value in values}.values())
+
+
+@dataclass(frozen=True)
+class TaskList:
+    """Tasks that are all named.
+
+    Attributes:
+        tasks: at least one.
+
+    Raises:
+        ValueError: there are none.
+    """
+
+    tasks: tuple[Task, ...]
+
+    def __post_init__(self) -> None:
+        """Checks that there is a task."""
+        object.__setattr__(self, "tasks", tuple(self.tasks))
+        if not self.tasks or not all(isinstance(task, Task) for task in self.tasks):
+            raise ValueError(f"a list of tasks must have at least one task, got {shown(self.tasks)}")
+
+    def sample(self, rng: np.random.Generator) -> Task:
+        """One of the list, with a seed of its own."""
+        task = self.tasks[int(rng.integers(len(self.tasks)))]
+        return task.with_seed(int(rng.integers(MIN_SEED, MAX_SEED)))
+
+    @property
+    def names(self) -> list[str]:
+        """One name a task, in order, each different."""
+        names = [task.name for task in self.tasks]
+        count = Counter(names)
+        seen: Counter[str] = Counter()
+        for i, name in enumerate(names):
+            if count[name] > 1:
+                seen[name] += 1
+                names[i] = f"{name}#{seen[name]}"
+        return names
+
+    @property
+    def largest(self) -> tuple[Task, ...]:
+        """Tasks that want as many images as any."""
+        return self.tasks
+
+    def extremes(self) -> tuple[Task, ...]:
+        """Tasks that between them have every value of every field."""
+        return self.tasks
+
+
+@dataclass(frozen=True)
+class TaskSpace:
+    """Tasks drawn at random, over any fields of a task.
+
+    A base is drawn first, then the fields in the order in which they are written, then the seed. Where a field is a
+    whole number, what is drawn is rounded.
+
+    >>> space = TaskSpace((Task(width=8), Task(width=16)), {"train_size": LogUniform((100, 1000))})
+    >>> [(task.width, task.train_size) for task in space.extremes()]
+    [(8, 100), (8, 1000), (16, 100), (16, 1000)]
+
+    Attributes:
+        bases: tasks that fields which do not vary are taken from.
+        vary: names of fields, or ``network_options.NAME`` for one option, to how they vary.
+        weights: whole numbers, how likely each base is; none: all alike.
+
+    Raises:
+        ValueError: a field that does not exist, or values that make no task.
+    """
+
+    bases: tuple[Task, ...]
+    vary: Mapping[str, Variation] = dataclasses.field(default_factory=dict)
+    weights: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Checks fields, weights, and that all that can be drawn is a task."""
+        object.__setattr__(self, "bases", tuple(self.bases))
+        object.__setattr__(self, "vary", dict(self.vary))
+        object.__setattr__(self, "weights", tuple(self.weights))
+        if not self.bases or not all(isinstance(base, Task) for base in self.bases):
+            raise ValueError(f"a distribution must have at least one base task, got {shown(self.bases)}")
+        if self.weights and not (
+            len(self.weights) == len(self.bases)
+            and all(type(weight) is int and 1 <= weight <= 10**6 for weight in self.weights)
+        ):
+            raise ValueError(
+                f"weights must be {len(self.bases)} whole numbers from 1 to 1,000,000, one a base, "
+                f"got {shown(self.weights)}"
+            )
+        for field, variation in self.vary.items():
+            self._check_field(field, variation)
+        for number, base in enumerate(self.bases, 1):
+            self._check_base(number, base)
+
+    def _check_field(self, field: str, variation: Variation) -> None:
+        types = field_types()
+        root, dot, option = str(field).partition(".")
+        if root not in types or (dot and (root != _OPTIONS or not option.isidentifier())):
+            raise ValueError(
+                f"unknown field {shown_name(field)} to vary; allowed are {', '.join(types)}, {_OPTIONS}.NAME"
+            )
+        if root == "seed":
+            raise ValueError("the seed cannot be varied: every task that is drawn has one of its own")
+        if dot and root in self.vary:
+            raise ValueError(f"{root} and {field} cannot both vary")
+        if not isinstance(variation, tuple(VARIATIONS[name] for name in VARIATIONS)):
+            raise ValueError(f"{field} must vary by one of {', '.join(VARIATIONS)}; got {shown(variation)}")
+        if variation.numeric and not dot and (types[root] not in (int, float) or field_choices(root)):
+            raise ValueError(f"{field} cannot vary over a range; give a choice")
+
+    def _check_base(self, number: int, base: Task) -> None:
+        """Makes a task of every end of every field, and of all combinations where fields depend on each other."""
+        where = f"base {number}"
+        for field, variation in self.vary.items():
+            if variation.numeric and not is_number(_value(base, field)):
+                raise ValueError(
+                    f"{where} must have a number for {field}, which varies over a range around it"
+                )
+        corners = {
+            field: _outermost(self._ends(base, field))
+            for field in self.vary
+            if field.partition(".")[0] in _TOGETHER
+        }
+        covering = self._covering(base)
+        if len(self.bases) * (len(covering) + math.prod(map(len, corners.values()))) > MOST_CHECKED:
+            raise ValueError(f"there are more than {MOST_CHECKED:,} combinations of bases and values")
+        for drawn in (
+            *covering,
+            *(dict(zip(corners, values, strict=True)) for values in product(*corners.values())),
+        ):
+            try:
+                _changed(base, drawn)
+            except ValueError as error:
+                raise ValueError(f"{where}: {str(error).removeprefix('task: ')}") from None
+
+    def _covering(self, base: Task) -> list[dict[str, Any]]:
+        """As few combinations of values as have every choice and both ends of every range."""
+        ends = {field: self._ends(base, field) for field in self.vary}
+        count = max(map(len, ends.values()), default=1)
+        return [{field: values[i % len(values)] for field, values in ends.items()} for i in range(count)]
+
+    def _ends(self, base: Task, field: str) -> tuple[Any, ...]:
+        value = _value(base, field)
+        variation = self.vary[field]
+        return tuple(_rounded(end, value) if variation.numeric else end for end in variation.ends(value))
+
+    def sample(self, rng: np.random.Generator) -> Task:
+        """One task, its seed drawn too."""
+        if self.weights:
+            at = bisect_right(list(accumulate(self.weights)), int(rng.integers(sum(self.weights))))
+        else:
+            at = int(rng.integers(len(self.bases)))
+        base = self.bases[at]
+        drawn = {}
+        for field, variation in self.vary.items():
+            value = _value(base, field)
+            new = variation.draw(rng, value)
+            drawn[field] = _rounded(new, value) if variation.numeric else new
+        drawn["seed"] = int(rng.integers(MIN_SEED, MAX_SEED))
+        return _changed(base, drawn)
+
+    def extremes(self) -> tuple[Task, ...]:
+        """Tasks that between them have every choice, and both ends of every range, of every field."""
+        return _distinct(_changed(base, drawn) for base in self.bases for drawn in self._covering(base))
+
+    @property
+    def largest(self) -> tuple[Task, ...]:
+        """Tasks that want as many images, of each data set, as any that can be drawn."""
+        made = []
+        for base in self.bases:
+            sizes = {
+                name: max(self._ends(base, name)) for name in ("train_size", "val_size") if name in self.vary
+            }
+            for data in self._ends(base, "data") if "data" in self.vary else (base.data,):
+                made.append(_changed(base, {**sizes, "data": data}))
+        return _distinct(made)
+
+    @property
+    def names(self) -> list[str]:
+        """Empty: the tasks of a distribution have no names."""
+        return []
+
+
+TaskSource = TaskList | TaskSpace
+
+
+def bounds(source: TaskSource) -> dict[str, tuple[Any, ...]]:
+    """For every field of a task what a source can give: all values, or the ends of a range, in no special order."""
+    tasks = source.extremes()
+    return {field: _distinct(getattr(task, field) for task in tasks) for field in field_types()}
+
+
+def _value(base: Task, field: str) -> Any:
+    """What a task has in a field; None for an option that it does not name."""
+    root, _, option = field.partition(".")
+    value = getattr(base, root)
+    return dict(value).get(option) if option else value
+
+
+def _rounded(value: float, like: Any) -> float:
+    """The value, rounded if ``like`` is a whole number."""
+    return round(value) if isinstance(like, int) else value
+
+
+def _changed(base: Task, drawn: Mapping[str, Any]) -> Task:
+    """The base with other values; names as in :attr:`TaskSpace.vary`."""
+    fields = {field: value for field, value in drawn.items() if "." not in field}
+    options = {field.partition(".")[2]: value for field, value in drawn.items() if "." in field}
+    if options:
+        fields[_OPTIONS] = {**dict(base.network_options), **options}
+    return dataclasses.replace(base, **fields)

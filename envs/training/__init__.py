@@ -1,0 +1,1 @@
+"""The inner trainer: N runs in lockstep."""

@@ -1,0 +1,97 @@
+"""Loss and accuracy of stacked networks on images that need no gradients."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lambda_rl.envs.hardware.compiled import Compiled
+from lambda_rl.envs.networks import Network, Params
+from lambda_rl.envs.training.resident import EvaluationSet
+from lambda_rl.envs.training.stack import NO_LABEL, ROWS, rounded_up, take
+
+GPU_BLOCK = 10_000
+"""Images per network that are evaluated at once on a GPU."""
+
+
+def block_sums(
+    network: Network, prepared: Params, buffers: Params, inputs: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Summed losses (float64) and the number of right answers ``[N]`` on some images."""
+    logits = network.forward(prepared, buffers, inputs, training=False)
+    if logits.dtype == torch.bfloat16:
+        logits = logits.float()
+    losses = F.cross_entropy(logits, labels, reduction="none", ignore_index=NO_LABEL)
+    return losses.sum(1, dtype=torch.float64), (logits.max(1).indices == labels).sum(1)
+
+
+@functools.cache
+def compiled_sums(network: Network, compute: torch.dtype) -> Compiled:
+    """:func:`block_sums` of a network on a CPU, compiled for images in a format."""
+    return Compiled(functools.partial(block_sums, network), "the evaluation", on_cpu=True)
+
+
+@torch.no_grad()
+def evaluate(
+    network: Network,
+    prepared: Params,
+    buffers: Params,
+    inputs: Tensor,
+    labels: Tensor,
+    sizes: Sequence[int],
+    compiled: Compiled | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Mean loss and accuracy of N networks, each on its own images.
+
+    Args:
+        network: the architecture.
+        prepared: stacked, see :meth:`Network.prepared`.
+        buffers: stacked.
+        inputs: ``[N, V, D]``.
+        labels: int64 ``[N, V]``, :data:`NO_LABEL` beyond a network's last image.
+        sizes: images of each network; those with many had better come first.
+        compiled: see :func:`compiled_sums`; takes blocks of ``Network.evaluated_at_once`` images of all networks.
+
+    Returns:
+        Loss in nats and accuracy, float64 ``[N]``; NaN for a network without images.
+    """
+    loss = torch.zeros(len(sizes), dtype=torch.float64, device=labels.device)
+    right = torch.zeros_like(loss)
+    block = network.evaluated_at_once if inputs.device.type == "cpu" else GPU_BLOCK
+    longest = min(rounded_up(max(sizes), ROWS), inputs.shape[1])
+    for start in range(0, longest, block):
+        # Up to the last network that has so many images: all of them, or nearly, if those with many come first.
+        count = 1 + max(place for place, size in enumerate(sizes) if size > start)
+        stop = min(start + block, longest)
+        if compiled is not None and start + block <= inputs.shape[1]:
+            # Copied, for the layout is compiled in, and it would be another for each size of a set.
+            x, y = (part[:, start : start + block].contiguous() for part in (inputs, labels))
+            sums = compiled(prepared, buffers, x, y)
+            loss += sums[0]
+            right += sums[1]
+            continue
+        part = slice(count)
+        some, stats = take(prepared, part), take(buffers, part)
+        sums = block_sums(network, some, stats, inputs[part, start:stop], labels[part, start:stop])
+        loss[part] += sums[0]
+        right[part] += sums[1]
+    many = torch.tensor(sizes, dtype=torch.float64, device=labels.device)
+    # To the precision of the computation: in the last digits of a double, a sum depends on how it was cut up.
+    return _rounded(loss / many, prepared), right / many
+
+
+def evaluate_shared(
+    network: Network, prepared: Params, buffers: Params, images: EvaluationSet, count: int
+) -> tuple[Tensor, Tensor]:
+    """The same of N networks on the same images."""
+    inputs, labels = images.inputs.expand(count, -1, -1), images.labels.expand(count, -1)
+    return evaluate(network, prepared, buffers, inputs, labels, [len(images.labels)] * count)
+
+
+def _rounded(loss: Tensor, prepared: Params) -> Tensor:
+    double = all(value.dtype == torch.float64 for value in prepared.values())
+    return loss if double else loss.float().double()

@@ -1,0 +1,120 @@
+"""One training step of N stacked networks, as a function of tensors alone: what is compiled, and what runs if not."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypedDict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lambda_rl.envs.hardware.compiled import Compiled
+from lambda_rl.envs.networks import Network, Params
+from lambda_rl.envs.optimizers import Decay, StackedOptimizer, StepInputs
+from lambda_rl.envs.training.resident import normalised
+
+
+@dataclass(frozen=True)
+class StepSpec:
+    """What a step is written (and compiled) for; everything else is a tensor.
+
+    Attributes:
+        network: the architecture.
+        optimizer: the update rule.
+        decay: what λ does.
+        dtype: of parameters and optimizer state.
+        compute: of activations and matrix products.
+    """
+
+    network: Network
+    optimizer: StackedOptimizer
+    decay: Decay
+    dtype: torch.dtype
+    compute: torch.dtype
+
+
+class Minibatch(TypedDict):
+    """A minibatch for each network.
+
+    Attributes:
+        raw: uint8 ``[N, B, D]``, images as the network reads them; gathered before, as compiled gathers are slow.
+        scale: ``[D]`` in the format of the computation.
+        shift: likewise; an image is ``raw · scale + shift``.
+        labels: int64 ``[N, B]``.
+    """
+
+    raw: Tensor
+    scale: Tensor
+    shift: Tensor
+    labels: Tensor
+
+
+class Sums(TypedDict):
+    """What is summed up over the steps of an interval.
+
+    Attributes:
+        loss: ``[N]``, minibatch losses, nats without the penalty.
+        correct: ``[N]``, minibatch accuracies, taken before the update.
+    """
+
+    loss: Tensor
+    correct: Tensor
+
+
+@functools.cache
+def compiled_step(spec: StepSpec, batch_size: int, on_cpu: bool) -> Compiled:
+    """The compiled step for one kind of network and size of minibatch; λ and rates are data of it."""
+    return Compiled(functools.partial(training_step, spec), "the training step", on_cpu=on_cpu)
+
+
+def _gradients(
+    losses: Callable[[Params], tuple[Tensor, tuple[Tensor, Tensor]]], params: Params
+) -> tuple[Params, tuple[Tensor, Tensor]]:
+    """Gradients of the first output, and the other outputs."""
+    if torch.compiler.is_compiling():
+        # torch.compile traces func.grad, but not autograd.grad, which is the faster one when not compiled.
+        grads, more = torch.func.grad(losses, has_aux=True)(params)
+        return grads, more
+    leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
+    total, (loss, logits) = losses(leaves)
+    grads = dict(zip(leaves, torch.autograd.grad(total, list(leaves.values())), strict=True))
+    return grads, (loss.detach(), logits.detach())
+
+
+def training_step(
+    spec: StepSpec,
+    params: Params,
+    buffers: Params,
+    optimizer: dict[str, Params],
+    sums: Sums,
+    batch: Minibatch,
+    inputs: StepInputs,
+) -> None:
+    """Takes a step with a minibatch for each network, in place: parameters, buffers, optimizer and sums change.
+
+    Args:
+        spec: what the step is for.
+        params: stacked ``[N, …]``.
+        buffers: batch norm's running statistics, likewise.
+        optimizer: by ``StackedOptimizer.state_names`` and parameter, likewise.
+        sums: loss and accuracy of the minibatch are added to them.
+        batch: what is learned from.
+        inputs: λ, learning rate, momentum and step count of each network.
+    """
+    network, labels = spec.network, batch["labels"]
+    x = normalised(batch["raw"], batch["scale"], batch["shift"])
+
+    def losses(leaves: Params) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        logits = network.forward(leaves, buffers, x, training=True).to(spec.dtype)
+        loss = F.cross_entropy(logits, labels, reduction="none").mean(1)
+        return loss.sum(), (loss, logits)
+
+    grads, (loss, logits) = _gradients(losses, network.prepared(params, spec.compute))
+    grads = network.gradients(grads, spec.dtype)
+    spec.optimizer.update(params, grads, optimizer, inputs, spec.decay)
+    with torch.no_grad():
+        sums["loss"].add_(loss)
+        sums["correct"].add_((logits.max(1).indices == labels).to(spec.dtype).mean(1))

@@ -1,0 +1,350 @@
+"""The inner trainer: N runs in lockstep, in stacks that are trained as one network with N groups.
+
+This is the only training loop of the project. The single environment, the vector environment, the comparison and
+``train_network.py`` all call :meth:`Trainer.advance`; a single run is the case N = 1.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.data.split import Fold, Split
+from lambda_rl.envs.networks import Network, Params
+from lambda_rl.envs.tasks.task import Task
+from lambda_rl.envs.training.evaluation import evaluate, evaluate_shared
+from lambda_rl.envs.training.interval import Interval, cuda_graph
+from lambda_rl.envs.training.placement import Placement, TrainerConfig
+from lambda_rl.envs.training.resident import EvaluationSet, ResidentImages
+from lambda_rl.envs.training.run import InnerRun, network_of, start_run
+from lambda_rl.envs.training.source import Source
+from lambda_rl.envs.training.stack import ROWS, Knobs, Stack, StackedSets, stack_params, take
+from lambda_rl.penalties import PENALTIES
+
+Array = npt.NDArray[np.float64]
+T = TypeVar("T")
+
+
+@dataclass
+class Measurements:
+    """What :meth:`Trainer.advance` measured, float64 arrays of n runs.
+
+    Losses are in nats without the penalty, accuracies fractions. ``train_*`` are means over the interval's
+    minibatches, each taken before its own update. ``finite`` is false where a loss or a weight is not.
+    """
+
+    train_loss: Array
+    train_accuracy: Array
+    val_loss: Array
+    val_accuracy: Array
+    outer_loss: Array
+    outer_accuracy: Array
+    weight_norm: Array
+    penalty: Array
+    finite: npt.NDArray[np.bool_]
+
+
+class Trainer:
+    """Trains and measures inner runs, of one data set or of several.
+
+    Args:
+        data: training images, or those of several data sets by the name that tasks give them (``Task.data``), ""
+            for the ones of tasks that name none; the trainer never sees test images, but for what :meth:`test` is
+            handed.
+        fold: ``agent`` or ``held-out``: which images the runs are cut from.
+        config: device, precision, threads, chunk.
+        outer_size: images of ``outer-val`` that each run is scored on at its decisions; the last one takes the
+            whole part. 0 scores at the end only.
+        sizes: see :class:`~lambda_rl.envs.training.placement.Placement`.
+
+    Attributes:
+        sources: each data set's share, by name.
+    """
+
+    def __init__(
+        self,
+        data: ImageData | Mapping[str, ImageData],
+        fold: Fold,
+        config: TrainerConfig | None = None,
+        *,
+        outer_size: int = 500,
+        sizes: Mapping[str, int] | None = None,
+    ) -> None:
+        self.config = config or TrainerConfig()
+        self.placement = Placement(self.config, sizes)
+        self.device = self.placement.device
+        self.fold = fold
+        named = {"": data} if isinstance(data, ImageData) else data
+        self.sources = {name: Source(part, fold, self.device, outer_size) for name, part in named.items()}
+        threads = self.placement.threads
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._stacks: dict[tuple[object, ...], Stack] = {}
+        self._closed = False
+
+    def __getstate__(self) -> object:
+        """Refuses to be copied or pickled: runs sit in memory that stacks share."""
+        raise TypeError(
+            "a trainer, hence an environment, can be neither copied nor pickled: make another one "
+            "(a vector environment's state_dict() can be loaded into it)"
+        )
+
+    def source(self, task: Task) -> Source:
+        """The data set that a task names.
+
+        Raises:
+            ValueError: it was not loaded.
+        """
+        if task.data not in self.sources:
+            known = ", ".join(name or "the default" for name in self.sources)
+            raise ValueError(f"task {task.name}: its data {task.data!r} was not loaded; loaded: {known}")
+        return self.sources[task.data]
+
+    @property
+    def data(self) -> ResidentImages:
+        """The images of tasks that name no data set."""
+        return self.sources[""].images
+
+    @property
+    def split(self) -> Split:
+        """Their parts."""
+        return self.sources[""].split
+
+    def close(self) -> None:
+        """Ends the threads; nothing can be trained any more."""
+        self._closed = True
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def side_by_side(self, task: Task) -> int:
+        """How many runs of a task a thread trains at once, at most."""
+        return self.placement.side_by_side(self._network(task))
+
+    def _network(self, task: Task) -> Network:
+        images = self.source(task).images
+        return network_of(task, images.num_classes, images.channels)
+
+    def start(self, task: Task) -> InnerRun:
+        """A run at its beginning (see :func:`start_run`)."""
+        return self.start_all([task])[0]
+
+    def start_all(self, tasks: Sequence[Task]) -> list[InnerRun]:
+        """Many at once, on the threads if there are any."""
+        return self._each([self._prepare(task) for task in tasks])
+
+    def _prepare(self, task: Task) -> Callable[[], InnerRun]:
+        """Starts a run when called; what it shares with others is made before, lest two threads make it."""
+        source, network = self.source(task), self._network(task)
+        dtype, compute = self.placement.dtypes(network)
+        source.images.prepare(task.resolution)
+        if not task.augment:
+            source.images.rows(network)
+        source.outer(network, compute, task.pixels)
+        return functools.partial(start_run, task, network, source, dtype, compute)
+
+    @torch.no_grad()
+    def weight_measures(self, run: InnerRun) -> tuple[float, float]:
+        """(Euclidean norm of the penalised weights, R of them)."""
+        measured = _weight_measures(run, {name: value.unsqueeze(0) for name, value in run.params.items()})
+        norm, penalty, _ = (float(value) for value in measured)
+        return norm, penalty
+
+    def advance(
+        self,
+        runs: Sequence[InnerRun],
+        log_lam: npt.ArrayLike,
+        log_knobs: Mapping[str, Array] = MappingProxyType({}),
+    ) -> Measurements:
+        """Trains every run for its next interval with λ, and all other knobs, held; then measures it.
+
+        Args:
+            runs: any mixture of tasks; those alike are fused.
+            log_lam: log₁₀ λ of each; -inf is no penalty.
+            log_knobs: log₁₀ of the values of further knobs, of each, by name.
+
+        Returns:
+            Measurements in the order of ``runs``. ``outer_*`` is NaN where the run is not scored.
+        """
+        lam = 10.0 ** np.asarray(log_lam, np.float64)
+        knobs = {name: 10.0 ** np.asarray(values, np.float64) for name, values in log_knobs.items()}
+        chunks = self._chunks(runs)
+        seated = [[runs[i] for i in chunk] for chunk in chunks]
+        stacks = self._seat(seated)
+        work = [
+            functools.partial(
+                self._advance, stack, members, lam[chunk], {k: v[chunk] for k, v in knobs.items()}
+            )
+            for stack, members, chunk in zip(stacks, seated, chunks, strict=True)
+        ]
+        results = self._each(work)
+        table = np.empty((len(runs), 9))
+        if chunks:  # one transfer from the device for all stacks
+            table[np.concatenate(chunks)] = torch.cat(results).cpu().numpy()
+        columns = table.T
+        return Measurements(
+            train_loss=columns[0],
+            train_accuracy=columns[1],
+            val_loss=columns[2],
+            val_accuracy=columns[3],
+            outer_loss=columns[4],
+            outer_accuracy=columns[5],
+            weight_norm=columns[6],
+            penalty=columns[7],
+            finite=columns[8] > 0.5,
+        )
+
+    def test(
+        self, runs: Sequence[InnerRun], test: ResidentImages | Mapping[str, ResidentImages]
+    ) -> tuple[Array, Array]:
+        """Loss and accuracy of each run on all test images of its data set.
+
+        Args:
+            runs: any mixture.
+            test: made by :meth:`Source.tested`, by name if there are several data sets.
+        """
+        parts = {"": test} if isinstance(test, ResidentImages) else test
+        table = np.zeros((len(runs), 2))
+
+        def images_for(run: InnerRun) -> EvaluationSet:
+            images, source = parts[run.task.data], self.source(run.task)
+            images.prepare(run.task.resolution)
+            everything = torch.arange(len(images), device=self.device)
+            compute = self.placement.dtypes(run.network)[1]
+            return source.whole(images, everything, run.network, compute, run.task.pixels)
+
+        def measured(members: list[InnerRun]) -> Tensor:
+            network = members[0].network
+            compute = self.placement.dtypes(network)[1]
+            prepared = network.prepared(stack_params([run.params for run in members]), compute)
+            buffers = stack_params([run.buffers for run in members])
+            images = images_for(members[0])
+            return torch.stack(evaluate_shared(network, prepared, buffers, images, len(members)), 1)
+
+        for run in runs:  # before threads ask for them
+            images_for(run)
+        chunks = self._chunks(runs)
+        seated = [[runs[i] for i in chunk] for chunk in chunks]
+        results = self._each([functools.partial(measured, members) for members in seated])
+        for index, found in zip(chunks, results, strict=True):
+            table[index] = found.cpu().numpy()
+        return table[:, 0], table[:, 1]
+
+    def _chunks(self, runs: Sequence[InnerRun]) -> list[npt.NDArray[np.int64]]:
+        """Indices of the runs that are trained together; those with many validation images first."""
+        groups: dict[tuple[object, ...], list[int]] = {}
+        for i, run in enumerate(runs):
+            groups.setdefault((*run.task.group_key, run.interval), []).append(i)
+        chunks = []
+        for group in groups.values():
+            group.sort(key=lambda i: -len(runs[i].val.labels))
+            for size in self.placement.chunk_sizes(runs[group[0]].network, len(group)):
+                chunks.append(np.array(group[:size]))
+                group = group[size:]
+        return chunks
+
+    def _each(self, work: Sequence[Callable[[], T]]) -> list[T]:
+        """All results, on the threads if there are any."""
+        if self._closed:
+            raise RuntimeError("the environment, or its trainer, was closed")
+        if self._pool is None:
+            return [call() for call in work]
+        return list(self._pool.map(lambda call: call(), work))
+
+    def _seat(self, chunks: list[list[InnerRun]]) -> list[Stack]:
+        """A stack for each chunk, the one of the last time if it is there."""
+        used: dict[tuple[object, ...], Stack] = {}
+        for members in chunks:
+            run = members[0]
+            places = self.placement.places(run.network, len(members))
+            kind = (*run.task.group_key, places)
+            key = (*kind, sum(other[:-1] == kind for other in used))
+            block = run.network.evaluated_at_once if self.placement.compiled_sums(run.network) else ROWS
+            used[key] = self._stacks.get(key) or Stack(members, block, places)
+            used[key].seat(members)
+        kept = {key: stack for key, stack in self._stacks.items() if not stack.deserted}
+        self._stacks = {**kept, **used}
+        return list(used.values())
+
+    def _advance(self, stack: Stack, runs: list[InnerRun], lam: Array, knobs: Knobs) -> Tensor:
+        """Trains and measures a stack; float64 ``[n, 9]`` on the device, in the order of ``Measurements``."""
+        train = self._train(stack, runs, lam, knobs)
+        with torch.no_grad():
+            val, outer = self._evaluate(stack, runs)
+            norm, penalty, finite = _weight_measures(runs[0], take(stack.params, slice(len(runs))))
+            lam_tensor = torch.from_numpy(lam).to(self.device)
+            columns = [c.double() for c in (*train, *val, *outer, norm, penalty * lam_tensor)]
+            finite &= torch.isfinite(columns[0]) & torch.isfinite(columns[2])
+        return torch.stack([*columns, finite.double()], 1)
+
+    def _train(self, stack: Stack, runs: list[InnerRun], lam: Array, knobs: Knobs) -> tuple[Tensor, Tensor]:
+        """One interval in place; mean loss and accuracy of each run over its minibatches."""
+        steps = runs[0].interval
+        if steps not in stack.intervals:
+            stack.intervals[steps] = Interval(
+                stack, runs, steps, self.source(runs[0].task).images, *self.placement.dtypes(runs[0].network),
+                compiled=self.placement.compiles(runs[0].network),
+                capture=cuda_graph if self.device.type == "cuda" and self.config.capture else None,
+            )  # fmt: skip
+        return stack.intervals[steps](runs, lam, knobs)
+
+    def _evaluate(
+        self, stack: Stack, runs: list[InnerRun]
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Loss and accuracy of each network on its validation images, and on ``outer-val``.
+
+        Of the latter on each run's own sample, and at a run's end on the whole part.
+        """
+        network, buffers = runs[0].network, stack.buffers
+        prepared = network.prepared(stack.params, self.placement.dtypes(network)[1])
+        compiled, seats = self.placement.compiled_sums(network), slice(len(runs))
+
+        def own(sets: StackedSets) -> tuple[Tensor, Tensor]:
+            found = evaluate(network, prepared, buffers, sets.inputs, sets.labels, sets.sizes, compiled)
+            return found[0][seats], found[1][seats]
+
+        val = own(stack.val)
+        ended = [place for place, run in enumerate(runs) if run.finished]
+        if len(ended) < len(runs):
+            loss, accuracy = own(stack.outer)
+            if not ended:
+                return val, (loss, accuracy)
+        else:
+            loss, accuracy = torch.empty_like(val[0]), torch.empty_like(val[1])
+        some = seats if len(ended) == len(runs) else torch.tensor(ended, device=self.device)
+        compute, pixels = self.placement.dtypes(network)[1], runs[0].task.pixels
+        whole = self.source(runs[0].task).outer(network, compute, pixels)
+        loss[some], accuracy[some] = evaluate_shared(
+            network, take(prepared, some), take(buffers, some), whole, len(ended)
+        )
+        return val, (loss, accuracy)
+
+
+def _weight_measures(run: InnerRun, params: Params) -> tuple[Tensor, Tensor, Tensor]:
+    """Norm and R of the penalised weights, and whether all parameters are finite; ``[N]`` each."""
+    names = run.network.penalised
+    # Summed row by row: torch splits one long sum among its threads, but many sums at once by row, and then a network
+    # measures the same to the last bit alone and among others.
+    squares = torch.stack([params[name].square().flatten(2).sum(2).sum(1) for name in names]).sum(0)
+    penalty = squares / 2  # what L2 is; another reads the weights once more
+    rule = PENALTIES[run.task.penalty]
+    if not rule.is_weight_decay:
+        penalty = torch.stack([rule.values(params[name]) for name in names]).sum(0)
+    finite = torch.isfinite(squares)
+    for name, value in params.items():
+        if name not in names:
+            finite = finite & torch.isfinite(value.flatten(1).sum(1))
+    return squares.sqrt(), penalty, finite
+
+
+def to_log(lam: float) -> float:
+    """log₁₀ λ; -inf for λ = 0."""
+    return float(np.log10(lam)) if lam > 0 else -np.inf

@@ -1,0 +1,1 @@
+"""The policy: actor, card, file, and the files that ship with the package."""

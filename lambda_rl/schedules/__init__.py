@@ -1,0 +1,1 @@
+"""Schedules of λ: hand-designed, replayed and learned."""

@@ -1,0 +1,355 @@
+"""The learned schedule: a policy file in a training loop."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from torch.optim import Optimizer
+
+from lambda_rl.arguments import real_number
+from lambda_rl.attach.distributed import Ranks
+from lambda_rl.checks import shown
+from lambda_rl.knobs import KNOBS
+from lambda_rl.observation import Observer, RunFacts, Signals
+from lambda_rl.observation.collector import Number
+from lambda_rl.policy.actor import Policy
+from lambda_rl.policy.file import load_policy
+from lambda_rl.policy.meaning import DECAYS, must_convert, typical_lr_sum
+from lambda_rl.schedules.base import Schedule
+from lambda_rl.schedules.loss_scale import LossScale, LossScaleOption
+from lambda_rl.schedules.rhythm import Rhythm
+from lambda_rl.schedules.run_description import RunDescription
+from lambda_rl.schedules.safety import Safety
+from lambda_rl.schedules.watcher import Watcher
+
+
+class LearnedSchedule(Schedule):
+    """Lets a learned policy set λ.
+
+    The first decision is made at construction, out of what is known before the run; observation features and
+    control law are those of the environment that the policy was trained in. :meth:`step` may be called at any
+    rhythm: the policy acts on progress. A decision is due when 1/``decisions`` of the run has passed since the
+    last one, to within half of what the call itself covers (or one optimizer step): so calls in the
+    environment's rhythm decide each time and give its λ exactly, and so do fewer calls than ``decisions``; calls
+    of every minibatch decide every so often. Of the calls since the last decision, ``train_loss`` and
+    ``train_accuracy`` are averaged, weighted by the progress that each covers, and of all other signals the last
+    one counts. Signals may be tensors of one element on any device; they are read when a decision is due, and no
+    other call waits for the device. :attr:`history` has a row for the start and for each decision.
+
+    **Signals** of ``step()``: the four of :class:`~lambda_rl.schedules.base.Schedule`, and ``weight_norm`` (Euclidean
+    norm of the penalised weights), ``penalty`` (λ · R(w), with the λ that was in force) and ``lr_ratio``
+    (learning rate over its start). With an optimizer the last three are measured on its groups with decay,
+    unless given; without one they keep their last value (``penalty`` follows from ``weight_norm`` for L2). Both
+    losses are needed: a decision that is due without one of them waits until it is there. A missing accuracy (a
+    regression, or none measured on training minibatches) is inferred from its own loss: from chance, where the
+    loss is as at the start, in proportion to 1, where it is 0.
+
+    **Loss**: what guessing gets must be known. For cross-entropy it is log(``num_classes``). Without
+    ``num_classes`` the first training loss stands for it (``loss_scale="start"``); better give the number, such
+    as the variance of the targets for a squared error: ``loss_scale=2.5``. λ itself is not rescaled.
+
+    **Safety** (:mod:`~.safety` has the numbers): λ stays in the policy's range, and the last one is held,
+    with one warning for each reason that says why, if a signal is not finite, an accuracy not within 0 and 1, or a
+    loss negative; four or more entries of the observation that the policy looks at lie more than 6 standard
+    deviations from its training mean; the policy's action is not finite; more than 5 decisions in a row ask for a λ
+    above the range: then λ goes back to the last one inside it, until the policy asks for less (at the lower end it
+    stays, as without this rule).
+    The environment has no such rules. None of them applies to sound runs like those of training, so that λ is
+    the environment's there; ``lambda_rl.envs.judging`` judges schedules with them, as deployed.
+
+    **Several processes** (``torch.distributed`` initialised before the schedule is made): signals are averaged
+    over ranks with one small ``all_gather`` a decision, so every rank must call ``step()`` at the same progress,
+    and has the same λ. A signal that only some ranks have is their mean. Ranks whose schedules were made with other
+    arguments, or that have come to another progress, are refused on all of them.
+
+    Args:
+        optimizer: one, several or none; its decay must mean what the policy's λ means (coupled: SGD, Adam;
+            decoupled: AdamW), see ``lam_meaning``.
+        policy: a policy, the name of a shipped one, or the path of a policy file; None: the default shipped one.
+        total_steps: optimizer steps of the whole run.
+        facts: what is known before the run. Without it, an optimizer, ``total_steps`` and if possible the next
+            five are needed; those of ``num_train``, ``val_size`` and ``batch_size`` that are missing are taken
+            to be as on average in the policy's training, with one warning.
+        num_train: training examples.
+        val_size: validation examples that the signals are measured on.
+        num_classes: classes; None: the loss is not a cross-entropy.
+        batch_size: examples a step, over all processes.
+        lr_sum: effective learning rate summed over the run, see :class:`lambda_rl.RunFacts`; None: as if the
+            learning rate stayed as at the start.
+        initial_lam: λ that the first decision changes; clipped to the policy's range. None: the card's, else
+            the geometric middle of the range.
+        weight_norm: norm of the initial penalised weights; needed without an optimizer.
+        penalty_sum: R(w) at the start, without λ; needed only without an optimizer for a penalty other than L2.
+        lam_meaning: for a run of the other meaning. The policy's own meaning uses λ unconverted (right
+            for plain SGD, where both are the same). "convert" multiplies λ, and its range, by a constant such
+            that λ · ``lr_sum``, the shrinking over the whole run, is that of an average run of the policy's
+            training. None: another meaning is refused.
+        decay: what λ means in this run, "coupled" or "decoupled". None: what the optimizer says; without an
+            optimizer, what the policy's λ means.
+        decisions: K, decisions in the run; None: as many as the policy was trained with.
+        loss_scale: "cross-entropy", "start" or the loss of guessing, above 0; None: "cross-entropy" if the
+            number of classes is known, else "start".
+        distributed: "auto" averages over ranks if there are any; False: this process on its own.
+
+    Raises:
+        PolicyFileError: the policy file cannot be used.
+        ValueError: facts missing, another meaning of λ, a penalty that weight decay cannot be, or an option
+            outside of what is said above.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer | Sequence[Optimizer] | None = None,
+        *,
+        policy: Policy | str | Path | None = None,
+        total_steps: int | None = None,
+        facts: RunFacts | None = None,
+        num_train: int | None = None,
+        val_size: int | None = None,
+        num_classes: int | None = None,
+        batch_size: int | None = None,
+        lr_sum: float | None = None,
+        initial_lam: float | None = None,
+        weight_norm: float | None = None,
+        penalty_sum: float | None = None,
+        lam_meaning: str | None = None,
+        decay: str | None = None,
+        decisions: int | None = None,
+        loss_scale: LossScaleOption = None,
+        distributed: Literal["auto", False] = "auto",
+    ) -> None:
+        self.policy = _policy(policy)
+        card = self.policy.card
+        self.control = card.lam_control
+        self._ranks = Ranks(distributed)
+        super().__init__(optimizer, total_steps=total_steps)
+        self._rhythm = Rhythm(card.decisions if decisions is None else decisions, self.total_steps)
+        meanings = self._meanings(decay)
+        converting = must_convert(self.policy, lam_meaning, meanings)
+        run = RunDescription(self.total_steps, facts, num_train, val_size, num_classes, batch_size, lr_sum)
+        facts = run.facts_for(self.policy, self.groups, self._warn_once)
+        self.factor, self.facts = _converted(facts, self.policy) if converting else (1.0, facts)
+        self.lam_range = self._range()
+        self._loss_scale = LossScale(loss_scale, facts.num_classes, run.classes_known)
+        self._classes_known = run.classes_known
+        start = (
+            card.initial_lam if initial_lam is None else real_number("initial_lam", initial_lam, more=True)
+        )
+        self._config = {"policy": self.policy.fingerprint, "decisions": self.decisions}
+        self._told = {
+            "lam_meaning": lam_meaning,
+            "decay": " and ".join(sorted(meanings)) or None,
+            "initial_lam": start,
+            "loss_scale": self._loss_scale.told,
+            **run.told(),
+        }
+        if self._ranks.several:
+            self._ranks.agree({**self._agreed(), "facts": vars(facts)})
+        self._log_lam = self._first_log_lam(start, told=initial_lam is not None)
+        self._safety = Safety(self.policy, self._log_lam, self._warn_once)
+        self._watcher = Watcher(self.groups, self._ranks, weight_norm, penalty_sum, l2=card.penalty == "l2")
+        self._laws = {knob.name: law for knob, law in card.controls[1:]}
+        self._log_knobs = {
+            name: law.clip(math.log10(KNOBS[name].neutral)) for name, law in self._laws.items()
+        }
+        self._deployed = {name: KNOBS[name].neutral for name in self._laws}
+        self.observer = Observer(1, self.control, card.features, card.knobs[1:])
+        self._start(self._decide(self._first_observation()))
+
+    # ---- construction
+
+    @property
+    def decisions(self) -> int:
+        """K, decisions in the run."""
+        return self._rhythm.decisions
+
+    def _meanings(self, decay: str | None) -> set[str]:
+        """What decay means in this run; empty if nobody knows."""
+        if decay not in (None, *DECAYS):
+            raise ValueError(f"unknown decay {shown(decay)}; allowed: {', '.join(DECAYS)}")
+        penalty = self.policy.card.penalty
+        if self.groups is not None and penalty not in ("l2", "any"):
+            raise ValueError(
+                f"the policy was trained for the {penalty} penalty, which weight_decay of an optimizer cannot be; "
+                "use it without an optimizer and add value * lambda_rl.penalty(model, kind) to the loss"
+            )
+        if decay is not None:
+            return {decay}
+        return set() if self.groups is None else self.groups.meanings()
+
+    def _range(self) -> tuple[float, float]:
+        """The range of λ, wider by a hair than rounded powers of ten: clipping never alters the control law's λ."""
+        low, high = 10.0**self.control.log_lam_min, 10.0**self.control.log_lam_max
+        return low * self.factor * (1 - 1e-12), high * self.factor * (1 + 1e-12)
+
+    def _first_log_lam(self, start: float | None, *, told: bool) -> float:
+        """log₁₀ of the λ that the first decision changes; what the user told is in units of this run."""
+        if start is None:
+            return 0.5 * (self.control.log_lam_min + self.control.log_lam_max)
+        return self.control.clip(math.log10(max(start / self.factor, 1e-300) if told else start))
+
+    def _first_observation(self) -> npt.NDArray[np.float32]:
+        """What the policy reads before the first interval."""
+        weight_norm, penalty_sum = self._watcher.weight_norm, self._watcher.penalty_sum
+        penalty = 10.0**self._log_lam * penalty_sum * (self._loss_scale.unit or 1.0)
+        first = self.observer.reset(
+            0,
+            self.facts,
+            log_lam=self._log_lam,
+            weight_norm=weight_norm,
+            penalty=penalty,
+            log_knobs=self._log_knobs,
+        )
+        return first
+
+    # ---- calls
+
+    def _take(self, progress: float | None, given: dict[str, Number]) -> None:
+        assert progress is not None  # needs_progress
+        covered, due = self._rhythm.call(progress)
+        self._watcher.add(given, covered, read_now=due)
+        if due:
+            self._decision(progress)
+        else:
+            self._set(self._value)
+
+    def _decision(self, progress: float) -> None:
+        """Reads the signals of the interval that ends here, and sets λ for the next one."""
+        signals, watched = self._watcher.read(self.value, progress)
+        absent = [name for name in ("train_loss", "val_loss") if name not in watched]
+        if absent and progress < 1.0:
+            self._warn_once(
+                "losses", f"{' and '.join(absent)} not given; λ is held until there are both losses"
+            )
+            self._set(self._value)
+            return
+        self._watcher.clear()
+        self._rhythm.decided(progress)
+        self._set(self._value if absent else self._judge(progress, watched))
+        self.history.append({**signals, "progress": progress, "lam": self._value})
+
+    def _judge(self, progress: float, watched: dict[str, float]) -> float:
+        """The next λ; that in force if the signals are not to be believed."""
+        if not self._safety.sound(watched):
+            return self.value
+        self._loss_scale.see(watched["train_loss"])
+        unit = self._loss_scale.unit
+        if unit is None:
+            self._warn_once("scale", "the first training loss is 0, losses cannot be scaled; λ is held")
+            return self.value
+        self._watcher.believe(watched, self.value)
+        self._infer_accuracies(watched)
+        signals = Signals(
+            progress=progress,
+            log_lam=self._log_lam,
+            train_loss=watched["train_loss"] * unit,
+            val_loss=watched["val_loss"] * unit,
+            train_accuracy=watched["train_accuracy"],
+            val_accuracy=watched["val_accuracy"],
+            weight_norm=watched["weight_norm"],
+            penalty=watched["penalty"] * unit / self.factor,
+            lr_ratio=watched["lr_ratio"],
+            knobs=dict(self._log_knobs),
+        )
+        observation = self.observer.observe_one(signals)
+        if progress >= 1.0 or self._safety.far(observation):
+            return self.value
+        return self._decide(observation)
+
+    def _infer_accuracies(self, watched: dict[str, float]) -> None:
+        """Adds the accuracies that were not given."""
+        inferred = [part for part in ("train", "val") if f"{part}_accuracy" not in watched]
+        for part in inferred:
+            watched[f"{part}_accuracy"] = self._loss_scale.accuracy(watched[f"{part}_loss"])
+        if inferred and self._classes_known:
+            names = ", ".join(f"{part}_accuracy" for part in inferred)
+            self._warn_once("accuracy", f"not given: {names}; inferred from the loss")
+
+    def _decide(self, observation: npt.NDArray[np.float32]) -> float:
+        """λ after the policy's action on what it reads of one observation; other knobs move with it."""
+        actions = [float(action) for action in self.policy.act(observation)]
+        if not all(map(math.isfinite, actions)):
+            self._warn_once("action", "the policy's action is not finite; λ is held")
+            actions = [0.0] * len(actions)
+        action, *others = actions
+        for (name, law), other in zip(self._laws.items(), others, strict=True):
+            self._log_knobs[name] = law.apply(self._log_knobs[name], other)
+        self._deploy_knobs()
+        self._log_lam = self._safety.within(self.control.apply(self._log_lam, action), action)
+        return 10.0**self._log_lam * self.factor
+
+    @property
+    def knobs(self) -> dict[str, float]:
+        """Values in force now of knobs beside λ, by name."""
+        return {name: 10.0**value for name, value in self._log_knobs.items()}
+
+    def _deploy_knobs(self) -> None:
+        """Turns the knobs beside λ at the optimizers, if there are any."""
+        if self.groups is None:
+            return
+        for name, value in self.knobs.items():
+            KNOBS[name].deploy(self.groups.optimizers, value, self._deployed[name])
+            self._deployed[name] = value
+
+    # ---- state
+
+    def _agreed(self) -> dict[str, Any]:
+        return {**super()._agreed(), **self._told}
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs, as plain values; the policy itself only by its fingerprint.
+
+        Signals that are tensors of calls since the last decision are read, which waits for their device.
+        """
+        return {
+            **super().state_dict(),
+            **self._safety.state_dict(),
+            **self._rhythm.state_dict(),
+            **self._watcher.state_dict(),
+            "log_lam": self._log_lam,
+            "log_knobs": dict(self._log_knobs),
+            "factor": self.factor,
+            "loss_scale": self._loss_scale.state(),
+            "facts": dict(vars(self.facts)),
+            "observer": self.observer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where the state was taken; the policy and all that was said of the run must be the same.
+
+        What was measured when the schedule was made (norm and number of weights, learning rate) is the state's.
+        """
+        super().load_state_dict(state)
+        self._safety.load_state_dict(state)
+        self._rhythm.load_state_dict(state)
+        self._watcher.load_state_dict(state)
+        self._log_lam = float(state["log_lam"])
+        # The optimizer's own state has the knobs as they were turned; nothing is turned twice.
+        self._log_knobs = {name: float(value) for name, value in state["log_knobs"].items()}
+        self._deployed = self.knobs
+        self.factor = float(state["factor"])
+        self.lam_range = self._range()
+        self._loss_scale.load_state(state["loss_scale"])
+        self.facts = RunFacts(**state["facts"])
+        self.observer.load_state_dict(state["observer"])
+
+
+def _policy(policy: Policy | str | Path | None) -> Policy:
+    if isinstance(policy, Policy):
+        return policy
+    if policy is None or isinstance(policy, (str, os.PathLike)):
+        return load_policy(policy)
+    raise ValueError(f"policy must be a lambda_rl.Policy, a name or a path, got {shown(policy)}")
+
+
+def _converted(facts: RunFacts, policy: Policy) -> tuple[float, RunFacts]:
+    """(What λ is multiplied by, facts): such that the weights shrink as much as in the policy's training."""
+    typical = typical_lr_sum(policy)
+    return typical / facts.lr_sum, dataclasses.replace(facts, lr_sum=typical)

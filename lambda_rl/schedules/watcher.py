@@ -1,0 +1,139 @@
+"""What a policy watches between two decisions: the signals given, the weights measured, the mean over ranks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from lambda_rl.arguments import real_number
+from lambda_rl.attach.distributed import Ranks
+from lambda_rl.attach.groups import DecayGroups
+from lambda_rl.observation.collector import Collector, Number
+
+WATCHED = (
+    "train_loss",
+    "val_loss",
+    "train_accuracy",
+    "val_accuracy",
+    "weight_norm",
+    "penalty",
+    "lr_ratio",
+)
+"""The signals that a policy is told of; others are only recorded."""
+
+
+class Watcher:
+    """Collects signals, and adds norm, penalty and learning rate where they were not given.
+
+    With groups they are measured; without, they keep their last value, and an L2 penalty follows from the norm.
+
+    Args:
+        groups: of the optimizer, if there is one.
+        ranks: whom to average with.
+        weight_norm: norm of the initial weights; None: measured.
+        penalty_sum: R of the initial weights; None: measured, without groups ½ ``weight_norm``².
+        l2: the penalty is L2.
+
+    Raises:
+        ValueError: nobody knows the norm, or a number is not finite, or negative.
+    """
+
+    def __init__(
+        self,
+        groups: DecayGroups | None,
+        ranks: Ranks,
+        weight_norm: float | None,
+        penalty_sum: float | None,
+        *,
+        l2: bool,
+    ) -> None:
+        self._groups, self._ranks, self._l2 = groups, ranks, l2
+        self._collector = Collector()
+        given = {
+            name: None if value is None else real_number(name, value)
+            for name, value in (("weight_norm", weight_norm), ("penalty_sum", penalty_sum))
+        }
+        measured_norm, measured_sum = (None, None) if groups is None else groups.norms()
+        norm = measured_norm if given["weight_norm"] is None else given["weight_norm"]
+        if norm is None:
+            raise ValueError(
+                "LearnedSchedule without an optimizer needs weight_norm=, the norm of the penalised weights"
+            )
+        total = measured_sum if given["penalty_sum"] is None else given["penalty_sum"]
+        if total is None:
+            total = 0.5 * norm**2
+        if ranks.several:
+            norm, total = (mean or 0.0 for mean in ranks.mean([norm, total]))
+        self._last = {"weight_norm": norm, "lr_ratio": 1.0, "penalty_sum": total}
+
+    @property
+    def weight_norm(self) -> float:
+        """The norm of the weights when last believed."""
+        return self._last["weight_norm"]
+
+    @property
+    def penalty_sum(self) -> float:
+        """R of the weights, without λ, when last believed."""
+        return self._last["penalty_sum"]
+
+    def add(self, given: Mapping[str, Number], covered: float, *, read_now: bool) -> None:
+        """Takes the signals of one call, see :meth:`lambda_rl.observation.collector.Collector.add`."""
+        self._collector.add(given, covered, read_now=read_now)
+
+    def read(self, lam: float, progress: float) -> tuple[dict[str, float], dict[str, float]]:
+        """(What was given since the last decision, what a policy is told of it), averaged over the ranks.
+
+        Args:
+            lam: λ in force.
+            progress: the same on all ranks.
+        """
+        signals = self._collector.read()
+        watched = self._with_weights(signals, lam)
+        if self._ranks.several:
+            means = self._ranks.mean(
+                [watched.get(name) for name in WATCHED], same={"progress": progress, "λ": lam}
+            )
+            watched = {name: mean for name, mean in zip(WATCHED, means, strict=True) if mean is not None}
+            signals.update((name, mean) for name, mean in watched.items() if name in signals)
+        return signals, watched
+
+    def _with_weights(self, signals: Mapping[str, float], lam: float) -> dict[str, float]:
+        """The signals with norm, penalty and learning rate."""
+        watched = {name: signals[name] for name in WATCHED if name in signals}
+        if self._groups is not None:
+            watched.setdefault("lr_ratio", self._groups.lr_ratio())
+            if "weight_norm" not in signals or "penalty" not in signals:
+                norm, total = self._groups.norms()
+                watched.setdefault("weight_norm", norm)
+                watched.setdefault("penalty", lam * total)
+            return watched
+        norm = watched.get("weight_norm", math.nan)
+        total = self._last["penalty_sum"]
+        if self._l2 and math.isfinite(norm):
+            total = 0.5 * norm * norm
+        watched.setdefault("weight_norm", self._last["weight_norm"])
+        watched.setdefault("lr_ratio", self._last["lr_ratio"])
+        watched.setdefault("penalty", lam * total)
+        return watched
+
+    def clear(self) -> None:
+        """Begins a new interval."""
+        self._collector.clear()
+
+    def believe(self, watched: Mapping[str, float], lam: float) -> None:
+        """Remembers the weights, of signals that were sound under a λ."""
+        self._last = {
+            "weight_norm": watched["weight_norm"],
+            "lr_ratio": watched["lr_ratio"],
+            "penalty_sum": watched["penalty"] / lam,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values; waits for the devices of signals that are tensors."""
+        return {"last": dict(self._last), "pending": self._collector.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes back what :meth:`state_dict` gave."""
+        self._last = {name: float(value) for name, value in state["last"].items()}
+        self._collector.load_state_dict(state["pending"])

@@ -1,0 +1,94 @@
+"""The policies that ship with the package, by name and from the command."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from tiny_policies import CARD, FACTS, content, make_policy
+
+import lambda_rl
+from lambda_rl import LearnedSchedule, PolicyFileError, parse_schedule, save_policy
+from lambda_rl.cli import main
+from lambda_rl.policy.file import policy_path
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of shipped policies with two in it."""
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    card = dataclasses.replace(CARD, decisions=15)
+    for seed, name in enumerate(("cifar-mlp", "another")):
+        save_policy(folder / f"{name}.safetensors", make_policy(seed, card=card))
+    monkeypatch.setattr("lambda_rl.policy.file._shipped_folder", lambda: folder)
+    return folder
+
+
+def test_shipped_policies_by_name(shipped: Path) -> None:
+    assert lambda_rl.shipped_policies() == ["cifar-mlp", "another"]
+    assert lambda_rl.load_policy().fingerprint == make_policy(0).fingerprint
+    assert lambda_rl.load_policy("another").fingerprint == make_policy(1).fingerprint
+    assert lambda_rl.load_policy(shipped / "another.safetensors").fingerprint == make_policy(1).fingerprint
+    with pytest.raises(PolicyFileError, match="nor a shipped policy; shipped: cifar-mlp, another"):
+        lambda_rl.load_policy("cifar")
+    default = LearnedSchedule(facts=FACTS, weight_norm=3.0)
+    assert default.policy.fingerprint == make_policy(0).fingerprint
+    for spec in ("learned", "learned:cifar-mlp", f"learned:{shipped / 'cifar-mlp.safetensors'}"):
+        assert parse_schedule(spec)(facts=FACTS, weight_norm=3.0, total_steps=10).value == default.value
+
+
+def test_none_is_shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("lambda_rl.policy.file._shipped_folder", lambda: tmp_path / "none")
+    assert lambda_rl.shipped_policies() == []
+    with pytest.raises(PolicyFileError, match="no policy is shipped"):
+        lambda_rl.load_policy()
+
+
+def test_every_policy_in_the_package_loads_and_is_small() -> None:
+    for name in lambda_rl.shipped_policies():
+        path = policy_path(name)
+        assert path.stat().st_size < 100_000
+        assert content(path)[0]["card"]["format_version"] == 2
+        card = lambda_rl.load_policy(name).card
+        assert card.command
+        assert card.results
+        LearnedSchedule(policy=name, facts=FACTS, weight_norm=3.0)
+
+
+def test_the_command(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(shipped / "another.safetensors")]) == 0
+    assert "trained on" in capsys.readouterr().out
+    assert main(["info", "cifar-mlp"]) == 0
+    assert make_policy(0).fingerprint in capsys.readouterr().out
+    assert main(["list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["cifar-mlp", "another"]
+    (shipped / "broken.safetensors").write_bytes(b"no")
+    for bad in ("nowhere", str(shipped / "broken.safetensors")):
+        assert main(["info", bad]) == 2
+        out, err = capsys.readouterr()
+        assert not out
+        assert err.startswith("lambda-rl: error: policy file ")
+        assert err.count("\n") == 1
+        assert bad in err
+    with pytest.raises(SystemExit) as stopped:
+        main(["show"])
+    assert stopped.value.code == 2
+
+
+def test_the_command_prints_model_cards(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (shipped / "another.md").write_text("what λ is\n", encoding="utf-8")
+    assert main(["info", "another", "--card"]) == 0
+    assert capsys.readouterr().out == "what λ is\n"
+    assert main(["info", "cifar-mlp", "--card"]) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.endswith("cifar-mlp.md: no such file; this policy has no model card\n")
+    assert main(["info", "nowhere", "--card"]) == 2
+
+
+def test_every_policy_in_the_package_has_a_model_card(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in lambda_rl.shipped_policies():
+        assert main(["info", name, "--card"]) == 0
+        assert f"# {name}\n" in capsys.readouterr().out
