@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from lambda_rl.control import ControlLaw
 from lambda_rl.envs.control_problem import HISTORY_KEYS, ControlledRuns
-from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.data import Images, by_name
 from lambda_rl.envs.data.split import Fold
 from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.tasks.task import Task
@@ -126,10 +126,10 @@ def _batches(jobs: Sequence[ScheduleJob], trainer: Trainer) -> Iterator[list[int
 
 def run_schedules(
     jobs: Sequence[ScheduleJob],
-    train: ImageData | Mapping[str, ImageData],
+    train: Images,
     fold: Fold,
     *,
-    test: ImageData | Mapping[str, ImageData] | None = None,
+    test: Images | None = None,
     config: TrainerConfig | None = None,
     progress: Callable[[int, int], None] | None = None,
     on_decision: DecisionHook | None = None,
@@ -160,7 +160,7 @@ def run_schedules(
     """
     hooks = Hooks(on_decision, on_interval, on_result, progress)
     trainer = Trainer(train, fold, config, outer_size=0)
-    tests = {"": test} if isinstance(test, ImageData) else test or {}
+    tests = {} if test is None else by_name(test)
     resident = {name: trainer.sources[name].tested(part) for name, part in tests.items()}
     results: dict[int, RunResult] = {}
     try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lambda_rl.agents.baselines.fingerprints import digest, trainer_fingerprint
-from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.data import ImageData, Images, by_name
 from lambda_rl.envs.data.split import Fold
 from lambda_rl.envs.judging import RunResult, ScheduleJob, run_schedules
 from lambda_rl.envs.tasks.task import Task
@@ -59,7 +59,7 @@ class Judge:
     """Does inner runs on images of one fold. The same task under the same schedule is run once.
 
     Args:
-        train: training images.
+        train: training images, of one data set or several.
         fold: which of them.
         test: test images, looked at when a run's schedule has finished; None: none are.
         config: device, precision and threads.
@@ -69,25 +69,38 @@ class Judge:
 
     def __init__(
         self,
-        train: ImageData,
+        train: Images,
         fold: Fold,
         *,
-        test: ImageData | None = None,
+        test: Images | None = None,
         config: TrainerConfig | None = None,
         kept: Kept | None = None,
         traces: bool = True,
     ) -> None:
-        self.train, self.fold, self.test = train, fold, test
+        self.fold = fold
+        self._train, self._test = by_name(train), None if test is None else by_name(test)
         self.config = config or TrainerConfig()
         self._kept, self._traces = kept, traces
         self._known: dict[str, Played] = {}
-        images = (train.fingerprint, "" if test is None else test.fingerprint)
-        self._ground = digest(fold, *images, trainer_fingerprint(self.config))
+        self._ground = digest(fold, trainer_fingerprint(self.config))
+
+    @property
+    def train(self) -> ImageData:
+        """Training images of tasks that name no data set."""
+        return self._train[""]
+
+    @property
+    def test(self) -> ImageData | None:
+        """Their test images."""
+        return None if self._test is None else self._test[""]
 
     def key(self, task: Task, spec: str) -> str:
         """What a result is kept under: task and seed, schedule, images, and what computes it."""
         fields = json.dumps(dataclasses.asdict(task), sort_keys=True, default=str)
-        return digest(self._ground, fields, spec)
+        images = [
+            parts[task.data].fingerprint for parts in (self._train, self._test or {}) if task.data in parts
+        ]
+        return digest(self._ground, *images, fields, spec)
 
     def __call__(
         self, jobs: Sequence[ScheduleJob], progress: Callable[[int, int], None] | None = None
@@ -168,7 +181,7 @@ class Judge:
             tell(done)
 
         run_schedules(
-            jobs, self.train, self.fold, test=self.test, config=self.config, on_result=on_result, progress=on_batch
+            jobs, self._train, self.fold, test=self._test, config=self.config, on_result=on_result, progress=on_batch
         )  # fmt: skip
 
 

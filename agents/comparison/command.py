@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -30,10 +31,9 @@ from lambda_rl.agents.comparison.report import write_report
 from lambda_rl.agents.comparison.store import RunStore
 from lambda_rl.agents.comparison.tables import Comparison
 from lambda_rl.agents.comparison.terminal import say, show
-from lambda_rl.agents.ppo.config import available_cores
 from lambda_rl.agents.presenting.progress import Bar
-from lambda_rl.envs.data import ImageData, load_test, load_train
-from lambda_rl.envs.hardware.device import PRECISIONS, resolve_device
+from lambda_rl.envs.data import ImageData, load_parts
+from lambda_rl.envs.hardware.device import PRECISIONS, available_cores, resolve_device
 from lambda_rl.envs.tasks.suites import Suite, load_suite, suite_names
 from lambda_rl.envs.training.placement import TrainerConfig
 
@@ -182,11 +182,17 @@ class _Request:
         )  # fmt: skip
 
     @property
+    def datasets(self) -> list[str]:
+        """Data sets that tasks name, of the comparison and of the tuning."""
+        suites = [self.suite] if self.tuning is None else [self.suite, self.tuning]
+        return sorted({name for suite in suites for name in suite.datasets})
+
+    @property
     def settings(self) -> dict[str, list[str]]:
         """What is tuned over."""
         return tuning_settings(self.config.constants, self.config.tune_settings)
 
-    def question(self, train: ImageData) -> dict[str, object]:
+    def question(self, train: Mapping[str, ImageData]) -> dict[str, object]:
         """All that tells this comparison from others."""
         config, suite, tuning = self.config, self.suite, self.tuning
         tasks = [dataclasses.asdict(cell.task) for cell in cells_of(suite, config.seeds)]
@@ -197,7 +203,7 @@ class _Request:
             "constants": config.constants,
             "schedules": [(spec, file_fingerprint(spec)) for spec in config.schedule],
             "tuned": None if self.earlier is None else dataclasses.asdict(self.earlier),
-            "data": train.fingerprint,
+            "data": {name: part.fingerprint for name, part in train.items()},
             "trainer": [resolve_device(config.device).type, config.precision, config.compile],
         }
         if tuning is not None:
@@ -228,7 +234,7 @@ def run_comparison(config: CompareConfig, console: Console | None = None) -> Com
         return comparison
     request = _Request.read(config)
     folder.probe()
-    train = load_train(config.data, root=config.root)
+    train = load_parts("train", config.data, request.datasets, root=config.root)
     store = folder.store(request.question(train), overwrite=config.overwrite, given=config.tuned)
     try:
         comparison = _play(request, train, folder, store, console)
@@ -248,21 +254,28 @@ def run_comparison(config: CompareConfig, console: Console | None = None) -> Com
 
 
 def _play(
-    request: _Request, train: ImageData, folder: ComparisonFolder, store: RunStore, console: Console
+    request: _Request,
+    train: Mapping[str, ImageData],
+    folder: ComparisonFolder,
+    store: RunStore,
+    console: Console,
 ) -> Comparison:
     """Tunes and compares; the test images are loaded when tuning is over."""
     config = request.config
     tuned = _tune(request, train, store, console)
     if tuned is not None:
         tuned.save(folder.tuned)
-    lineup, test = request.line_up(tuned), load_test(config.data, root=config.root)
+    lineup = request.line_up(tuned)
+    test = load_parts("test", config.data, request.datasets, root=config.root)
     with Bar(f"comparing on {request.suite.name}", console) as progress:
         return compare(
             lineup, request.suite, config.seeds, train, test, config=config.trainer, kept=store, progress=progress
         )  # fmt: skip
 
 
-def _tune(request: _Request, train: ImageData, store: RunStore, console: Console) -> Tuned | None:
+def _tune(
+    request: _Request, train: Mapping[str, ImageData], store: RunStore, console: Console
+) -> Tuned | None:
     config, suite = request.config, request.tuning
     if suite is None:
         return request.earlier

@@ -29,7 +29,7 @@ from lambda_rl.agents.comparison.results import (
 from lambda_rl.agents.comparison.summary import summarise
 from lambda_rl.agents.comparison.tables import Comparison, Results
 from lambda_rl.agents.record.provenance import provenance
-from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.data import ImageData, Images
 from lambda_rl.envs.tasks.suites import Suite
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.placement import TrainerConfig
@@ -42,8 +42,8 @@ def compare(
     lineup: LineUp,
     suite: Suite,
     seeds: int,
-    train: ImageData,
-    test: ImageData,
+    train: Images,
+    test: Images,
     *,
     config: TrainerConfig | None = None,
     kept: Kept | None = None,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lambda_rl.agents.ppo.config import TrainConfig
-from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.data import ImageData, load_parts
 from lambda_rl.envs.judging import ScheduleJob, run_schedules
 from lambda_rl.envs.tasks.suites import load_suite
 from lambda_rl.envs.training.placement import TrainerConfig
@@ -51,7 +51,7 @@ class Validator:
     def __init__(self, config: TrainConfig, data: ImageData) -> None:
         suite = load_suite(config.validation_suite)
         listed = suite.listed("--validation-suite")
-        self.data, self.reward = data, config.reward
+        self.data, self.reward = load_parts("train", data, suite.datasets), config.reward
         self.trainer = TrainerConfig(config.device, config.precision, config.threads, compile=config.compile)
         self.labels: list[str] = []
         self.tasks = []
@@ -69,7 +69,7 @@ class Validator:
         done = run_schedules(jobs, self.data, "agent", config=self.trainer)
         accuracy = np.array([result.outer_accuracy for result in done])
         loss = np.array([result.outer_loss for result in done])
-        score = self.reward.score(accuracy, loss, self.data.num_classes)
+        score = self.reward.score(accuracy, loss, [self.data[task.data].num_classes for task in self.tasks])
         rows = []
         for i, (label, result) in enumerate(zip(self.labels, done, strict=True)):
             if label in self.labels[:i]:

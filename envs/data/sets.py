@@ -6,7 +6,7 @@ holds, nor depends on, a test image or label. Only the evaluation calls `load_te
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -177,6 +177,15 @@ def load_parts(
     load = load_train if part == "train" else load_test
     first = default if isinstance(default, ImageData) else load(default, root=root)
     return {"": first, **{name: load(name, root=root) for name in names if name}}
+
+
+Images = ImageData | Mapping[str, ImageData]
+"""One data set, or several by the names that tasks give them (``Task.data``), "" for that of tasks that name none."""
+
+
+def by_name(images: Images) -> Mapping[str, ImageData]:
+    """Images by the names that tasks give them."""
+    return {"": images} if isinstance(images, ImageData) else images
 
 
 def _load(

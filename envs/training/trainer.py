@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.data import Images, by_name
 from lambda_rl.envs.data.split import Fold, Split
 from lambda_rl.envs.networks import Network, Params
 from lambda_rl.envs.tasks.task import Task
@@ -73,7 +73,7 @@ class Trainer:
 
     def __init__(
         self,
-        data: ImageData | Mapping[str, ImageData],
+        data: Images,
         fold: Fold,
         config: TrainerConfig | None = None,
         *,
@@ -84,8 +84,9 @@ class Trainer:
         self.placement = Placement(self.config, sizes)
         self.device = self.placement.device
         self.fold = fold
-        named = {"": data} if isinstance(data, ImageData) else data
-        self.sources = {name: Source(part, fold, self.device, outer_size) for name, part in named.items()}
+        self.sources = {
+            name: Source(part, fold, self.device, outer_size) for name, part in by_name(data).items()
+        }
         threads = self.placement.threads
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._stacks: dict[tuple[object, ...], Stack] = {}
