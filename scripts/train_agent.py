@@ -21,7 +21,8 @@ import tyro
 
 from lambda_rl.agents.ppo.config import PRESETS, TrainConfig, load_config, preset
 from lambda_rl.agents.ppo.run import resume, train
-from lambda_rl.agents.presenting.script import command_line, run_script
+from lambda_rl.agents.presenting.script import run_script
+from lambda_rl.agents.record.provenance import command_line
 from lambda_rl.agents.record.run_folder import RunFolder
 
 

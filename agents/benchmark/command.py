@@ -52,12 +52,11 @@ from lambda_rl.agents.benchmark.report import (
 from lambda_rl.agents.benchmark.roofline import evaluations_per_step, floor
 from lambda_rl.agents.benchmark.scaling import anatomy, draw_scaling
 from lambda_rl.agents.benchmark.timing import Row, time_rows
-from lambda_rl.agents.ppo.config import available_cores
 from lambda_rl.agents.presenting.style import png
 from lambda_rl.envs.data import ImageData, load_test, load_train
 from lambda_rl.envs.data.split import split_data
 from lambda_rl.envs.hardware.calibration import keep_sizes
-from lambda_rl.envs.hardware.device import resolve_device
+from lambda_rl.envs.hardware.device import available_cores, resolve_device
 from lambda_rl.envs.tasks.suites import load_suite
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.placement import TrainerConfig

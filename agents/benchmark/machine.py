@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from lambda_rl.agents.ppo.config import available_cores
 from lambda_rl.agents.record.provenance import processor
+from lambda_rl.envs.hardware.device import available_cores
 
 BUSY = 0.1
 """Share of the cores that other processes may use before the numbers are no longer believed."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import types
 import typing
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from lambda_rl.control import ControlLaw
-from lambda_rl.envs.hardware.device import PRECISIONS, resolve_device
+from lambda_rl.envs.hardware.device import PRECISIONS, available_cores, resolve_device
 from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.tasks.suites import suite_names
 from lambda_rl.files import atomic_write
@@ -352,13 +351,6 @@ def check_resumable(saved: TrainConfig, wanted: TrainConfig, folder: Path) -> No
             f"{folder}: cannot resume, this folder holds a run of another configuration: {listed}. "
             f"Leave these options out, or start a new run."
         )
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _plain(value: Any) -> Any:

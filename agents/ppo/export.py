@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch import nn
 
 from lambda_rl.agents.ppo.checkpoint import Origin, Progress, obs_moments, read_origin, read_progress
 from lambda_rl.agents.ppo.checkpoint_file import load_checkpoint, load_newest
-from lambda_rl.agents.presenting.script import without_places
+from lambda_rl.agents.record.provenance import without_places
 from lambda_rl.agents.record.run_folder import CHECKPOINTS, RunFolder
 from lambda_rl.envs.tasks.suites import Suite, load_suite
 from lambda_rl.knobs import KNOBS, further_knobs
@@ -164,25 +163,6 @@ def export_policy(source: Path, out: Path | None = None, *, last: bool = False) 
         out = RunFolder(path.parent.parent if path.parent.name == CHECKPOINTS else path.parent).policy
     save_policy(out, policy)
     return out
-
-
-def code_commit() -> str:
-    """The git commit of this code, plus ``-dirty`` if tracked files changed; ``unknown`` outside its repository."""
-    here = Path(__file__).resolve()
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(
-            ["git", *arguments], cwd=here.parent, capture_output=True, text=True, check=True, timeout=10
-        )
-        return done.stdout.strip()
-
-    try:
-        # Installed into an environment that lies in somebody else's repository, this file is not tracked there.
-        git("ls-files", "--error-unmatch", here.name)
-        commit = git("rev-parse", "HEAD")
-        return commit + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
 
 
 def _without_constant_features(arrays: Arrays) -> Arrays:

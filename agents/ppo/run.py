@@ -17,12 +17,12 @@ from lambda_rl.agents.ppo.between_rollouts import BetweenRollouts, ProgressBar, 
 from lambda_rl.agents.ppo.checkpoint import Learner, Origin, Progress, read_origin, read_progress, restore
 from lambda_rl.agents.ppo.checkpoint_file import load_newest
 from lambda_rl.agents.ppo.config import TrainConfig, check_resumable, load_config, save_config, to_dict
-from lambda_rl.agents.ppo.export import NORMALIZE_EPSILON, best_policy, code_commit
+from lambda_rl.agents.ppo.export import NORMALIZE_EPSILON, best_policy
 from lambda_rl.agents.ppo.training_run import TrainingRun
 from lambda_rl.agents.ppo.validation import Validator
 from lambda_rl.agents.ppo.vec_env import SB3VecEnv
-from lambda_rl.agents.presenting.script import without_places
 from lambda_rl.agents.record.metrics import MetricsCsv
+from lambda_rl.agents.record.provenance import code_commit, without_places
 from lambda_rl.agents.record.run_folder import RunFolder
 from lambda_rl.agents.record.tracking import WandbWriter, start_run
 from lambda_rl.envs.data import ImageData, load_train

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
@@ -30,30 +27,3 @@ def run_script(main: Callable[[], object]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-
-
-def command_line() -> str:
-    """The command that started this script, for the record: without the places of this machine."""
-    script, *arguments = sys.argv
-    return shlex.join(["python", f"scripts/{Path(script).name}", *map(without_places, arguments)])
-
-
-_PLACE = re.compile(
-    r"""(^|[=:,;\s"'(\[{])          # what it may stand behind, as in --data=folder:/PATH
-        (?:~[^/\\]*|[A-Za-z]:|\.\.)? # a home folder, a drive, or a way out of the working folder
-        [/\\](?:.*[/\\])?           # the folders
-        (?=.)                       # its last part""",
-    re.VERBOSE | re.DOTALL,
-)
-
-
-def without_places(text: str) -> str:
-    """Text as it may be passed on: of a path that tells where things lie on this machine, the last part alone.
-
-    These are absolute paths, and those that begin with ``~`` or ``..``, also behind an option or a kind, as in
-    ``--data=folder:/home/alice/images``, which becomes ``--data=folder:images``. Other paths stay as they are.
-
-    Args:
-        text: one argument of a command line, or one option's value.
-    """
-    return _PLACE.sub(r"\1", text.rstrip("/\\") or text)

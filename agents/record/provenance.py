@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import platform
 import re
+import shlex
+import subprocess
+import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,10 +14,7 @@ from typing import Any
 
 import torch
 
-from lambda_rl.agents.ppo.config import available_cores
-from lambda_rl.agents.ppo.export import code_commit
-from lambda_rl.agents.presenting.script import command_line
-from lambda_rl.envs.hardware.device import resolve_device
+from lambda_rl.envs.hardware.device import available_cores, resolve_device
 
 PACKAGES = ("lambda-rl", "torch", "numpy", "gymnasium", "stable-baselines3", "scipy", "pandas", "matplotlib")
 
@@ -50,3 +50,49 @@ def processor() -> str:
         if match:
             return match[1].strip()
     return platform.processor() or platform.machine()
+
+
+def code_commit() -> str:
+    """The git commit of this code, plus ``-dirty`` if tracked files changed; ``unknown`` outside its repository."""
+    here = Path(__file__).resolve()
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=here.parent, capture_output=True, text=True, check=True, timeout=10
+        )
+        return done.stdout.strip()
+
+    try:
+        # Installed into an environment that lies in somebody else's repository, this file is not tracked there.
+        git("ls-files", "--error-unmatch", here.name)
+        commit = git("rev-parse", "HEAD")
+        return commit + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def command_line() -> str:
+    """The command that started this script, for the record: without the places of this machine."""
+    script, *arguments = sys.argv
+    return shlex.join(["python", f"scripts/{Path(script).name}", *map(without_places, arguments)])
+
+
+_PLACE = re.compile(
+    r"""(^|[=:,;\s"'(\[{])          # what it may stand behind, as in --data=folder:/PATH
+        (?:~[^/\\]*|[A-Za-z]:|\.\.)? # a home folder, a drive, or a way out of the working folder
+        [/\\](?:.*[/\\])?           # the folders
+        (?=.)                       # its last part""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def without_places(text: str) -> str:
+    """Text as it may be passed on: of a path that tells where things lie on this machine, the last part alone.
+
+    These are absolute paths, and those that begin with ``~`` or ``..``, also behind an option or a kind, as in
+    ``--data=folder:/DISK/images``, which becomes ``--data=folder:images``. Other paths stay as they are.
+
+    Args:
+        text: one argument of a command line, or one option's value.
+    """
+    return _PLACE.sub(r"\1", text.rstrip("/\\") or text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp64")
@@ -30,6 +32,13 @@ def resolve_device(name: str) -> torch.device:
             f"device {name!r} asked for, but there are {torch.cuda.device_count()} GPUs (from cuda:0)"
         )
     return device
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _cpu_has_bf16() -> bool:

@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from lambda_rl.agents.ppo.config import available_cores
 from lambda_rl.agents.record.provenance import provenance
 from lambda_rl.agents.reproduction.lu2017.drawing.figures import draw_figures
 from lambda_rl.agents.reproduction.lu2017.drawing.page import publish
@@ -34,7 +33,7 @@ from lambda_rl.agents.reproduction.lu2017.settings import BUDGETS, Budget
 from lambda_rl.agents.reproduction.lu2017.store import SCALARS, Store, plain
 from lambda_rl.agents.reproduction.lu2017.summary import summarise
 from lambda_rl.envs.data import ImageData, load_test, load_train
-from lambda_rl.envs.hardware.device import PRECISIONS, resolve_device
+from lambda_rl.envs.hardware.device import PRECISIONS, available_cores, resolve_device
 from lambda_rl.envs.training.placement import TrainerConfig
 from lambda_rl.files import atomic_write
 from lambda_rl.policy.file import load_policy
