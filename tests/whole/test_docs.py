@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from places import DOCS
-from schedules_of import make_policy
+from tiny_schedules import make_policy
 
 import lambda_rl
 from lambda_rl import save_policy

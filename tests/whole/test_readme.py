@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from readme import README, blocks
-from schedules_of import make_policy
+from places import README, blocks
+from tiny_schedules import make_policy
 
 from lambda_rl import LearnedSchedule, save_policy
 

@@ -14,7 +14,7 @@ import torch
 import tyro
 from places import DOCS
 from rich.console import Console
-from schedules_of import make_policy
+from tiny_schedules import make_policy
 
 from lambda_rl import load_policy, save_policy
 from lambda_rl.agents.presenting import markdown as pages

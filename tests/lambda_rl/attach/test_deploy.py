@@ -16,10 +16,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from deploy_loops import Loop, half_a_run, worker
-from places import HELPERS
-from readme import blocks
-from schedules_of import CARD, FACTS, alone, good, make_policy
+from places import HELPERS, blocks
 from tiny_envs import tiny_data
+from tiny_schedules import CARD, FACTS, alone, good, make_policy
 from torch import nn
 
 import lambda_rl

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recording import Recording, history
+from tiny_schedules import Recording, history
 
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")

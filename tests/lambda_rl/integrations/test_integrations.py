@@ -15,8 +15,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from recording import history
-from schedules_of import CARD, make_policy
+from tiny_schedules import CARD, history, make_policy
 
 from lambda_rl import Knob, LearnedSchedule, PullDown, save_policy
 

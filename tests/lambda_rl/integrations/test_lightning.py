@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from recording import Recording, history
+from tiny_schedules import Recording, history
 
 from lambda_rl import split_parameters
 

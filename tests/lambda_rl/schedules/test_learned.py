@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from schedules_of import CARD, FACTS, alone, good, make_policy
+from tiny_schedules import CARD, FACTS, alone, good, make_policy
 from torch import nn
 
 from lambda_rl import (

@@ -1,0 +1,275 @@
+"""The rooms of the house: who may import whom, and how much may stand in a folder, a file and a function."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+import sys
+from collections.abc import Set as AbstractSet
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+from places import AGENTS, BASE, ENVS, FLOORS, INTEGRATIONS, ROOT, modules
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+# Which rooms a room may import, without the "lambda_rl." of their names. A room is a folder with an __init__.py, or a
+# file beside the rooms of a floor. A folder inside a room and the room itself may import each other: between them, as
+# between the files of a room, the only rule is that there are no circles.
+ROOMS: dict[str, str] = {
+    # lambda_rl: what is deployed
+    "registry": "",
+    "ops": "",
+    "checks": "",
+    "files": "",
+    "arguments": "checks",
+    "penalties": "registry arguments",
+    "knobs": "registry checks",
+    "control": "knobs ops",
+    "observation": "registry arguments checks ops knobs control",
+    "policy": "checks files penalties knobs control observation",
+    "attach": "arguments checks",
+    "schedules": "arguments checks files knobs observation policy attach",
+    "integrations": "attach schedules",
+    "lambda_rl": "penalties knobs control observation policy schedules",
+    "cli": "lambda_rl checks policy",
+    # envs: what is controlled
+    "envs.data": "registry files",
+    "envs.networks": "registry",
+    "envs.optimizers": "registry penalties envs.networks",
+    "envs.tasks": "registry penalties envs.data envs.networks envs.optimizers",
+    "envs.hardware": "files envs.data envs.networks",
+    "envs.training": "penalties knobs observation envs.data envs.networks envs.optimizers envs.tasks envs.hardware",
+    "envs.reward": "",
+    "envs.render": "",
+    "envs.control_problem": "knobs control observation envs.reward envs.tasks envs.training",
+    "envs.faces": (
+        "knobs control observation envs.data envs.tasks envs.training envs.reward envs.render envs.control_problem"
+    ),
+    "envs.env": "knobs control observation envs.data envs.tasks envs.training envs.reward envs.faces",
+    "envs.vector_env": "knobs control envs.data envs.tasks envs.training envs.reward envs.faces envs.env",
+    "envs.judging": (
+        "knobs control observation schedules envs.data envs.tasks envs.training envs.reward envs.control_problem"
+    ),
+    "envs": "",
+    # agents: who learns, and who judges
+    "agents": "",
+    "agents.presenting": "checks",
+    "agents.record": "files envs.hardware agents.presenting",
+    "agents.ppo": (
+        "files knobs control observation policy schedules envs.data envs.hardware envs.tasks envs.training envs.reward"
+        " envs.judging envs.vector_env agents.record agents.presenting"
+    ),
+    "agents.baselines": "lambda_rl registry files envs envs.data envs.hardware envs.tasks envs.training envs.judging",
+    "agents.comparison": (
+        "lambda_rl checks files envs.data envs.hardware envs.tasks envs.training envs.judging agents.record"
+        " agents.presenting agents.baselines"
+    ),
+    "agents.comparison.figures": "files agents.presenting agents.baselines",
+    "agents.model_cards": "files policy envs.tasks agents.baselines agents.comparison",
+    "agents.single_run": (
+        "files schedules envs.data envs.hardware envs.tasks envs.training envs.judging agents.presenting"
+    ),
+    "agents.reproduction": "",
+    "agents.reproduction.lu2017": (
+        "files policy schedules envs.data envs.hardware envs.tasks envs.training envs.judging agents.record"
+        " agents.comparison"
+    ),
+    "agents.reproduction.lu2017.drawing": "files penalties agents.presenting agents.reproduction.lu2017.findings",
+    "agents.reproduction.lu2017.findings": "",
+    "agents.benchmark": (
+        "lambda_rl files observation envs.data envs.hardware envs.networks envs.tasks envs.training envs.reward"
+        " envs.vector_env agents.record agents.presenting agents.comparison agents.ppo"
+    ),
+    "agents.benchmark.opponents": "control envs.data envs.tasks envs.training envs.reward",
+}
+
+MOST_FILES, MOST_FLAT_AGENTS, MOST_LINES, MOST_FUNCTION_LINES = 12, 4, 350, 60
+
+# Folders that may hold more files, and why.
+LARGER_FOLDERS = {"envs/tasks/builtin": "data: a YAML file for each built-in suite"}
+
+MODULES = modules()
+
+
+def room_of(module: str) -> str:
+    """The name in ROOMS of the room that a module stands in; the module itself where it stands on a floor."""
+    path = MODULES[module]
+    if path.name != "__init__.py" and path.parent not in FLOORS.values():
+        module = module.rpartition(".")[0]
+    return module.removeprefix("lambda_rl.")
+
+
+def imported(path: Path, package: str) -> set[str]:
+    """Modules of the house that a file imports, anywhere in it, by full name; of others their full names."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parent = package.split(".")[: len(package.split(".")) - (node.level - 1)]
+                base = ".".join([*parent, base] if base else parent)
+            inside = {f"{base}.{alias.name}" for alias in node.names}
+            names.update(inside & MODULES.keys() or {base})
+            if inside - MODULES.keys():
+                names.add(base)
+    return names
+
+
+@functools.cache
+def imports_of(module: str) -> frozenset[str]:
+    path = MODULES[module]
+    return frozenset(imported(path, module if path.name == "__init__.py" else module.rpartition(".")[0]))
+
+
+def third_party(names: AbstractSet[str]) -> set[str]:
+    roots = {name.split(".")[0] for name in names}
+    return roots - set(sys.stdlib_module_names) - {"lambda_rl", "__future__"}
+
+
+def nested(one: str, other: str) -> bool:
+    """Whether one of two rooms is inside the other (a floor is no room)."""
+    floors = {floor.removeprefix("lambda_rl.") for floor in FLOORS}
+    outer, inner = sorted((one, other), key=len)
+    return outer not in floors and inner.startswith(f"{outer}.")
+
+
+def sources(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+HOUSE = sources("lambda_rl", "envs", "agents", "scripts", "tests")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_one_way(module: str) -> None:
+    names = imports_of(module)
+    assert not {"envs", "agents", "scripts", "tests"} & {name.split(".")[0] for name in names}
+    floor = max((floor for floor in FLOORS if f"{module}.".startswith(f"{floor}.")), key=len)
+    allowed = {"lambda_rl": BASE, "lambda_rl.envs": ENVS, "lambda_rl.agents": AGENTS}[floor]
+    allowed = allowed | INTEGRATIONS.get(module, set())
+    assert third_party(names) <= allowed, f"{module} may not import {third_party(names) - allowed}"
+    own = {name for name in names if name.split(".")[0] == "lambda_rl"}
+    assert own <= MODULES.keys()
+    room = room_of(module)
+    entered = {room_of(name) for name in own} - {room}
+    closed = {other for other in entered if not nested(room, other)} - set(ROOMS[room].split())
+    assert not closed, f"{module} imports from {sorted(closed)}, which the table ROOMS closes to {room}"
+
+
+def test_every_room_is_in_the_table_and_every_open_door_is_used() -> None:
+    used: dict[str, set[str]] = {room_of(module): set() for module in MODULES}
+    for module in MODULES:
+        room = room_of(module)
+        used[room] |= {room_of(name) for name in imports_of(module) & MODULES.keys()}
+    assert used.keys() == ROOMS.keys()
+    unused = {room: left for room in ROOMS if (left := set(ROOMS[room].split()) - used[room])}
+    assert not unused, "the table allows what nobody needs"
+
+
+def test_the_table_has_no_circle_and_no_arrow_upwards() -> None:
+    def floor(room: str) -> int:
+        return ("envs", "agents").index(top) + 1 if (top := room.split(".")[0]) in ("envs", "agents") else 0
+
+    def outermost(room: str) -> str:
+        return min((other for other in ROOMS if other == room or nested(other, room)), key=len)
+
+    graph: dict[str, set[str]] = {}
+    for room, others in ROOMS.items():
+        assert all(floor(other) <= floor(room) for other in others.split()), room
+        graph.setdefault(outermost(room), set()).update(map(outermost, others.split()))
+    for room, others in graph.items():
+        others.discard(room)  # of rooms inside one room: their circles show between modules
+    list(TopologicalSorter(graph).static_order())
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    list(
+        TopologicalSorter(
+            {module: imports_of(module) & MODULES.keys() - {module} for module in MODULES}
+        ).static_order()
+    )
+
+
+def test_relative_imports_are_told_from_the_package_that_they_stand_in(tmp_path: Path) -> None:
+    path = tmp_path / "file.py"
+    path.write_text(
+        "from . import a\nfrom .b import c\nfrom ...data import sets\nfrom ....checks import d\nimport torch.nn"
+    )
+    assert imported(path, "lambda_rl.envs.tasks.inner") == {
+        "lambda_rl.envs.tasks.inner",
+        "lambda_rl.envs.tasks.inner.b",
+        "lambda_rl.envs.data.sets",
+        "lambda_rl.checks",
+        "torch.nn",
+    }
+
+
+def test_every_folder_with_a_module_is_packaged() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"][
+        "packages"
+    ]
+    names = {
+        name if path.name == "__init__.py" else name.rpartition(".")[0] for name, path in MODULES.items()
+    }
+    assert set(listed) == names
+    assert len(listed) == len(names)
+    assert names <= MODULES.keys(), "a folder without __init__.py"
+
+
+def test_scripts_are_thin_and_import_by_the_mapped_names() -> None:
+    for path in sources("scripts"):
+        names = imported(path, "scripts")
+        assert not {"envs", "agents", "scripts", "tests"} & {name.split(".")[0] for name in names}, path.name
+        assert third_party(names) <= AGENTS, path.name
+
+
+def test_no_test_imports_a_test() -> None:
+    tests = {path.stem for path in sources("tests") if path.parent != ROOT / "tests" / "helpers"}
+    for path in sources("tests"):
+        assert not tests & {name.split(".")[0] for name in imported(path, "")}, name_of(path)
+
+
+def test_no_folder_is_too_full() -> None:
+    found: dict[str, int] = {}
+    for top in ("lambda_rl", "envs", "agents", "scripts", "tests", "docs"):
+        for path in (ROOT / top).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                found[name_of(path.parent)] = found.get(name_of(path.parent), 0) + 1
+    full = {folder: count for folder, count in found.items() if count > MOST_FILES}
+    assert full.keys() == LARGER_FOLDERS.keys(), full
+    assert found["agents"] <= MOST_FLAT_AGENTS
+
+
+def test_no_file_is_too_long() -> None:
+    lines = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in HOUSE}
+    assert not {name: count for name, count in lines.items() if count > MOST_LINES}
+
+
+def test_no_function_is_too_long() -> None:
+    long = []
+    for path in HOUSE:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert node.end_lineno is not None
+                if (count := node.end_lineno - node.lineno + 1) > MOST_FUNCTION_LINES:
+                    long.append(f"{name_of(path)}: {node.name}, {count} lines")
+    assert not long
+
+
+def test_exemptions_from_a_limit_say_why() -> None:
+    for path in HOUSE:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if re.search(r"# noqa: .*(PLR|C9)\d", line):
+                assert re.search(r"# noqa: [A-Z0-9, ]+ - \w", line), f"{name_of(path)}:{number}"
