@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-
-_LIMIT = 64  # torch's own limit is 8 compilations of a function
 
 Function = Callable[..., Any]
 
@@ -45,9 +44,7 @@ class Compiled:
                     self._ready[count] = self._compile((params, *more))
         if not self._failed:
             try:
-                # Torch keeps this setting by thread, and may compile again at any call.
-                with torch._dynamo.config.patch(recompile_limit=_LIMIT):
-                    return self._ready[count](params, *more)
+                return self._ready[count](params, *more)
             except _compile_errors() as error:  # raised before anything is computed
                 self._give_up(error)
         return self._plain(params, *more)
@@ -66,8 +63,10 @@ class Compiled:
         # the same again and again, until its limit.
         call.__code__ = call.__code__.replace()
         try:
-            compiled = torch.compile(call, dynamic=False, fullgraph=True, options=self._options)
-            with torch._dynamo.config.patch(recompile_limit=_LIMIT):
+            # Not with fullgraph=True: torch 2.14 then counts compiled frames in one number for all threads, and a call
+            # that another one overtakes is told that nothing was compiled.
+            compiled = torch.compile(call, dynamic=False, options=self._options)
+            with _refusing_graph_breaks():
                 compiled(*map(_copied, arguments))  # whatever fails in here, it has changed nothing
         except Exception as error:  # compilers fail in many ways
             self._give_up(error)
@@ -87,6 +86,12 @@ def _copied(argument: object) -> object:
     if isinstance(argument, dict):
         return {name: _copied(value) for name, value in argument.items()}
     return argument.clone() if isinstance(argument, torch.Tensor) else argument
+
+
+def _refusing_graph_breaks() -> AbstractContextManager[object]:
+    """What cannot be compiled as one is an error in here, with releases of torch that can say so by thread."""
+    refusing = getattr(torch._dynamo, "error_on_graph_break", None)
+    return nullcontext() if refusing is None else refusing(True)
 
 
 def _compile_errors() -> tuple[type[Exception], ...]:

@@ -87,6 +87,25 @@ def test_more_functions_than_torchs_limit_may_compile_again_in_any_thread(
     assert len(compiled_by_torch) == 24
 
 
+def test_a_function_may_compile_again_beyond_torchs_limit(compiled_by_torch: list[Any]) -> None:
+    """Also in a thread that did not compile it, for the limit is kept by thread; and torch's own is left as it was."""
+    before = torch._dynamo.config.recompile_limit
+    function = Compiled(functools.partial(add, 1), "the step", on_cpu=True)
+
+    def sized(side: int) -> float:
+        params = {"w": torch.zeros(4, side)}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # one would say that it is not compiled
+            function(params)
+        return float(params["w"].sum())
+
+    assert sized(1) == 4
+    with ThreadPoolExecutor(1) as pool:
+        assert list(pool.map(sized, range(2, 2 * before))) == [4 * side for side in range(2, 2 * before)]
+    assert len(compiled_by_torch) == 2 * before - 1
+    assert torch._dynamo.config.recompile_limit == before
+
+
 def test_each_function_and_size_has_a_code_object_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     given = []
     monkeypatch.setattr(torch, "compile", lambda function, **_: given.append(function) or function)
@@ -147,7 +166,7 @@ def test_a_failure_of_a_later_compilation_is_told_once_and_the_plain_function_go
         function(params)
         function(params)
     assert (params["w"] == 4).all()
-    assert len(calls) == 3
+    assert len(calls) == 4  # the last one with the limit raised
 
 
 def test_whatever_fails_at_the_first_call_has_changed_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
