@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -131,10 +132,7 @@ def run_schedules(
     *,
     test: Images | None = None,
     config: TrainerConfig | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    on_decision: DecisionHook | None = None,
-    on_interval: WeightHook | None = None,
-    on_result: Callable[[int, RunResult], None] | None = None,
+    hooks: Hooks | None = None,
     keep_runs: bool = False,
 ) -> list[RunResult]:
     """Does all the jobs.
@@ -146,10 +144,7 @@ def run_schedules(
         fold: which of them.
         test: test images, likewise; used after a run's schedule has finished, and for nothing but its result.
         config: device, precision, threads.
-        progress: see :class:`Hooks`, as for the next three.
-        on_decision: see there.
-        on_interval: see there.
-        on_result: see there.
+        hooks: what is told while runs go on.
         keep_runs: leaves the trained networks in the results.
 
     Returns:
@@ -158,7 +153,7 @@ def run_schedules(
     Raises:
         ValueError: a task wants more images than the fold has, or the test images are of other classes.
     """
-    hooks = Hooks(on_decision, on_interval, on_result, progress)
+    hooks = hooks or Hooks()
     trainer = Trainer(train, fold, config, outer_size=0)
     tests = {} if test is None else by_name(test)
     resident = {name: trainer.sources[name].tested(part) for name, part in tests.items()}
@@ -248,7 +243,7 @@ class _Batch:
 
     def _decide(self, slot: int, signals: Signals[npt.NDArray[np.float64]], n: int) -> None:
         """The schedule's next λ, from what it may see of its run."""
-        given = {name: float(values[n]) for name, values in vars(signals).items() if name in GIVEN}
+        given: dict[str, Any] = {name: float(getattr(signals, name)[n]) for name in GIVEN}
         self.schedules[slot].step(**given)
 
     def results(self, test: Mapping[str, ResidentImages], keep_runs: bool) -> list[RunResult]:

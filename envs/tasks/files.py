@@ -48,35 +48,16 @@ _INT, _FLOAT, _TIME = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", 
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads numbers as YAML 1.2 does (``0400`` and ``5:00`` are texts); refuses tags, double keys, deep nesting."""
-
-    depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """One value, with all that is in it."""
-        event = self.peek_event()
-        if getattr(event, "tag", None) is not None:
-            raise yaml.composer.ComposerError(
-                None, None, f"tags are not allowed: {event.tag}", event.start_mark
-            )
-        self.depth += 1
-        if self.depth > MOST_NESTED:
-            raise yaml.composer.ComposerError(
-                None, None, f"nested more than {MOST_NESTED} deep", event.start_mark
-            )
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
+    """Reads numbers as YAML 1.2 does (``0400`` and ``5:00`` are texts); refuses double keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """A mapping whose keys are texts or numbers, each there once."""
         seen = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be a text", key.start_mark)
+                raise _fault("a key must be a text", key.start_mark)
             if key.value in seen:
-                problem = f"the key {shown_name(key.value)} is there twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                raise _fault(f"the key {shown_name(key.value)} is there twice", key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -96,6 +77,22 @@ _Loader.add_implicit_resolver(
 )
 
 
+def _fault(problem: str, mark: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+
+
+def _refuse_tags_and_depth(text: str) -> None:
+    """Before anything is composed, which is recursive."""
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise _fault(f"tags are not allowed: {tag}", event.start_mark)
+        if isinstance(event, yaml.NodeEvent) and depth >= MOST_NESTED:
+            raise _fault(f"nested more than {MOST_NESTED} deep", event.start_mark)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+
+
 def _unfolded(node: yaml.Node, known: dict[int, float]) -> float:
     """How many values a node has when its aliases are written out; infinite if it is an alias inside itself."""
     if id(node) not in known:
@@ -110,11 +107,12 @@ def read_yaml(path: Path) -> Any:
     """The content of a YAML file.
 
     Raises:
-        ValueError: the file is not valid YAML, or one of the things that :class:`_Loader` refuses; the message names
-            the file.
+        ValueError: the file is not valid YAML, or has tags, double keys or too much; the message names the file.
     """
     try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        _refuse_tags_and_depth(text)
+        loader = _Loader(text)
         try:
             node = loader.get_single_node()
             if node is None:
