@@ -14,18 +14,16 @@ from matplotlib.ticker import PercentFormatter
 from rich.console import Console
 from safetensors.torch import save
 
+from lambda_rl.agents.options import ComputeOptions, DataOptions
 from lambda_rl.agents.presenting.style import LEARNED_PALETTE, dress, png
-from lambda_rl.envs.data import load_test, load_train
-from lambda_rl.envs.hardware.device import PRECISIONS, resolve_device
-from lambda_rl.envs.judging import RunResult, ScheduleJob, run_schedules
+from lambda_rl.envs.judging import Hooks, RunResult, ScheduleJob, run_schedules
 from lambda_rl.envs.tasks.task import Task
-from lambda_rl.envs.training.placement import TrainerConfig
 from lambda_rl.files import atomic_write
 from lambda_rl.schedules.text_form import parse_schedule
 
 
 @dataclass(frozen=True)
-class NetworkConfig:
+class NetworkConfig(ComputeOptions):
     """Trains one network with any schedule of λ.
 
     Attributes:
@@ -34,8 +32,6 @@ class NetworkConfig:
         task: what is trained; its data set, if it names none, is synthetic.
         data_root: where cifar10 and cifar100 are downloaded to; empty: the user's cache folder.
         fold: which part of the training images: held-out ones, or those that agents learn on.
-        device: auto, cpu, cuda or cuda:N.
-        precision: auto, fp32, bf16 or fp64.
         out: folder for history.csv and history.png; empty: none.
         save: file for the trained weights (.safetensors); empty: none.
     """
@@ -44,15 +40,13 @@ class NetworkConfig:
     task: Task = field(default_factory=lambda: Task(data="synthetic"))
     data_root: str = ""
     fold: Literal["held-out", "agent"] = "held-out"
-    device: str = "cpu"
-    precision: str = "auto"
     out: str = ""
     save: str = ""
 
-    def check(self) -> None:
-        """Checks what can be checked without reading anything; not at construction, where tyro would frame it."""
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"--precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}")
+    @property
+    def images(self) -> DataOptions:
+        """The data set that the task names."""
+        return DataOptions(data=self.task.data or "synthetic", data_root=self.data_root)
 
 
 def train_one(config: NetworkConfig, console: Console | None = None) -> RunResult:
@@ -70,12 +64,10 @@ def train_one(config: NetworkConfig, console: Console | None = None) -> RunResul
     """
     console = console or Console()
     config.check()
-    trainer = TrainerConfig(str(resolve_device(config.device)), config.precision)
+    trainer, images = config.trainer, config.images
     task = replace(config.task, data="")
     job = ScheduleJob(task, config.schedule, parse_schedule(config.schedule))
-    root = Path(config.data_root).expanduser() if config.data_root else None
-    data = config.task.data or "synthetic"
-    train, test = load_train(data, root=root), load_test(data, root=root)
+    train, test = images.load_train(), images.load_test()
     console.print(f"{task.name} on {train.name}, λ by {config.schedule}", highlight=False, soft_wrap=True)
 
     console.print("  run         λ   train loss  accuracy   val loss  accuracy", highlight=False)
@@ -88,7 +80,7 @@ def train_one(config: NetworkConfig, console: Console | None = None) -> RunResul
         )
 
     (result,) = run_schedules(
-        [job], train, config.fold, test=test, config=trainer, on_decision=say, keep_runs=True
+        [job], train, config.fold, test=test, config=trainer, hooks=Hooks(on_decision=say), keep_runs=True
     )
     if result.diverged:
         console.print("the run diverged; accuracies are those of guessing", highlight=False)

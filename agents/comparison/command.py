@@ -31,15 +31,16 @@ from lambda_rl.agents.comparison.report import write_report
 from lambda_rl.agents.comparison.store import RunStore
 from lambda_rl.agents.comparison.tables import Comparison
 from lambda_rl.agents.comparison.terminal import say, show
+from lambda_rl.agents.options import MOST, ComputeOptions, DataOptions
 from lambda_rl.agents.presenting.progress import Bar
-from lambda_rl.envs.data import ImageData, load_parts
-from lambda_rl.envs.hardware.device import PRECISIONS, available_cores, resolve_device
+from lambda_rl.checks import bounded_int
+from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.hardware.device import resolve_device
 from lambda_rl.envs.tasks.suites import Suite, load_suite, suite_names
-from lambda_rl.envs.training.placement import TrainerConfig
 
 
 @dataclass(frozen=True)
-class CompareConfig:
+class CompareConfig(ComputeOptions, DataOptions):
     """Compares learned policies with tuned hand-designed schedules and constants, on tasks held out from training.
 
     A comparison that was cut off goes on when the same command is given again.
@@ -49,12 +50,6 @@ class CompareConfig:
         policy: policy file; may be given several times, or not at all.
         suite: tasks, a built-in list or a YAML file.
         seeds: seeds per task.
-        data: synthetic, synthetic:SEED, cifar10, cifar100, or folder:PATH (directory or tar archive).
-        data_root: where cifar10 and cifar100 are downloaded to; empty: the user's cache folder.
-        device: auto, cpu, cuda or cuda:N.
-        precision: auto, fp32, bf16 or fp64.
-        threads: CPU threads; 0: one per core.
-        compile: compile the training step.
         constants: the grid of constants.
         schedule: a further schedule to compare, such as constant:0.0005 or replay:FILE.csv; may be given several times.
         families: hand-designed schedules that take part; give none of them to leave them out.
@@ -74,12 +69,6 @@ class CompareConfig:
     policy: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     suite: str = "quick-held-out"
     seeds: int = 5
-    data: str = "synthetic"
-    data_root: str = ""
-    device: str = "cpu"
-    precision: str = "auto"
-    threads: int = 0
-    compile: bool = False
     constants: tuple[float, ...] = CONSTANT_GRID
     schedule: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     families: tuple[str, ...] = field(default_factory=hand_designed_families)
@@ -93,30 +82,10 @@ class CompareConfig:
     wandb: Literal["online", "offline", "disabled"] = "disabled"
 
     def check(self) -> None:
-        """Checks what can be checked without reading anything; not at construction, where tyro would frame it."""
-        for name in ("seeds", "tune_seeds"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
-        for name in ("threads", "tune_settings"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"--{name.replace('_', '-')} must be at least 0, got {getattr(self, name)}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"--precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}")
-
-    @property
-    def root(self) -> Path | None:
-        """Where downloaded images are kept; None: the user's cache folder."""
-        return Path(self.data_root).expanduser() if self.data_root else None
-
-    @property
-    def trainer(self) -> TrainerConfig:
-        """How the inner runs are computed."""
-        return TrainerConfig(
-            str(resolve_device(self.device)),
-            self.precision,
-            self.threads or available_cores(),
-            compile=self.compile,
-        )
+        """See :meth:`ComputeOptions.check`."""
+        super().check()
+        for name, least in (("seeds", 1), ("tune_seeds", 1), ("tune_settings", 0)):
+            bounded_int(f"--{name.replace('_', '-')}", getattr(self, name), least, MOST)
 
 
 def default_tuning_suite(suite: Suite, data: str = "") -> str:
@@ -234,7 +203,7 @@ def run_comparison(config: CompareConfig, console: Console | None = None) -> Com
         return comparison
     request = _Request.read(config)
     folder.probe()
-    train = load_parts("train", config.data, request.datasets, root=config.root)
+    train = config.load_parts("train", request.datasets)
     store = folder.store(request.question(train), overwrite=config.overwrite, given=config.tuned)
     try:
         comparison = _play(request, train, folder, store, console)
@@ -266,7 +235,7 @@ def _play(
     if tuned is not None:
         tuned.save(folder.tuned)
     lineup = request.line_up(tuned)
-    test = load_parts("test", config.data, request.datasets, root=config.root)
+    test = config.load_parts("test", request.datasets)
     with Bar(f"comparing on {request.suite.name}", console) as progress:
         return compare(
             lineup, request.suite, config.seeds, train, test, config=config.trainer, kept=store, progress=progress

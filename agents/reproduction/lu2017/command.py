@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from lambda_rl.agents.options import ComputeOptions, DataName, DataOptions
 from lambda_rl.agents.record.provenance import provenance
 from lambda_rl.agents.reproduction.lu2017.drawing.figures import draw_figures
 from lambda_rl.agents.reproduction.lu2017.drawing.page import publish
@@ -32,30 +33,23 @@ from lambda_rl.agents.reproduction.lu2017.running import pending, run_cells
 from lambda_rl.agents.reproduction.lu2017.settings import BUDGETS, Budget
 from lambda_rl.agents.reproduction.lu2017.store import SCALARS, Store, plain
 from lambda_rl.agents.reproduction.lu2017.summary import summarise
-from lambda_rl.envs.data import ImageData, load_test, load_train
-from lambda_rl.envs.hardware.device import PRECISIONS, available_cores, resolve_device
-from lambda_rl.envs.training.placement import TrainerConfig
+from lambda_rl.envs.data import ImageData
 from lambda_rl.files import atomic_write
 from lambda_rl.policy.file import load_policy
 
 
 @dataclass(frozen=True)
-class ReproduceConfig:
+class ReproduceConfig(ComputeOptions, DataOptions):
     """Reproduces the experiments of Lu (2017), figure by figure. Goes on where a killed one was.
 
     Attributes:
         out: folder for cells/, results.csv, summary.json and the figures.
         figure: which one; 8 draws 5 to 7 too, which need no runs.
         budget: smoke (does it all run), standard (2 CPU cores) or full (a GPU).
-        data: synthetic, synthetic:SEED, cifar10, cifar100, or folder:PATH (directory or tar archive).
-        data_root: where cifar10 and cifar100 are downloaded to; empty: the user's cache folder.
         policy: a shipped policy's name or a policy file for the learned curves; empty: the default shipped one;
             none: no learned curves.
         policy_nonconvex: a policy file trained with the L½ penalty, for Figure 8; empty: that figure has no learned
             curve. May be added later.
-        device: auto, cpu, cuda or cuda:N.
-        precision: auto, fp32, bf16 or fp64.
-        threads: CPU threads; 0: one per core.
         page: a page with marked blocks (docs/lu2017.md) to fill; figures and tables are copied beside it.
         redraw: judge, draw and fill the page from the files in --out, without a run.
     """
@@ -63,22 +57,15 @@ class ReproduceConfig:
     out: str
     figure: Literal["1", "2", "3", "4", "8", "all"] = "all"
     budget: Literal["smoke", "standard", "full"] = "standard"
-    data: str = "cifar10"
-    data_root: str = ""
+    data: DataName = field(default="cifar10", kw_only=True)
     policy: str = ""
     policy_nonconvex: Annotated[str, tyro.conf.arg(name="policy-l0.5")] = ""
-    device: str = "cpu"
-    precision: str = "auto"
-    threads: int = 0
     page: str = ""
     redraw: bool = False
 
     def check(self) -> None:
-        """Checks what can be checked without reading anything; not at construction, where tyro would frame it."""
-        if self.threads < 0:
-            raise ValueError(f"--threads must be at least 0, got {self.threads}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"--precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}")
+        """See :meth:`ComputeOptions.check`."""
+        super().check()
         if self.page and not Path(self.page).is_file():
             raise ValueError(f"--page {self.page}: no such file; the blocks to fill must be there")
         if self.policy_nonconvex and load_policy(self.policy_nonconvex).card.penalty not in ("l0.5", "any"):
@@ -92,13 +79,6 @@ class ReproduceConfig:
         """Specs of the learned schedules."""
         l2 = {"": "learned", "none": ""}.get(self.policy, f"learned:{self.policy}")
         return Policies(l2, f"learned:{self.policy_nonconvex}" if self.policy_nonconvex else "")
-
-    @property
-    def trainer(self) -> TrainerConfig:
-        """How the inner runs are computed."""
-        return TrainerConfig(
-            str(resolve_device(self.device)), self.precision, self.threads or available_cores()
-        )
 
 
 def run_reproduction(
@@ -128,8 +108,7 @@ def run_reproduction(
         if saved["budget"] != plain(asdict(budget)):
             raise ValueError(f"{config.out} was run with --budget {saved['budget_name']}; give the same")
     else:
-        root = Path(config.data_root).expanduser() if config.data_root else None
-        train, test = load_train(config.data, root=root), load_test(config.data, root=root)
+        train, test = config.load_train(), config.load_test()
         store.open(_settings(config, budget, train, test))
         cells = merge([cell for name in wanted for cell in figure_cells(name, budget, config.policies)])
         _run(config, cells, budget, train, test, store, console)
@@ -148,6 +127,7 @@ def _settings(config: ReproduceConfig, budget: Budget, train: ImageData, test: I
         "policy_l0.5": load_policy(config.policy_nonconvex).fingerprint if policies.nonconvex else "",
         "device": config.trainer.device.partition(":")[0],
         "precision": config.precision,
+        **({"compile": True} if config.compile else {}),  # older folders do not tell
     }
 
 

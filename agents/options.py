@@ -1,0 +1,86 @@
+"""Options that all commands share: which images, and how inner runs are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from lambda_rl.checks import bounded_int
+from lambda_rl.envs.data import ImageData, data_forms, load_parts
+from lambda_rl.envs.data.sets import PartName
+from lambda_rl.envs.hardware.device import PRECISIONS, available_cores, resolve_device
+from lambda_rl.envs.training.placement import TrainerConfig
+
+MOST = 10**9
+"""No count that a command takes is higher."""
+
+DataName = Annotated[str, tyro.conf.arg(help=f"{data_forms()}.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Which images. Options of a command inherit from this, so that they are plain ones of its own.
+
+    Attributes:
+        data: name of a data set.
+        data_root: where cifar10 and cifar100 are downloaded to; empty: the user's cache folder.
+    """
+
+    data: DataName = "synthetic"
+    data_root: str = ""
+
+    def load_train(self) -> ImageData:
+        """The training images; errors as in :meth:`load_parts`."""
+        return self.load_parts("train")[""]
+
+    def load_test(self) -> ImageData:
+        """The test images, for evaluation only; errors as in :meth:`load_parts`."""
+        return self.load_parts("test")[""]
+
+    def load_parts(self, part: PartName, names: Iterable[str] = ()) -> dict[str, ImageData]:
+        """A part of the data set, and of those that tasks name, by their names; "" stands for ``--data``.
+
+        Raises:
+            ValueError: unknown data, or data that is not as it should be, or cannot be downloaded.
+            FileNotFoundError: a path is not there.
+        """
+        try:
+            return load_parts(part, self.data, names, root=self.data_root or None)
+        except RuntimeError as error:  # a failed download is told like any other wrong input
+            raise ValueError(str(error)) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeOptions:
+    """How inner runs are computed. Options of a command inherit from this, as from :class:`DataOptions`.
+
+    Attributes:
+        device: of inner runs: auto, cpu, cuda or cuda:N.
+        precision: of inner runs: auto, fp32, bf16 or fp64.
+        threads: CPU threads of inner runs; 0: one per core.
+        compile: compile the training step; docs/performance.md says when it pays.
+    """
+
+    device: str = "cpu"
+    precision: str = "auto"
+    threads: int = 0
+    compile: bool = False
+
+    def check(self) -> None:
+        """Checks what can be checked without reading anything; not at construction, where tyro would frame it."""
+        bounded_int("--threads", self.threads, 0, 4096)
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"--precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}")
+
+    @property
+    def trainer(self) -> TrainerConfig:
+        """The same with nothing left open.
+
+        Raises:
+            ValueError: the device is unknown or not there.
+        """
+        device, threads = str(resolve_device(self.device)), self.threads or available_cores()
+        return TrainerConfig(device, self.precision, threads, compile=self.compile)
