@@ -12,7 +12,7 @@ from typing import Protocol
 from lambda_rl.agents.baselines.fingerprints import digest, trainer_fingerprint
 from lambda_rl.envs.data import ImageData, Images, by_name
 from lambda_rl.envs.data.split import Fold
-from lambda_rl.envs.judging import RunResult, ScheduleJob, run_schedules
+from lambda_rl.envs.judging import Hooks, RunResult, ScheduleJob, run_schedules
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.placement import TrainerConfig
 
@@ -180,9 +180,8 @@ class Judge:
             clock = now
             tell(done)
 
-        run_schedules(
-            jobs, self._train, self.fold, test=self._test, config=self.config, on_result=on_result, progress=on_batch
-        )  # fmt: skip
+        hooks = Hooks(on_result=on_result, progress=on_batch)
+        run_schedules(jobs, self._train, self.fold, test=self._test, config=self.config, hooks=hooks)
 
 
 def _task_name(job: ScheduleJob) -> str:

@@ -11,7 +11,7 @@ from lambda_rl.agents.reproduction.lu2017.sparsity import WeightTrace, WeightWat
 from lambda_rl.agents.reproduction.lu2017.store import Row, Store
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.data.split import Fold
-from lambda_rl.envs.judging import RunResult, ScheduleJob, run_schedules
+from lambda_rl.envs.judging import Hooks, RunResult, ScheduleJob, run_schedules
 from lambda_rl.envs.training.placement import TrainerConfig
 from lambda_rl.envs.training.run import InnerRun
 from lambda_rl.schedules.base import Schedule
@@ -102,10 +102,8 @@ def run_cells(
         tell()
 
     tell()
-    run_schedules(
-        jobs, train, FOLD, test=test, config=config, progress=on_batch, on_decision=on_decision,
-        on_interval=on_interval, on_result=on_result,
-    )  # fmt: skip
+    hooks = Hooks(on_decision, on_interval, on_result, on_batch)
+    run_schedules(jobs, train, FOLD, test=test, config=config, hooks=hooks)
     return len(todo)
 
 

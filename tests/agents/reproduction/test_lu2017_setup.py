@@ -16,7 +16,7 @@ from lambda_rl import Constant, Steps
 from lambda_rl.agents.reproduction.lu2017.settings import our_lam
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.data.synthetic import make_synthetic
-from lambda_rl.envs.judging import RunResult, ScheduleJob, run_schedules
+from lambda_rl.envs.judging import Hooks, RunResult, ScheduleJob, run_schedules
 from lambda_rl.envs.networks import NetworkSpec, make_network
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.placement import TrainerConfig
@@ -173,8 +173,7 @@ def test_hooks_see_each_run_and_may_change_its_weights() -> None:
         TRAIN,
         "held-out",
         config=FP64,
-        on_interval=freeze,
-        on_result=lambda i, result: done.append((i, result)),
+        hooks=Hooks(on_interval=freeze, on_result=lambda i, result: done.append((i, result))),
         keep_runs=True,
     )
     assert sorted(seen) == [(i, k) for i in range(3) for k in range(5)]
@@ -196,7 +195,7 @@ def test_a_diverged_run_is_shown_to_the_hook_no_more() -> None:
         "held-out",
         test=TEST,
         config=TrainerConfig(precision="fp32"),
-        on_interval=lambda _, run: seen.append(run.decision),
+        hooks=Hooks(on_interval=lambda _, run: seen.append(run.decision)),
     )
     assert result.diverged
     assert seen == list(range(len(result.history["progress"])))  # the start, and all intervals but the last
