@@ -109,7 +109,7 @@ class CifarLambdaEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012 (as in the base)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords of gymnasium.make
         self,
         suite: str | Suite = "quick",
         data: str | ImageData = "synthetic",

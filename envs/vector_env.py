@@ -68,7 +68,7 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords of gymnasium.make_vec
         self,
         num_envs: int = 1,
         *,

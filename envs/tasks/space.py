@@ -211,8 +211,8 @@ class TaskSpace:
             sizes = {
                 name: max(self._ends(base, name)) for name in ("train_size", "val_size") if name in self.vary
             }
-            for data in self._ends(base, "data") if "data" in self.vary else (base.data,):
-                made.append(_changed(base, {**sizes, "data": data}))
+            named = self._ends(base, "data") if "data" in self.vary else (base.data,)
+            made += [_changed(base, {**sizes, "data": data}) for data in named]
         return _distinct(made)
 
     @property

@@ -30,7 +30,7 @@ def block_sums(
 
 
 @functools.cache
-def compiled_sums(network: Network, compute: torch.dtype) -> Compiled:
+def compiled_sums(network: Network, compute: torch.dtype) -> Compiled:  # noqa: ARG001 - a key of the cache
     """:func:`block_sums` of a network on a CPU, compiled for images in a format."""
     return Compiled(functools.partial(block_sums, network), "the evaluation", on_cpu=True)
 

@@ -65,7 +65,7 @@ class Sums(TypedDict):
 
 
 @functools.cache
-def compiled_step(spec: StepSpec, batch_size: int, on_cpu: bool) -> Compiled:
+def compiled_step(spec: StepSpec, batch_size: int, on_cpu: bool) -> Compiled:  # noqa: ARG001 - a key of the cache
     """The compiled step for one kind of network and size of minibatch; λ and rates are data of it."""
     return Compiled(functools.partial(training_step, spec), "the training step", on_cpu=on_cpu)
 

@@ -21,7 +21,7 @@ from lambda_rl.checks import shown
 from lambda_rl.files import atomic_write
 from lambda_rl.observation.collector import Number, numbers, one_number
 
-_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_HERE = f"{Path(__file__).absolute().parents[1]}{os.sep}"
 
 Row = dict[str, float | None]
 

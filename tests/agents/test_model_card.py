@@ -107,7 +107,7 @@ def test_the_words_agree_with_the_numbers(name: str) -> None:
     means = {key: item.test_accuracy_mean for key, item in transfer.summary.schedules.items()}
     assert means["no-penalty"] < means[transfer.name] < means["best-single-constant"]
     assert means["learned:cifar-mlp"] < means["learned:cifar-mixed"]
-    with open(RESULTS / name / "metrics.csv", newline="") as file:
+    with (RESULTS / name / "metrics.csv").open(newline="") as file:
         seconds = float(list(csv.DictReader(file))[-1]["time/elapsed"])
     assert f"took {seconds / 60:.0f} minutes" in text
     config = yaml.safe_load((RESULTS / name / "config.yaml").read_text(encoding="utf-8"))

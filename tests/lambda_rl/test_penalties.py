@@ -103,7 +103,8 @@ def test_values_of_stacked_weights_are_those_of_each_network(kind):
 
 
 def test_weight_decay_is_the_penalty_whose_gradient_is_the_weight():
-    for _, rule in PENALTIES.items():
+    for name in PENALTIES.names():
+        rule = PENALTIES[name]
         assert rule.is_weight_decay == torch.equal(rule.gradient(WEIGHTS), WEIGHTS)
 
 

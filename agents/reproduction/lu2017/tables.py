@@ -140,7 +140,7 @@ def figure_3(runs: pd.DataFrame, budget: Budget) -> dict[str, Table]:
     return {"widths": _width_table(runs, budget, columns)}
 
 
-def figure_4(runs: pd.DataFrame, budget: Budget) -> dict[str, Table]:
+def figure_4(runs: pd.DataFrame, _: Budget) -> dict[str, Table]:
     """Every schedule of the convolutional network, early and at the end; with Adam, and with SGD."""
     return {
         "schedules": _schedules(select(runs, network="cnn3")),

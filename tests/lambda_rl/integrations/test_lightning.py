@@ -81,7 +81,7 @@ def test_metrics_that_training_step_returns_are_used() -> None:
 def test_lambda_goes_to_the_loggers_and_the_metrics(every: int | None, tmp_path: Path) -> None:
     callback = ScheduleCallback("pull-down:0.3,0.003", every=every, name="decay")
     trainer = fit(TinyModule(), callback, logger=CSVLogger(tmp_path, version="v"), log_every_n_steps=1)
-    with open(Path(trainer.loggers[0].log_dir) / "metrics.csv", newline="") as file:  # type: ignore[arg-type]
+    with (Path(trainer.loggers[0].log_dir) / "metrics.csv").open(newline="") as file:  # type: ignore[arg-type]
         logged = {int(row["step"]): float(row["decay"]) for row in csv.DictReader(file) if row["decay"]}
     rows = history(callback)
     assert [logged[step] for step in (0, 10, 20, 30, 40)] == pytest.approx([row["lam"] for row in rows])
