@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -107,32 +106,16 @@ def test_beyond_torchs_limit_a_function_runs_as_it_is(compiled_by_torch: list[An
     assert torch._dynamo.config.recompile_limit == before
 
 
-def test_threads_that_call_at_once_are_not_told_that_nothing_was_compiled(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Torch 2.14 counts compiled frames for fullgraph=True in one number for all threads."""
-    real = torch.compile
+def test_nothing_is_compiled_with_fullgraph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch 2.14 counts the frames of such calls in one number for all threads, and raises if it comes out as 0.
 
-    def backend(graph: Any, _: object) -> Any:
-        def run(*arguments: Any) -> Any:
-            time.sleep(2e-4)  # lets go of Python's lock, as compiled code does
-            return graph.forward(*arguments)
-
-        return run
-
-    monkeypatch.setattr(torch, "compile", lambda f, *, options, **how: real(f, backend=backend, **how))
-    functions = [Compiled(functools.partial(add, i), "a function", on_cpu=True) for i in range(2)]
-    for function in functions:
-        function(weights(4))
-
-    def often(function: Compiled) -> float:
-        params = weights(4)
-        for _ in range(500):
-            function(params)
-        return float(params["w"].mean())
-
-    with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(often, functions)) == [0.0, 500.0]
+    A thread that enters a call while another one is about to leave its own sets it to 0: seen once in 60 s of
+    ``cifar-mixed`` on 2 threads, and too rare in a function as small as a test's.
+    """
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(torch, "compile", lambda function, **how: asked.append(how) or function)
+    Compiled(functools.partial(add, 1), "a function", on_cpu=True)(weights(4))
+    assert [how.get("fullgraph", False) for how in asked] == [False]
 
 
 def test_each_function_and_size_has_a_code_object_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
