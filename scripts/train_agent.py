@@ -19,7 +19,9 @@ from typing import Any
 
 import tyro
 
-from lambda_rl.agents.ppo.config import PRESETS, TrainConfig, load_config, preset
+from lambda_rl.agents.ppo.config import TrainConfig
+from lambda_rl.agents.ppo.config_file import load_config
+from lambda_rl.agents.ppo.presets import PRESETS, preset
 from lambda_rl.agents.ppo.run import resume, train
 from lambda_rl.agents.presenting.script import run_script
 from lambda_rl.agents.record.provenance import command_line

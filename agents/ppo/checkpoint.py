@@ -22,7 +22,8 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from lambda_rl.agents.ppo.checkpoint_file import first_line, write_checkpoint
-from lambda_rl.agents.ppo.config import TrainConfig, from_dict, to_dict
+from lambda_rl.agents.ppo.config import TrainConfig
+from lambda_rl.agents.ppo.config_file import from_dict, to_dict
 from lambda_rl.agents.record.run_folder import RunFolder
 
 
@@ -138,7 +139,7 @@ def read_origin(state: dict[str, Any], path: Path) -> Origin:
     """
     with _entries_of(path):
         values = dict(state["origin"])
-        config = from_dict(TrainConfig, values.pop("config"))
+        config = from_dict(values.pop("config"))
         names = ("data_name", "data_fingerprint", "command", "commit")
         return Origin(config, **{name: _of_type(name, values[name], str) for name in names})
 

@@ -16,7 +16,8 @@ from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 from lambda_rl.agents.ppo.between_rollouts import BetweenRollouts, ProgressBar, StopTraining
 from lambda_rl.agents.ppo.checkpoint import Learner, Origin, Progress, read_origin, read_progress, restore
 from lambda_rl.agents.ppo.checkpoint_file import load_newest
-from lambda_rl.agents.ppo.config import TrainConfig, check_resumable, load_config, save_config, to_dict
+from lambda_rl.agents.ppo.config import TrainConfig
+from lambda_rl.agents.ppo.config_file import check_resumable, load_config, save_config, to_dict
 from lambda_rl.agents.ppo.export import NORMALIZE_EPSILON, best_policy
 from lambda_rl.agents.ppo.training_run import TrainingRun
 from lambda_rl.agents.ppo.validation import Validator
@@ -25,7 +26,7 @@ from lambda_rl.agents.record.metrics import MetricsCsv
 from lambda_rl.agents.record.provenance import code_commit, without_places
 from lambda_rl.agents.record.run_folder import RunFolder
 from lambda_rl.agents.record.tracking import WandbWriter, start_run
-from lambda_rl.envs.data import ImageData, load_train
+from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.tasks.suites import Suite, load_suite
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
 from lambda_rl.policy.file import save_policy
@@ -163,13 +164,10 @@ def _take_up(place: RunFolder, wanted: TrainConfig | None, command: str) -> tupl
 
 
 def _load(config: TrainConfig) -> tuple[Suite, ImageData, Validator | None]:
-    """Training tasks, training images and validation; a failed download is told like any other wrong input."""
+    """Training tasks, training images and validation."""
     # Whatever fold the suite is made for: an agent must never see the images that it is judged on.
     suite = load_suite(config.suite).on("agent")
-    try:
-        data = load_train(config.data, root=Path(config.data_root) if config.data_root else None)
-    except RuntimeError as error:
-        raise ValueError(str(error)) from error
+    data = config.load_train()
     return suite, data, Validator(config, data) if config.eval_every else None
 
 

@@ -12,7 +12,6 @@ from lambda_rl.agents.ppo.config import TrainConfig
 from lambda_rl.envs.data import ImageData, load_parts
 from lambda_rl.envs.judging import ScheduleJob, run_schedules
 from lambda_rl.envs.tasks.suites import load_suite
-from lambda_rl.envs.training.placement import TrainerConfig
 from lambda_rl.policy.actor import Policy
 from lambda_rl.schedules.learned import LearnedSchedule
 
@@ -51,8 +50,11 @@ class Validator:
     def __init__(self, config: TrainConfig, data: ImageData) -> None:
         suite = load_suite(config.validation_suite)
         listed = suite.listed("--validation-suite")
-        self.data, self.reward = load_parts("train", data, suite.datasets), config.reward
-        self.trainer = TrainerConfig(config.device, config.precision, config.threads, compile=config.compile)
+        self.data, self.reward = (
+            load_parts("train", data, suite.datasets, root=config.data_root or None),
+            config.reward,
+        )
+        self.trainer = config.trainer
         self.labels: list[str] = []
         self.tasks = []
         for name, task in zip(suite.task_names, listed, strict=True):

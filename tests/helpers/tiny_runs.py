@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from lambda_rl.agents.ppo.config import PPOConfig, TrainConfig, preset
+from lambda_rl.agents.ppo.config import PPOConfig, TrainConfig
+from lambda_rl.agents.ppo.presets import preset
 
 SUITE = """
 defaults: {width: 4, train_size: 40, val_size: 20, batch_size: 8, steps: 6, decisions: 3}

@@ -15,7 +15,8 @@ from tiny_runs import metrics, same_policy, tiny_config
 
 from lambda_rl.agents.ppo.checkpoint import random_state, set_random_state
 from lambda_rl.agents.ppo.checkpoint_file import load_checkpoint, to_bytes
-from lambda_rl.agents.ppo.config import TrainConfig, save_config
+from lambda_rl.agents.ppo.config import TrainConfig
+from lambda_rl.agents.ppo.config_file import save_config
 from lambda_rl.agents.ppo.run import resume, train
 from lambda_rl.agents.record.run_folder import LATEST_NAME, PREVIOUS_NAME, RunFolder
 

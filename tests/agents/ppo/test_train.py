@@ -16,7 +16,8 @@ import lambda_rl.envs.data.sets as data_module
 from lambda_rl.agents.ppo.between_rollouts import ProgressBar
 from lambda_rl.agents.ppo.checkpoint import Progress
 from lambda_rl.agents.ppo.checkpoint_file import load_checkpoint
-from lambda_rl.agents.ppo.config import TrainConfig, load_config
+from lambda_rl.agents.ppo.config import TrainConfig
+from lambda_rl.agents.ppo.config_file import load_config
 from lambda_rl.agents.ppo.export import CONSTANT_VARIANCE, actor_arrays, export_policy, make_card, make_policy
 from lambda_rl.agents.ppo.run import _build, train
 from lambda_rl.agents.ppo.validation import Validator

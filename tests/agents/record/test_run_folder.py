@@ -22,7 +22,8 @@ from tiny_runs import metrics, same_policy, tiny_config
 from lambda_rl.agents.ppo import run as training
 from lambda_rl.agents.ppo.checkpoint import read_origin, read_progress, restore
 from lambda_rl.agents.ppo.checkpoint_file import load_checkpoint, load_newest, to_bytes
-from lambda_rl.agents.ppo.config import TrainConfig, load_config
+from lambda_rl.agents.ppo.config import TrainConfig
+from lambda_rl.agents.ppo.config_file import load_config
 from lambda_rl.agents.ppo.export import export_policy
 from lambda_rl.agents.ppo.run import resume, train
 from lambda_rl.agents.presenting import script as cli
@@ -354,6 +355,9 @@ def test_of_a_damaged_learning_curve_the_whole_rows_are_kept(
         b"suite: \xff",
         b"name: 2020-99-99",
         b"ppo: {n_envs: [",
+        b"ppo: &p {hidden: [*p]}",
+        b"ppo: {? [1, 2] : 3}",
+        b"- 1",
     ],
 )
 def test_a_damaged_configuration_is_one_error_that_names_the_file(tmp_path: Path, line: bytes) -> None:
