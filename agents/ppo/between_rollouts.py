@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import time
 import typing
-from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
 from stable_baselines3.common.callbacks import BaseCallback
 
 from lambda_rl.agents.ppo.checkpoint import Progress
 from lambda_rl.agents.ppo.export import actor_arrays, best_policy, make_card, make_policy
 from lambda_rl.agents.ppo.training_run import TrainingRun
 from lambda_rl.agents.ppo.vec_env import SB3VecEnv
+from lambda_rl.agents.presenting.progress import Bar
 from lambda_rl.policy.file import save_policy
 
 
@@ -41,9 +39,8 @@ class BetweenRollouts(BaseCallback):
         self._rollouts = 0
         self._last = 0
         self._clock = time.monotonic()
-        self._ours = (
-            0.0  # seconds of this rollout in which validation ran, less those of the environment before it
-        )
+        # Seconds of this rollout in which validation ran, less those of the environment before it.
+        self._ours = 0.0
 
     def _on_training_start(self) -> None:
         self._last = self.model.num_timesteps
@@ -136,30 +133,17 @@ class ProgressBar(BaseCallback):
         super().__init__()
         self.total, self.progress = total, progress
         self.console = console or Console(highlight=False)
-        self._shown: float | None = progress.last_score
+        self._bar = Bar("training", self.console, unit="decisions", width=24, period=300.0, lines="none")
+        self._shown, self._note = progress.last_score, ""
         self._start = (0, 0.0)
-        self._bar = RichProgress(
-            TextColumn("training"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("decisions"),
-            TimeElapsedColumn(),
-            TextColumn("· left"),
-            TimeRemainingColumn(),
-            TextColumn("· {task.fields[score]}"),
-            console=self.console,
-            speed_estimate_period=300.0,
-            disable=not self.console.is_terminal,
-        )
-        self._task = self._bar.add_task("training", total=total, score="")
 
     def _on_training_start(self) -> None:
         self._start = (self.model.num_timesteps, time.monotonic())
         self._bar.start()
-        self._bar.update(self._task, completed=self.model.num_timesteps, score=self._text())
+        self._tell()
 
     def _on_step(self) -> bool:
-        self._bar.update(self._task, completed=min(self.model.num_timesteps, self.total))
+        self._bar(min(self.model.num_timesteps, self.total), self.total, self._note)
         return True
 
     def _on_rollout_start(self) -> None:
@@ -174,24 +158,19 @@ class ProgressBar(BaseCallback):
         self._bar.stop()
 
     def _tell(self) -> None:
-        self._bar.update(self._task, score=self._text())
-        if self.console.is_terminal or self.progress.last_score == self._shown:
+        score, best, episodes = self.progress.last_score, self.progress.best_score, self.model.ep_info_buffer
+        parts = [f"return {np.mean([float(e['r']) for e in episodes]):+.3f}"] if episodes else []
+        if score is not None and best is not None:
+            parts.append(f"validation score {score:+.4f} (best {best:+.4f})")
+        self._note = ", ".join(parts)
+        self._on_step()
+        if self.console.is_terminal or score == self._shown:
             return
-        self._shown = self.progress.last_score
+        self._shown = score
         decisions, (first, since) = self.model.num_timesteps, self._start
         left = (time.monotonic() - since) / max(decisions - first, 1) * max(self.total - decisions, 0)
         minutes, seconds = divmod(round(left), 60)
         self.console.print(
-            f"{decisions:>9,} of {self.total:,} decisions, {minutes}:{seconds:02d} left, {self._text()}",
+            f"{decisions:>9,} of {self.total:,} decisions, {minutes}:{seconds:02d} left, {self._note}",
             soft_wrap=True,
         )
-
-    def _text(self) -> str:
-        progress = self.progress
-        episodes: Any = self.model.ep_info_buffer
-        parts = []
-        if episodes:
-            parts.append(f"return {np.mean([float(e['r']) for e in episodes]):+.3f}")
-        if progress.last_score is not None and progress.best_score is not None:
-            parts.append(f"validation score {progress.last_score:+.4f} (best {progress.best_score:+.4f})")
-        return ", ".join(parts)

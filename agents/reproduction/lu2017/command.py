@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,10 +11,10 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from lambda_rl.agents.options import ComputeOptions, DataName, DataOptions
+from lambda_rl.agents.presenting.progress import Bar
 from lambda_rl.agents.record.provenance import provenance
 from lambda_rl.agents.reproduction.lu2017.drawing.figures import draw_figures
 from lambda_rl.agents.reproduction.lu2017.drawing.page import publish
@@ -131,12 +128,6 @@ def _settings(config: ReproduceConfig, budget: Budget, train: ImageData, test: I
     }
 
 
-def _origin(device: str, data: str) -> dict[str, Any]:
-    """Command, commit, versions, hardware and the data set's name, without the folders of this machine."""
-    found = {**provenance(device), "data": data}
-    return {**found, "command": re.sub(r"(?<![\w.])/(?:[^\s/:]+/)+", "", found["command"])}
-
-
 def _run(
     config: ReproduceConfig,
     cells: list[Cell],
@@ -153,16 +144,17 @@ def _run(
         return
     started = time.monotonic()
     try:
-        with _bar(console) as progress:
+        with Bar("training", console, unit="", period=600, lines="tenths") as bar:
             run_cells(
-                cells, budget.seeds, train, test, store, config=config.trainer, progress=progress
+                cells, budget.seeds, train, test, store, config=config.trainer,
+                progress=lambda spent, cost, done, count: bar(spent, cost, f"{done} of {count} runs"),
             )  # fmt: skip
     except KeyboardInterrupt:
         kept = total - len(pending(cells, budget.seeds, store))
         console.print(f"{kept} of {total} runs are kept; the same command goes on", highlight=False)
         raise
     finally:
-        store.worked(_origin(config.device, train.name), time.monotonic() - started)
+        store.worked({**provenance(config.device), "data": train.name}, time.monotonic() - started)
 
 
 def _finish(config: ReproduceConfig, budget: Budget, store: Store, console: Console) -> dict[str, Any]:
@@ -202,25 +194,3 @@ def verdict_table(summary: dict[str, Any]) -> Table:
         effect = "–" if low is None else f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
         table.add_row(item["key"], item["verdict"], effect, item["claim"])
     return table
-
-
-@contextmanager
-def _bar(console: Console) -> Iterator[Callable[[float, float, int, int], None]]:
-    """A progress bar in estimated time; where the output is no terminal, a line for each tenth."""
-    columns = (
-        TextColumn("training"), BarColumn(), TextColumn("{task.percentage:.0f} % of the work,"),
-        TextColumn("{task.fields[runs]} runs,"), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console, speed_estimate_period=600) as bar:
-        task = bar.add_task("training", total=None, runs="0")
-        told = 0
-
-        def update(spent: float, total: float, done: int, count: int) -> None:
-            nonlocal told
-            bar.update(task, completed=spent, total=total, runs=f"{done}/{count}")
-            tenth = int(10 * spent / total + 1e-9) if total else 10
-            if not console.is_terminal and tenth > told:
-                told = tenth
-                console.print(f"{10 * tenth} % of the work, {done} of {count} runs", highlight=False)
-
-        yield update

@@ -121,9 +121,8 @@ class _Listened:
         self.heard += [str(item.message) for item in caught]
         return result
 
-    @property
-    def value(self) -> float:
-        return self.schedule.value
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.schedule, name)
 
     def step(self, **signals: Any) -> float:
         return float(self._listen(lambda: self.schedule.step(**signals)))
