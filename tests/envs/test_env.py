@@ -292,7 +292,7 @@ def test_outer_images_reach_the_reward_and_nothing_else() -> None:
 
 def test_a_learned_schedule_gives_the_trace_of_the_environment(tmp_path: Path) -> None:
     """What is deployed moves λ as the same policy did in the environment, decision by decision."""
-    from schedules_of import make_policy
+    from tiny_schedules import make_policy
 
     policy = make_policy(seed=3)
     task = replace(BASE, initial_lam=0.02, label_noise=0.2)

@@ -1,31 +1,28 @@
-"""The learned schedule: same λ as the shared observer and control law give, attachment, safety, state."""
+"""The learned schedule: same λ as the shared observer and control law give, attachment, state."""
+
+from __future__ import annotations
 
 import dataclasses
 import json
 import math
-import warnings
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tiny_schedules import CARD, FACTS, alone, good, make_policy
+from tiny_schedules import CARD, FACTS, MEASURED, alone, good, loop, make_policy
 from torch import nn
 
 from lambda_rl import (
     LearnedSchedule,
     Observer,
     ReplaySchedule,
+    RunFacts,
     Signals,
     parse_schedule,
     policy_from_arrays,
     save_policy,
-    split_parameters,
 )
 from lambda_rl.observation import FEATURES
-
-MEASURED = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "weight_norm", "penalty", "lr_ratio")
 
 
 def test_trace_equals_the_vectorised_loop():
@@ -71,16 +68,6 @@ def train(schedule, model, optimizer, steps, seed=0):
         optimizer.step()
         if (i + 1) % 10 == 0:
             schedule.step(train_loss=loss, val_loss=loss * 1.1, train_accuracy=0.5, val_accuracy=0.4)
-
-
-def loop(kind=torch.optim.SGD, meaning="coupled", **options):
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
-    optimizer = kind(split_parameters(model, 1e-4), lr=0.05)
-    policy = make_policy(card=dataclasses.replace(CARD, lam_meaning=meaning), bias=0.2)
-    facts = {"num_train": 64, "val_size": 32, "num_classes": 4, "batch_size": 64}
-    schedule = LearnedSchedule(optimizer, policy=policy, total_steps=200, **{**facts, **options})
-    return model, optimizer, schedule
 
 
 def test_attached_measures_what_a_loop_without_would_be_told():
@@ -144,69 +131,6 @@ def test_frozen_layer_changes_nothing():
     assert trace(True) == trace(False)
 
 
-# ---- the meaning of λ
-
-
-def test_other_meaning_is_refused_unless_told():
-    with pytest.raises(ValueError, match="λ is coupled decay, that of the run is decoupled"):
-        loop(torch.optim.AdamW, "coupled")
-    with pytest.raises(ValueError, match="λ is decoupled decay, that of the run is coupled"):
-        loop(torch.optim.SGD, "decoupled")
-    loop(torch.optim.AdamW, "coupled", lam_meaning="coupled")
-    loop(torch.optim.AdamW, "decoupled")
-    loop(torch.optim.Adam, "coupled")
-    loop(torch.optim.Adam, "any")
-    with pytest.raises(ValueError, match="but the policy's λ is coupled"):
-        loop(torch.optim.AdamW, "coupled", lam_meaning="decoupled")
-    with pytest.raises(ValueError, match="allowed: coupled, decoupled"):
-        loop(lam_meaning="both")
-
-
-def test_without_an_optimizer_the_run_can_say_its_meaning(tmp_path):
-    with pytest.raises(ValueError, match="λ is coupled decay, that of the run is decoupled"):
-        alone(decay="decoupled")
-    with pytest.raises(ValueError, match="unknown decay 'weight'; allowed: coupled, decoupled"):
-        alone(decay="weight")
-    with pytest.raises(ValueError, match="needs an optimizer, or decay="):
-        alone(lam_meaning="convert")
-    plain, same = alone(), alone(decay="coupled", lam_meaning="convert")
-    told, converted = (alone(decay="decoupled", lam_meaning=m) for m in ("coupled", "convert"))
-    assert plain.value == same.value == told.value != converted.value
-    # A λ that is converted shrinks the weights as much in the policy's average run as it does here.
-    assert converted.value / converted.factor == pytest.approx(
-        alone(facts=dataclasses.replace(plain.facts, lr_sum=plain.facts.lr_sum * converted.factor)).value
-    )
-    path = tmp_path / "a, lam_meaning of b.safetensors"
-    save_policy(path, plain.policy)
-    context = {"facts": plain.facts, "weight_norm": 3.0, "total_steps": 10, "decay": "decoupled"}
-    specs = {f"learned:{path},lam_meaning=convert": converted, f"learned:{path}, lam_meaning=coupled": told}
-    for spec, expected in specs.items():
-        assert parse_schedule(spec)(**context).value == expected.value
-    assert parse_schedule(f"learned:{path}")(**{**context, "decay": None}).value == plain.value
-    assert parse_schedule("learned:lam_meaning=convert")(**context).factor > 0  # the default policy
-    for spec in (f"learned:{path},lam_meaning=both", "learned:lam_meaning="):
-        with pytest.raises(ValueError, match="allowed: coupled, decoupled, convert; expected learned"):
-            parse_schedule(spec)
-
-
-def test_group_that_says_it_is_decoupled():
-    p = nn.Parameter(torch.ones(2, 2))
-    optimizer = torch.optim.NAdam([p], weight_decay=1e-4, decoupled_weight_decay=True)
-    with pytest.raises(ValueError, match="is decoupled"):
-        LearnedSchedule(optimizer, policy=make_policy(), facts=FACTS)
-
-
-def test_weight_decay_cannot_be_another_penalty():
-    policy = make_policy(card=dataclasses.replace(CARD, penalty="l1"))
-    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(2, 2))], lr=0.1, weight_decay=1e-4)
-    with pytest.raises(ValueError, match="l1 penalty"):
-        LearnedSchedule(optimizer, policy=policy, facts=FACTS)
-    LearnedSchedule(policy=policy, facts=FACTS, weight_norm=1.0, penalty_sum=3.0)
-
-
-# ---- arguments
-
-
 def test_missing_facts_are_named():
     with pytest.raises(ValueError, match="missing: total_steps, optimizer"):
         LearnedSchedule(policy=make_policy(), num_train=100, weight_norm=1.0)
@@ -234,81 +158,6 @@ def test_from_file_and_by_specification(tmp_path):
     a = LearnedSchedule(policy=str(path), facts=FACTS, weight_norm=3.0)
     b = parse_schedule(f"learned:{path}")(facts=FACTS, weight_norm=3.0, lam_range=(1e-9, 1.0), total_steps=10)
     assert a.value == b.value == alone().value
-
-
-# ---- safety
-
-
-def step_quietly(schedule, **signals):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return schedule.step(**signals)
-
-
-@pytest.mark.parametrize("name", ["train_loss", "val_loss", "val_accuracy", "weight_norm"])
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_non_finite_signal_holds_lam_and_leaves_no_trace(name, bad):
-    schedule, clean = alone(), alone()
-    schedule.step(**good(0))
-    clean.step(**good(0))
-    held = schedule.value
-    with pytest.warns(RuntimeWarning, match=rf"not finite \({name}\); λ is held"):
-        assert schedule.step(**good(1, **{name: bad})) == held
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        schedule.step(**good(1, **{name: bad}))  # warned once
-    assert schedule.step(**good(2)) == clean.step(**good(2))
-
-
-def test_missing_signals():
-    """Without a loss λ waits; without an accuracy it is inferred: 2.0 nats lie between chance, 2.303, and 0."""
-    schedule = alone()
-    held = schedule.value
-    with pytest.warns(RuntimeWarning, match="train_loss and val_loss not given; λ is held"):
-        assert schedule.step(progress=0.1, train_accuracy=0.5) == held
-    assert schedule.step(progress=0.15, train_loss=2.0) == held
-    with pytest.warns(RuntimeWarning, match="not given: val_accuracy; inferred from the loss"):
-        assert schedule.step(progress=0.2, train_loss=2.0, val_loss=2.0) != held
-    full = alone()
-    share = 1 - 2.0 / math.log(10)
-    full.step(progress=0.2, train_loss=2.0, val_loss=2.0, train_accuracy=0.5, val_accuracy=0.1 + 0.9 * share)
-    assert schedule.value == pytest.approx(full.value, rel=1e-9)
-    assert [row["progress"] for row in schedule.history] == [0.0, 0.2]
-
-
-def test_non_finite_action_holds(monkeypatch):
-    schedule = alone()
-    monkeypatch.setattr(schedule.policy, "act", lambda obs: np.full(1, np.nan, np.float32))
-    held = schedule.value
-    with pytest.warns(RuntimeWarning, match="action is not finite"):
-        assert schedule.step(**good(0)) == pytest.approx(held, rel=1e-12)
-
-
-@settings(max_examples=30, deadline=None)
-@given(
-    seed=st.integers(0, 3),
-    bias=st.sampled_from([-5.0, 0.0, 5.0]),
-    calls=st.lists(
-        st.fixed_dictionaries(
-            {"progress": st.floats(0, 2)},
-            optional=dict.fromkeys(MEASURED, st.one_of(st.none(), st.floats(width=32))),
-        ),
-        max_size=15,
-    ),
-)
-def test_any_signals_give_finite_lam_in_range(seed, bias, calls):
-    schedule = alone(policy=make_policy(seed, hidden=8, bias=bias))
-    low, high = 10**CARD.log_lam_min, 10**CARD.log_lam_max
-    previous = schedule.value
-    for signals in calls:
-        lam = step_quietly(schedule, **signals)
-        assert math.isfinite(lam)
-        assert low * (1 - 1e-9) <= lam <= high * (1 + 1e-9)
-        assert abs(math.log10(lam / previous)) <= CARD.max_change + 1e-9
-        previous = lam
-
-
-# ---- state, replay, cost
 
 
 @pytest.mark.parametrize(
@@ -353,3 +202,8 @@ def test_frozen_into_an_open_loop_schedule(tmp_path):
     schedule.to_csv(tmp_path / "t.csv")
     replay = ReplaySchedule(tmp_path / "t.csv")
     assert [replay.value, *(replay.step(progress=(i + 1) / 10) for i in range(9))] == trace
+
+
+def test_facts_of_another_kind_are_refused() -> None:
+    with pytest.raises(ValueError, match="run facts: num_train"):
+        RunFacts(num_train=0, num_params=1, val_size=1, num_classes=2, epochs=1.0, lr_sum=1.0)
