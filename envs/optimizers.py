@@ -9,6 +9,7 @@ Another optimizer is a class and a line, ``OPTIMIZERS.register("lion", Lion())``
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -61,9 +62,11 @@ class StackedOptimizer:
     """An update rule of one parameter of N networks.
 
     Attributes:
+        name: what those of this package are registered as.
         state_names: names of the tensors that it keeps for each parameter; they begin at zero.
     """
 
+    name: ClassVar[str] = ""
     state_names: tuple[str, ...] = ()
 
     def step(self, weight: Tensor, grad: Tensor, state: Params, inputs: StepInputs) -> None:
@@ -116,6 +119,7 @@ OPTIMIZERS: Registry[StackedOptimizer] = Registry("optimizer")
 class SGD(StackedOptimizer):
     """Polyak momentum as in torch, no dampening."""
 
+    name = "sgd"
     state_names = ("momentum",)
 
     def step(self, weight: Tensor, grad: Tensor, state: Params, inputs: StepInputs) -> None:
@@ -132,6 +136,7 @@ class SGD(StackedOptimizer):
 class Adam(StackedOptimizer):
     """Adam where decay is coupled (L2 in the gradient), AdamW where it is decoupled."""
 
+    name = "adamw"
     state_names = ("first_moment", "second_moment")
 
     def step(self, weight: Tensor, grad: Tensor, state: Params, inputs: StepInputs) -> None:
@@ -148,6 +153,6 @@ class Adam(StackedOptimizer):
         weight.addcmul_(first / denominator, rate, value=-1)
 
 
-OPTIMIZERS.register("sgd", SGD())
-OPTIMIZERS.register("adamw", Adam())
-OPTIMIZERS.register("adam", OPTIMIZERS["adamw"])  # the same: whether it is AdamW is for the decay to say
+for _rule in (SGD(), Adam()):
+    OPTIMIZERS.register(_rule.name, _rule)
+OPTIMIZERS.register("adam", OPTIMIZERS[Adam.name])  # the same: whether it is AdamW is for the decay to say

@@ -19,7 +19,7 @@ Another penalty is a class and a line, ``PENALTIES.register("elastic", Elastic()
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, overload
+from typing import Any, ClassVar, Literal, overload
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,9 @@ SMOOTHING = 2.0**-10
 A power of 2⁻² so that its roots are exact in every floating-point type, and R(0) is exactly 0.
 """
 
+DECAYS = ("coupled", "decoupled")
+"""What λ may mean to an optimizer: λ R'(w) added to the gradient, or weights that shrink by learning rate · λ."""
+
 
 class Penalty:
     """R of the weights of one layer; that of a network is the sum over its layers.
@@ -41,10 +44,12 @@ class Penalty:
     (a group lasso, a spectral norm) gives :meth:`values` and :meth:`gradient` of N networks' weights.
 
     Attributes:
+        name: what those of this package are registered as.
         is_weight_decay: R is ½‖w‖², hence its gradient w, so that an optimizer's ``weight_decay`` can be λ, and decay
             may be decoupled.
     """
 
+    name: ClassVar[str] = ""
     is_weight_decay = False
 
     def terms(self, weights: Tensor) -> Tensor:
@@ -82,6 +87,7 @@ PENALTIES: Registry[Penalty] = Registry("penalty")
 class L2(Penalty):
     """½ w²."""
 
+    name = "l2"
     is_weight_decay = True
 
     def terms(self, weights: Tensor) -> Tensor:
@@ -96,6 +102,8 @@ class L2(Penalty):
 class L1(Penalty):
     """|w|."""
 
+    name = "l1"
+
     def terms(self, weights: Tensor) -> Tensor:
         """See :meth:`Penalty.terms`."""
         return weights.abs()
@@ -108,6 +116,8 @@ class L1(Penalty):
 class LHalf(Penalty):
     """|w|^½, smoothed at 0."""
 
+    name = "l0.5"
+
     def terms(self, weights: Tensor) -> Tensor:
         """See :meth:`Penalty.terms`."""
         return (weights.square() + SMOOTHING**2).sqrt().sqrt() - SMOOTHING**0.5
@@ -118,14 +128,11 @@ class LHalf(Penalty):
         return 0.5 * stacked / (root * root.sqrt())
 
 
-PENALTIES.register("l2", L2())
-PENALTIES.register("l1", L1())
-PENALTIES.register("l0.5", LHalf())
+for _kind in (L2(), L1(), LHalf()):
+    PENALTIES.register(_kind.name, _kind)
 
-
-def check_penalty(kind: str) -> None:
-    """Raises a ``ValueError`` that lists the kinds, if ``kind`` is none of them."""
-    PENALTIES.get(kind)
+DEFAULT = L2.name
+"""The penalty where none is named."""
 
 
 def penalty_terms(weights: Tensor, kind: str) -> Tensor:
@@ -199,7 +206,7 @@ def penalty(
 ) -> dict[str, Tensor]: ...
 def penalty(
     weights: nn.Module | Iterable[Tensor],
-    kind: str = "l2",
+    kind: str = DEFAULT,
     *,
     normalize: bool = False,
     per_layer: bool = False,

@@ -11,7 +11,8 @@ from pydantic.dataclasses import dataclass
 
 from lambda_rl.envs.data import DATA_SETS, data_forms, data_set
 from lambda_rl.envs.networks import NETWORKS
-from lambda_rl.envs.optimizers import OPTIMIZERS
+from lambda_rl.envs.networks.mlp import MLP
+from lambda_rl.envs.optimizers import OPTIMIZERS, SGD
 from lambda_rl.envs.tasks.fields import (
     FieldHelp,
     OneOf,
@@ -24,10 +25,10 @@ from lambda_rl.envs.tasks.fields import (
     one_line_errors,
     shown_name,
 )
-from lambda_rl.penalties import PENALTIES
+from lambda_rl.penalties import DECAYS, PENALTIES
+from lambda_rl.penalties import DEFAULT as DEFAULT_PENALTY
 
 LR_SCHEDULES = ("constant", "cosine", "exponential", "step")
-DECAYS = ("coupled", "decoupled")
 RESOLUTIONS = (16, 32)
 PIXELS = ("standardised", "mean-subtracted")
 
@@ -58,7 +59,7 @@ class Task:
         str,
         OneOf(NETWORKS.names),
         Field(description="`mlp` (two layers), `cnn3` (conv–ReLU–pool–affine–ReLU–affine) or `resnet9`"),
-    ] = "mlp"
+    ] = MLP.name
     width: Annotated[
         int,
         Field(
@@ -97,7 +98,7 @@ class Task:
         Field(
             description="`sgd` (with momentum) or `adamw`; `adam` is the same, and both are Adam if `decay` is coupled"
         ),
-    ] = "sgd"
+    ] = SGD.name
     learning_rate: Annotated[float, Field(ge=1e-8, le=1e4, description="learning rate at the start")] = 0.05
     lr_schedule: Annotated[
         str,
@@ -122,7 +123,7 @@ class Task:
         str,
         OneOf(PENALTIES.names),
         Field(description="`l2` (½‖w‖²), `l1` (‖w‖₁) or `l0.5` (Σ|w|^½), on weights, not on biases or norms"),
-    ] = "l2"
+    ] = DEFAULT_PENALTY
     decay: Annotated[
         str,
         OneOf(lambda: DECAYS),

@@ -7,29 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import AdamW, Optimizer
 
 from lambda_rl.arguments import real_number
 from lambda_rl.attach.norms import norm_and_half_square
 from lambda_rl.checks import shown
 
-# Optimizers of torch, timm and other libraries that shrink weights by lr·λ without saying so in their groups.
+# Optimizers of torch, timm and other libraries that shrink weights by lr·λ without saying so in their groups; and all
+# that have AdamW in their names, such as NAdamW and AdamW8bit.
 _DECOUPLED = frozenset(
-    {
-        "adamw",
-        "nadamw",
-        "adafactor",
-        "adafactorbigvision",
-        "muon",
-        "lion",
-        "adamp",
-        "adan",
-        "laprop",
-        "mars",
-        "sgdw",
-    }
-    | {"lamb"}
+    "Adafactor AdafactorBigVision Muon Lion LAMB AdamP Adan LaProp MARS SGDW".lower().split()
 )
+_ADAMW = AdamW.__name__.lower()
 # What those call it that do say it.
 _DECOUPLED_KEYS = ("decoupled_decay", "decoupled", "weight_decouple")
 
@@ -56,9 +45,7 @@ def group_meaning(optimizer: Optimizer, group: dict[str, Any]) -> str:
     named = group.get("decoupled_weight_decay")
     if named is None:
         name = type(optimizer).__name__.lower()
-        named = (
-            name in _DECOUPLED or "adamw" in name or any(group.get(key) is True for key in _DECOUPLED_KEYS)
-        )
+        named = name in _DECOUPLED or _ADAMW in name or any(group.get(key) is True for key in _DECOUPLED_KEYS)
     return "decoupled" if named else "coupled"
 
 

@@ -11,7 +11,8 @@ from lambda_rl.checks import bounded, bounded_int, listed, nested_beyond, shown
 from lambda_rl.control import ControlLaw
 from lambda_rl.knobs import KNOBS, LAM, LARGEST_LOG, Knob
 from lambda_rl.observation.features import FEATURES, all_features
-from lambda_rl.penalties import PENALTIES
+from lambda_rl.penalties import DECAYS, PENALTIES, Penalty
+from lambda_rl.penalties import DEFAULT as DEFAULT_PENALTY
 
 FORMAT_VERSION = 2
 """Raised whenever an older program could misread a newer file."""
@@ -19,8 +20,11 @@ FORMAT_VERSION = 2
 FORMATS = (1, 2)
 """All that can be read; files are written in the last one."""
 
-LAM_MEANINGS: tuple[str, ...] = ("coupled", "decoupled", "any")
-"""What λ may mean for a policy; "any": it was trained with both."""
+ANY = "any"
+"""Meaning of λ, or penalty, of a policy that was trained with all of them."""
+
+LAM_MEANINGS: tuple[str, ...] = (*DECAYS, ANY)
+"""What λ may mean for a policy."""
 
 
 def known_features(knobs: Sequence[Knob] = ()) -> dict[str, int]:
@@ -65,7 +69,7 @@ class PolicyCard:
 
     knobs: tuple[Knob, ...]
     lam_meaning: str = "coupled"
-    penalty: str = "l2"
+    penalty: str = DEFAULT_PENALTY
     decisions: int = 20
     suite: str = ""
     data: str = ""
@@ -115,6 +119,11 @@ class PolicyCard:
         return self.control
 
     @property
+    def rule(self) -> Penalty | None:
+        """The penalty that λ stands before; None for any."""
+        return None if self.penalty == ANY else PENALTIES[self.penalty]
+
+    @property
     def log_lam_min(self) -> float:
         """log₁₀ of the smallest value of the first knob."""
         return self.knobs[0].log_low
@@ -143,8 +152,8 @@ class PolicyCard:
             raise ValueError(
                 f"unknown lam_meaning {shown(self.lam_meaning)}; allowed: {', '.join(LAM_MEANINGS)}"
             )
-        if self.penalty not in (*PENALTIES, "any"):
-            raise ValueError(f"unknown penalty {shown(self.penalty)}; allowed: {', '.join(PENALTIES)}, any")
+        if self.penalty not in (*PENALTIES, ANY):
+            raise ValueError(f"unknown penalty {shown(self.penalty)}; allowed: {', '.join(PENALTIES)}, {ANY}")
         bounded_int("decisions", self.decisions, 1, MOST_DECISIONS)
         for name in _TEXTS:
             length = len(getattr(self, name))

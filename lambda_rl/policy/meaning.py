@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from lambda_rl.penalties import DECAYS
 from lambda_rl.policy.actor import Policy
-
-DECAYS = ("coupled", "decoupled")
+from lambda_rl.policy.card import ANY
 
 LAM_MEANINGS_TOLD = (*DECAYS, "convert")
 """What ``lam_meaning`` of a learned schedule may say."""
@@ -25,11 +25,11 @@ def must_convert(policy: Policy, told: str | None, found: set[str]) -> bool:
     card = policy.card
     if told is not None and told not in LAM_MEANINGS_TOLD:
         raise ValueError(f"unknown lam_meaning {told!r}; allowed: {', '.join(LAM_MEANINGS_TOLD)}")
-    if told in DECAYS and card.lam_meaning not in (told, "any"):
+    if told in DECAYS and card.lam_meaning not in (told, ANY):
         raise ValueError(f"lam_meaning={told!r}, but the policy's λ is {card.lam_meaning}")
     if told == "convert" and not found:
         raise ValueError("lam_meaning='convert' needs an optimizer, or decay=, to convert λ for")
-    if not found or card.lam_meaning == "any" or found == {card.lam_meaning} or told in DECAYS:
+    if not found or card.lam_meaning == ANY or found == {card.lam_meaning} or told in DECAYS:
         return False
     if told == "convert" and len(found) == 1:
         return True

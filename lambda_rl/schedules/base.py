@@ -61,7 +61,7 @@ class Schedule:
 
     Attributes:
         history: one row for the start and one for each call of :meth:`step`: ``progress``, ``lam`` (the λ of
-            the interval that begins there) and the signals given.
+            the interval that begins there), the signals given, and the values of :attr:`knobs`.
 
     Raises:
         ValueError: ``total_steps`` no whole number of 1 or more, range reversed or negative, no parameter group with
@@ -165,7 +165,10 @@ class Schedule:
         """Acts on what one call of :meth:`step` was given."""
         signals = numbers(given)
         self._set(self._next(progress, signals))
-        self.history.append({**signals, "progress": progress, "lam": self._value})
+        self._record(progress, signals)
+
+    def _record(self, progress: float | None, signals: Mapping[str, float]) -> None:
+        self.history.append({**signals, "progress": progress, "lam": self._value, **self.knobs})
 
     def _progress(self, step: int | None, progress: float | None) -> float | None:
         """The share of the run that is done; None if it is not known and not needed."""
@@ -214,7 +217,7 @@ class Schedule:
         if not (math.isfinite(lam) and lam >= 0):
             raise ValueError(f"the first λ must be finite and 0 or more, got {lam}")
         self._set(lam)
-        self.history.append({"progress": 0.0, "lam": self._value})
+        self._record(0.0, {})
 
     def _set(self, lam: float) -> None:
         if math.isfinite(lam):

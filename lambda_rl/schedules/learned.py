@@ -15,13 +15,14 @@ from torch.optim import Optimizer
 
 from lambda_rl.arguments import real_number
 from lambda_rl.attach.distributed import Ranks
+from lambda_rl.attach.further_knobs import FurtherKnobs
 from lambda_rl.checks import shown
-from lambda_rl.knobs import KNOBS
 from lambda_rl.observation import Observer, RunFacts, Signals
 from lambda_rl.observation.collector import Number
+from lambda_rl.penalties import DECAYS
 from lambda_rl.policy.actor import Policy
 from lambda_rl.policy.file import load_policy
-from lambda_rl.policy.meaning import DECAYS, must_convert, typical_lr_sum
+from lambda_rl.policy.meaning import must_convert, typical_lr_sum
 from lambda_rl.schedules.base import Schedule
 from lambda_rl.schedules.loss_scale import LossScale, LossScaleOption
 from lambda_rl.schedules.rhythm import Rhythm
@@ -60,7 +61,7 @@ class LearnedSchedule(Schedule):
     loss negative; four or more entries of the observation that the policy looks at lie more than 6 standard
     deviations from its training mean; the policy's action is not finite; more than 5 decisions in a row ask for a λ
     above the range: then λ goes back to the last one inside it, until the policy asks for less (at the lower end it
-    stays, as without this rule).
+    stays, as without this rule). Knobs beside λ are held with it.
     The environment has no such rules. None of them applies to sound runs like those of training, so that λ is
     the environment's there; ``lambda_rl.envs.judging`` judges schedules with them, as deployed.
 
@@ -104,7 +105,7 @@ class LearnedSchedule(Schedule):
             outside of what is said above.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - public: a run is described by keywords
         self,
         optimizer: Optimizer | Sequence[Optimizer] | None = None,
         *,
@@ -138,7 +139,6 @@ class LearnedSchedule(Schedule):
         self.factor, self.facts = _converted(facts, self.policy) if converting else (1.0, facts)
         self.lam_range = self._range()
         self._loss_scale = LossScale(loss_scale, facts.num_classes, run.classes_known)
-        self._classes_known = run.classes_known
         start = (
             card.initial_lam if initial_lam is None else real_number("initial_lam", initial_lam, more=True)
         )
@@ -154,12 +154,9 @@ class LearnedSchedule(Schedule):
             self._ranks.agree({**self._agreed(), "facts": vars(facts)})
         self._log_lam = self._first_log_lam(start, told=initial_lam is not None)
         self._safety = Safety(self.policy, self._log_lam, self._warn_once)
-        self._watcher = Watcher(self.groups, self._ranks, weight_norm, penalty_sum, l2=card.penalty == "l2")
-        self._laws = {knob.name: law for knob, law in card.controls[1:]}
-        self._log_knobs = {
-            name: law.clip(math.log10(KNOBS[name].neutral)) for name, law in self._laws.items()
-        }
-        self._deployed = {name: KNOBS[name].neutral for name in self._laws}
+        half_square = card.rule is not None and card.rule.is_weight_decay
+        self._watcher = Watcher(self.groups, self._ranks, weight_norm, penalty_sum, half_square=half_square)
+        self._further = FurtherKnobs(card.knobs[1:], () if self.groups is None else self.groups.optimizers)
         self.observer = Observer(1, self.control, card.features, card.knobs[1:])
         self._start(self._decide(self._first_observation()))
 
@@ -174,11 +171,12 @@ class LearnedSchedule(Schedule):
         """What decay means in this run; empty if nobody knows."""
         if decay not in (None, *DECAYS):
             raise ValueError(f"unknown decay {shown(decay)}; allowed: {', '.join(DECAYS)}")
-        penalty = self.policy.card.penalty
-        if self.groups is not None and penalty not in ("l2", "any"):
+        rule = self.policy.card.rule
+        if self.groups is not None and rule is not None and not rule.is_weight_decay:
             raise ValueError(
-                f"the policy was trained for the {penalty} penalty, which weight_decay of an optimizer cannot be; "
-                "use it without an optimizer and add value * lambda_rl.penalty(model, kind) to the loss"
+                f"the policy was trained for the {self.policy.card.penalty} penalty, which weight_decay of an "
+                "optimizer cannot be; use it without an optimizer and add value * lambda_rl.penalty(model, kind) to "
+                "the loss"
             )
         if decay is not None:
             return {decay}
@@ -197,17 +195,14 @@ class LearnedSchedule(Schedule):
 
     def _first_observation(self) -> npt.NDArray[np.float32]:
         """What the policy reads before the first interval."""
-        weight_norm, penalty_sum = self._watcher.weight_norm, self._watcher.penalty_sum
-        penalty = 10.0**self._log_lam * penalty_sum * (self._loss_scale.unit or 1.0)
-        first = self.observer.reset(
+        return self.observer.reset(
             0,
             self.facts,
             log_lam=self._log_lam,
-            weight_norm=weight_norm,
-            penalty=penalty,
-            log_knobs=self._log_knobs,
+            weight_norm=self._watcher.weight_norm,
+            penalty=10.0**self._log_lam * self._watcher.penalty_sum * (self._loss_scale.unit or 1.0),
+            log_knobs=self._further.log_values,
         )
-        return first
 
     # ---- calls
 
@@ -233,7 +228,7 @@ class LearnedSchedule(Schedule):
         self._watcher.clear()
         self._rhythm.decided(progress)
         self._set(self._value if absent else self._judge(progress, watched))
-        self.history.append({**signals, "progress": progress, "lam": self._value})
+        self._record(progress, signals)
 
     def _judge(self, progress: float, watched: dict[str, float]) -> float:
         """The next λ; that in force if the signals are not to be believed."""
@@ -245,7 +240,9 @@ class LearnedSchedule(Schedule):
             self._warn_once("scale", "the first training loss is 0, losses cannot be scaled; λ is held")
             return self.value
         self._watcher.believe(watched, self.value)
-        self._infer_accuracies(watched)
+        inferred = self._loss_scale.infer_accuracies(watched)
+        if inferred:
+            self._warn_once("accuracy", f"not given: {', '.join(inferred)}; inferred from the loss")
         signals = Signals(
             progress=progress,
             log_lam=self._log_lam,
@@ -256,47 +253,29 @@ class LearnedSchedule(Schedule):
             weight_norm=watched["weight_norm"],
             penalty=watched["penalty"] * unit / self.factor,
             lr_ratio=watched["lr_ratio"],
-            knobs=dict(self._log_knobs),
+            knobs=dict(self._further.log_values),
         )
         observation = self.observer.observe_one(signals)
         if progress >= 1.0 or self._safety.far(observation):
             return self.value
         return self._decide(observation)
 
-    def _infer_accuracies(self, watched: dict[str, float]) -> None:
-        """Adds the accuracies that were not given."""
-        inferred = [part for part in ("train", "val") if f"{part}_accuracy" not in watched]
-        for part in inferred:
-            watched[f"{part}_accuracy"] = self._loss_scale.accuracy(watched[f"{part}_loss"])
-        if inferred and self._classes_known:
-            names = ", ".join(f"{part}_accuracy" for part in inferred)
-            self._warn_once("accuracy", f"not given: {names}; inferred from the loss")
-
     def _decide(self, observation: npt.NDArray[np.float32]) -> float:
-        """λ after the policy's action on what it reads of one observation; other knobs move with it."""
+        """λ after the policy's action on what it reads of one observation; other knobs move with it, or are held."""
         actions = [float(action) for action in self.policy.act(observation)]
         if not all(map(math.isfinite, actions)):
             self._warn_once("action", "the policy's action is not finite; λ is held")
             actions = [0.0] * len(actions)
         action, *others = actions
-        for (name, law), other in zip(self._laws.items(), others, strict=True):
-            self._log_knobs[name] = law.apply(self._log_knobs[name], other)
-        self._deploy_knobs()
         self._log_lam = self._safety.within(self.control.apply(self._log_lam, action), action)
+        if not self._safety.holding:
+            self._further.move(others)
         return 10.0**self._log_lam * self.factor
 
     @property
     def knobs(self) -> dict[str, float]:
         """Values in force now of knobs beside λ, by name."""
-        return {name: 10.0**value for name, value in self._log_knobs.items()}
-
-    def _deploy_knobs(self) -> None:
-        """Turns the knobs beside λ at the optimizers, if there are any."""
-        if self.groups is None:
-            return
-        for name, value in self.knobs.items():
-            KNOBS[name].deploy(self.groups.optimizers, value, self._deployed[name])
-            self._deployed[name] = value
+        return self._further.values
 
     # ---- state
 
@@ -314,7 +293,7 @@ class LearnedSchedule(Schedule):
             **self._rhythm.state_dict(),
             **self._watcher.state_dict(),
             "log_lam": self._log_lam,
-            "log_knobs": dict(self._log_knobs),
+            "log_knobs": dict(self._further.log_values),
             "factor": self.factor,
             "loss_scale": self._loss_scale.state(),
             "facts": dict(vars(self.facts)),
@@ -331,9 +310,7 @@ class LearnedSchedule(Schedule):
         self._rhythm.load_state_dict(state)
         self._watcher.load_state_dict(state)
         self._log_lam = float(state["log_lam"])
-        # The optimizer's own state has the knobs as they were turned; nothing is turned twice.
-        self._log_knobs = {name: float(value) for name, value in state["log_knobs"].items()}
-        self._deployed = self.knobs
+        self._further.load(state["log_knobs"])
         self.factor = float(state["factor"])
         self.lam_range = self._range()
         self._loss_scale.load_state(state["loss_scale"])

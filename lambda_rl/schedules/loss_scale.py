@@ -39,7 +39,7 @@ class LossScale:
                     f'loss_scale must be "cross-entropy", "start" or a number, got {shown(option)}'
                 )
             option = real_number("loss_scale", option, more=True)
-        self.told = option
+        self.told, self._classes_known = option, classes_known
         self._log_classes, self._chance = math.log(num_classes), 1.0 / num_classes
         self._guessing = option if isinstance(option, float) else None
         if option == "cross-entropy":
@@ -55,9 +55,20 @@ class LossScale:
         if self._guessing is None and train_loss > 0:
             self._guessing = train_loss
 
-    def accuracy(self, loss: float) -> float:
+    def infer_accuracies(self, signals: dict[str, float]) -> list[str]:
+        """Adds the accuracies that were not given, from the losses; the unit must be known.
+
+        Returns:
+            Names of those that a user who knows the number of classes could have given.
+        """
+        inferred = [part for part in ("train", "val") if f"{part}_accuracy" not in signals]
+        for part in inferred:
+            signals[f"{part}_accuracy"] = self._accuracy(signals[f"{part}_loss"])
+        return [f"{part}_accuracy" for part in inferred if self._classes_known]
+
+    def _accuracy(self, loss: float) -> float:
         """The accuracy that a loss stands for: chance at the loss of guessing or above, 1 at a loss of 0."""
-        assert self._guessing is not None  # the unit is known by then
+        assert self._guessing is not None
         left = min(loss * (self._log_classes / self._guessing) / self._log_classes, 1.0)
         return self._chance + (1.0 - self._chance) * (1.0 - left)
 

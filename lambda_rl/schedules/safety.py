@@ -1,4 +1,30 @@
-"""What a learned schedule does not believe: rules that hold λ, each with one warning that says why."""
+"""What a learned schedule does not believe: rules that hold λ, each with one warning that says why.
+
+**Far outside training, an example.** The losses of a run jump. :data:`FAR` is 6, and four entries of what the policy
+reads lie more than 6 of its standard deviations from its mean in training. As many as :data:`FAR_FEATURES` are, so λ is
+held::
+
+    entry                 mean   deviation    now   deviations away
+    train_loss           -0.20        0.18    2.0     12.2    far
+    val_loss             -0.12        0.14    2.2     16.6    far
+    delta_train_loss     -0.10        0.25    5.0     20.4    far
+    delta_val_loss       -0.06        0.26    5.0     19.5    far
+    loss_gap              0.08        0.24    0.2      0.5
+    log_weight_norm      -0.04        0.41    0.9      2.3
+
+At the next decision the losses are as high but no longer jump. Both changes are 0, two entries are far, and the policy
+is believed: one or two odd entries are what it learned to bear.
+
+**At the end of the range, an example.** log₁₀ λ is to stay below 0.5. A policy asks for more and more. Its wish is cut
+to the range (``asked``), and counted for as long as it is at the end (``beyond``). When the count is above
+:data:`AT_BOUND`, 5, λ goes back to the last one inside the range, until the policy asks for less::
+
+    decision      1     2     3     4     5     6     7     8     9
+    action      0.8   0.8   0.8   0.8   0.8   0.8   0.8   0.8  -0.4
+    asked       0.2   0.5   0.5   0.5   0.5   0.5   0.5   0.5   0.0
+    beyond        0     1     2     3     4     5     6     7     0
+    log₁₀ λ     0.2   0.5   0.5   0.5   0.5   0.5   0.2   0.2   0.0
+"""
 
 from __future__ import annotations
 
@@ -40,9 +66,8 @@ class Safety:
         # (feature, its mean, how far from it is far) of those that the policy looks at
         self._usual = [(int(i), float(policy.obs_mean[i]), float(reach[i])) for i in np.flatnonzero(seen)]
         self._inside = log_lam
-        self._beyond = (
-            0  # decisions in a row beyond the upper (positive) or lower (negative) end of the range
-        )
+        # Decisions in a row that asked for a λ beyond the upper (positive) or lower (negative) end of the range.
+        self._beyond = 0
 
     def sound(self, signals: Mapping[str, float]) -> bool:
         """Whether all signals, both losses among them, can be what they are said to be."""
@@ -95,7 +120,12 @@ class Safety:
                 else ("lower", "it is held there until the policy asks for more")
             )
             self._warn(end, f"λ was at the {end} end of its range for {AT_BOUND} decisions in a row; {what}")
-        return self._inside if self._beyond > AT_BOUND else asked
+        return self._inside if self.holding else asked
+
+    @property
+    def holding(self) -> bool:
+        """Whether what was asked for last was not believed, :meth:`within` the range."""
+        return self._beyond > AT_BOUND
 
     def state_dict(self) -> dict[str, Any]:
         """What is remembered of earlier decisions, as plain values."""

@@ -26,14 +26,14 @@ WATCHED = (
 class Watcher:
     """Collects signals, and adds norm, penalty and learning rate where they were not given.
 
-    With groups they are measured; without, they keep their last value, and an L2 penalty follows from the norm.
+    With groups they are measured; without, they keep their last value, and a penalty of ½‖w‖² follows from the norm.
 
     Args:
         groups: of the optimizer, if there is one.
         ranks: whom to average with.
         weight_norm: norm of the initial weights; None: measured.
         penalty_sum: R of the initial weights; None: measured, without groups ½ ``weight_norm``².
-        l2: the penalty is L2.
+        half_square: the penalty is ½‖w‖².
 
     Raises:
         ValueError: nobody knows the norm, or a number is not finite, or negative.
@@ -46,9 +46,9 @@ class Watcher:
         weight_norm: float | None,
         penalty_sum: float | None,
         *,
-        l2: bool,
+        half_square: bool,
     ) -> None:
-        self._groups, self._ranks, self._l2 = groups, ranks, l2
+        self._groups, self._ranks, self._half_square = groups, ranks, half_square
         self._collector = Collector()
         given = {
             name: None if value is None else real_number(name, value)
@@ -110,7 +110,7 @@ class Watcher:
             return watched
         norm = watched.get("weight_norm", math.nan)
         total = self._last["penalty_sum"]
-        if self._l2 and math.isfinite(norm):
+        if self._half_square and math.isfinite(norm):
             total = 0.5 * norm * norm
         watched.setdefault("weight_norm", self._last["weight_norm"])
         watched.setdefault("lr_ratio", self._last["lr_ratio"])
