@@ -1,7 +1,7 @@
 """Model cards: the page beside a policy file, whose facts and numbers are filled in from files.
 
-A card is Markdown. Words are written by hand; what stands between ``<!-- NAME -->`` and ``<!-- end of NAME -->`` is
-written by :func:`fill_card`, so that it says what the files say. There are three such parts:
+A card is Markdown. Words are written by hand; its blocks (see :mod:`lambda_rl.agents.presenting.markdown`) are written
+by :func:`update_card`, so that they say what the files say. There are three:
 
 - ``facts``: what the policy file says;
 - ``results``: what comparisons measured, out of each ``summary.json`` below a folder that this policy took part in;
@@ -19,15 +19,13 @@ from typing import Any
 from lambda_rl.agents.baselines import GRID_SEARCH
 from lambda_rl.agents.comparison.results import BEST_SINGLE, NO_PENALTY, ORACLE, ScheduleSummary, Summary
 from lambda_rl.agents.comparison.tables import SUMMARY_NAME
+from lambda_rl.agents.presenting.markdown import fill_page, markdown_table
+from lambda_rl.envs.optimizers import OPTIMIZERS
 from lambda_rl.envs.tasks.suites import Suite, bounds, load_suite
 from lambda_rl.envs.tasks.task import Task, field_choices
-from lambda_rl.files import atomic_write
 from lambda_rl.policy.actor import Policy
 from lambda_rl.policy.file import load_policy
 from lambda_rl.policy.text import policy_facts
-
-PARTS = ("facts", "results", "tasks")
-"""Names of the parts that are filled in."""
 
 _FIELDS = {
     "network": "network",
@@ -113,39 +111,28 @@ def measured(policy: Policy, results: Path) -> list[Measured]:
     return found
 
 
-def fill_card(text: str, policy: Policy, results: Path) -> str:
-    """A card with its parts written anew.
+def card_blocks(policy: Policy, results: Path) -> dict[str, str]:
+    """The blocks of a policy's card.
 
     Args:
-        text: the card as it is; it must have each of :data:`PARTS` once.
         policy: what it is the card of.
         results: folder whose ``summary.json`` files, at any depth, are looked through.
 
     Raises:
-        ValueError: a part is missing or double.
         FileNotFoundError: no such folder of results.
+        ValueError: a summary cannot be read.
     """
     comparisons = measured(policy, results)
-    written = {
-        "facts": _facts(policy),
-        "results": _results(comparisons),
-        "tasks": _tasks(load_suite(policy.card.suite), comparisons),
-    }
-    for name in PARTS:
-        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-        if text.count(begin) != 1 or text.count(end) != 1:
-            raise ValueError(f"model card: {begin} and {end} must be there once each")
-        start, stop = text.index(begin), text.index(end)
-        text = f"{text[:start]}{begin}\n{written[name]}{text[stop:]}"
-    return text
+    tasks = _tasks(load_suite(policy.card.suite), comparisons)
+    return {"facts": _facts(policy), "results": _results(comparisons), "tasks": tasks}
 
 
 def update_card(path: Path, results: Path) -> bool:
-    """Writes the parts of a card anew, for the policy file of the same name beside it.
+    """Writes the blocks of a card anew, for the policy file of the same name beside it.
 
     Args:
         path: the card, ``NAME.md`` beside ``NAME.safetensors``.
-        results: see :func:`fill_card`.
+        results: see :func:`card_blocks`.
 
     Returns:
         Whether the card changed.
@@ -153,18 +140,9 @@ def update_card(path: Path, results: Path) -> bool:
     Raises:
         FileNotFoundError: no such card, or no such folder of results.
         PolicyFileError: the policy file cannot be read.
-        ValueError: a part is missing.
+        ValueError: the card lacks a block, or a summary cannot be read.
     """
-    old = path.read_text(encoding="utf-8")
-    new = fill_card(old, load_policy(path.with_suffix(".safetensors")), results)
-    if new != old:
-        atomic_write(path, new)
-    return new != old
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    return fill_page(path, card_blocks(load_policy(path.with_suffix(".safetensors")), results))
 
 
 def _facts(policy: Policy) -> str:
@@ -175,7 +153,9 @@ def _facts(policy: Policy) -> str:
             f"{key.replace('_', ' ')} {f'{value:.6g}' if isinstance(value, float) else value}"
             for key, value in validation.items()
         )
-    return _table(("", ""), [(name, text) for name, text in facts.items() if text not in ("", "none")])
+    return markdown_table(
+        ("", ""), [(name, text) for name, text in facts.items() if text not in ("", "none")]
+    )
 
 
 def _results(comparisons: Sequence[Measured]) -> str:
@@ -212,7 +192,7 @@ def _results(comparisons: Sequence[Measured]) -> str:
         "against the best single constant, points",
         "against no penalty, points",
     )
-    return _table(head, rows) + "\n" + _table(other, sizes)
+    return markdown_table(head, rows) + "\n" + markdown_table(other, sizes)
 
 
 def _accuracy(item: Measured, name: str) -> str:
@@ -241,10 +221,18 @@ def _tasks(suite: Suite, comparisons: Sequence[Measured]) -> str:
         if name in _SPECIAL and {*trained[name], *seen} == {usual}:
             continue
         choices = field_choices(name)
-        never = [value for value in choices if value not in seen]
+        known = {_one_name(name, value) for value in seen}
+        never = [value for value in choices if value == _one_name(name, value) and value not in known]
         cells = (_values(name, values) for values in (set(trained[name]), seen))
         rows.append((title, *cells, ", ".join(map(_value, never)) or "–" if choices else ""))
-    return _table(("", "trained on", "measured on", "never measured"), rows)
+    return markdown_table(("", "trained on", "measured on", "never measured"), rows)
+
+
+def _one_name(field: str, value: Any) -> Any:
+    """Of several names of one optimizer the first."""
+    if field != "optimizer" or value not in OPTIMIZERS:
+        return value
+    return next(name for name, rule in OPTIMIZERS.items() if rule is OPTIMIZERS[value])
 
 
 def _hashable(value: Any) -> Any:

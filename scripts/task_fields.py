@@ -10,10 +10,10 @@ from pathlib import Path
 
 import tyro
 
-from lambda_rl.agents.presenting.markdown import fill
+from lambda_rl.agents.presenting.markdown import fill_page
 from lambda_rl.agents.presenting.script import run_script
+from lambda_rl.agents.presenting.task_tables import option_table, task_table
 from lambda_rl.envs.tasks.schema import schema_text
-from lambda_rl.envs.tasks.tables import option_table, task_table
 from lambda_rl.files import atomic_write
 
 
@@ -33,9 +33,7 @@ class Options:
 def main() -> None:
     """Reads the command line and writes both files."""
     options = tyro.cli(Options)
-    page = options.readme.read_text(encoding="utf-8")
-    blocks = {"task-fields": task_table(), "network-options": option_table()}
-    atomic_write(options.readme, fill(page, blocks))
+    fill_page(options.readme, {"task-fields": task_table(), "network-options": option_table()})
     atomic_write(options.schema, schema_text())
     print(f"wrote {options.readme} and {options.schema}")
 

@@ -1,4 +1,4 @@
-"""Pages whose marked blocks are filled out of files: every number of such a page comes from a file.
+"""Markdown: tables, and pages whose marked blocks are filled out of files, so that their numbers come from there.
 
 A block is what stands between ``<!-- block: NAME -->`` and ``<!-- end: NAME -->``. All other text is left as it is.
 """
@@ -6,8 +6,11 @@ A block is what stands between ``<!-- block: NAME -->`` and ``<!-- end: NAME -->
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from lambda_rl.files import atomic_write
 
 _BLOCK = re.compile(r"<!-- block: (?P<name>\S+) -->\n(?P<body>.*?)<!-- end: (?P=name) -->", re.DOTALL)
 
@@ -20,14 +23,13 @@ def cell_text(value: Any) -> str:
             return "–"
         shown = f"{mean:.2f}"
         return shown if low is None or high is None else f"{shown} [{low:.2f}, {high:.2f}]"
-    return str(value)
+    return str(value).replace("|", "\\|")
 
 
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A table in Markdown."""
-    lines = [" | ".join(columns), " | ".join("---" for _ in columns)]
-    lines += [" | ".join(cell_text(value) for value in row) for row in rows]
-    return "\n".join(f"| {line} |" for line in lines) + "\n"
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join(f"| {' | '.join(map(cell_text, line))} |\n" for line in lines)
 
 
 def block_names(text: str) -> list[str]:
@@ -58,3 +60,28 @@ def fill(text: str, made: Mapping[str, str], instead: str = "*Not measured yet.*
         return f"<!-- block: {name} -->\n{body}<!-- end: {name} -->"
 
     return _BLOCK.sub(filled, text)
+
+
+def fill_page(page: Path, made: Mapping[str, str], instead: str = "*Not measured yet.*") -> bool:
+    """Fills the blocks of a page in place.
+
+    Args:
+        page: the file.
+        made: contents of blocks by name.
+        instead: see :func:`fill`.
+
+    Returns:
+        Whether it changed.
+
+    Raises:
+        FileNotFoundError: no such page.
+        ValueError: see :func:`fill`; the message names the page.
+    """
+    old = page.read_text(encoding="utf-8")
+    try:
+        new = fill(old, made, instead)
+    except ValueError as error:
+        raise ValueError(f"{page}: {error}") from None
+    if new != old:
+        atomic_write(page, new)
+    return new != old

@@ -18,7 +18,8 @@ from tiny_policies import CARD, make_policy
 
 from lambda_rl import LearnedSchedule, load_policy, save_policy, shipped_policies
 from lambda_rl.agents.comparison.results import PolicySummary, Summary
-from lambda_rl.agents.model_cards import PARTS, fill_card, measured, update_card
+from lambda_rl.agents.model_cards import card_blocks, measured, update_card
+from lambda_rl.agents.presenting.markdown import fill
 from lambda_rl.envs.tasks.suites import load_suite
 from lambda_rl.policy.file import policy_path
 
@@ -33,7 +34,7 @@ def card_of(name: str) -> str:
 
 def part(text: str, name: str) -> list[list[str]]:
     """The rows of the tables in a part of a card, without heads."""
-    (content,) = re.findall(rf"<!-- {name} -->\n(.*?)<!-- end of {name} -->", text, flags=re.DOTALL)
+    (content,) = re.findall(rf"<!-- block: {name} -->\n(.*?)<!-- end: {name} -->", text, flags=re.DOTALL)
     tables = [table.splitlines()[2:] for table in content.split("\n\n")]
     return [row.strip("| ").split(" | ") for table in tables for row in table]
 
@@ -42,7 +43,7 @@ def part(text: str, name: str) -> list[list[str]]:
 @pytest.mark.parametrize("name", shipped_policies())
 def test_the_committed_card_is_up_to_date(name: str) -> None:
     text = card_of(name)
-    filled = fill_card(text, load_policy(name), RESULTS)
+    filled = fill(text, card_blocks(load_policy(name), RESULTS))
     assert text == filled, "run `python scripts/model_card.py`, then read whether the words still hold"
 
 
@@ -155,8 +156,9 @@ def test_a_card_is_filled_from_whatever_results_there_are(tmp_path: Path) -> Non
     policy = make_policy(card=card)
     save_policy(tmp_path / "one.safetensors", policy)
     path = tmp_path / "one.md"
+    names = ("facts", "results", "tasks")
     path.write_text(
-        "words\n" + "".join(f"<!-- {name} -->old<!-- end of {name} -->\nmore\n" for name in PARTS)
+        "words\n" + "".join(f"<!-- block: {name} -->\nold\n<!-- end: {name} -->\nmore\n" for name in names)
     )
     with pytest.raises(FileNotFoundError, match="no such folder of results"):
         update_card(path, tmp_path / "results")
@@ -188,5 +190,5 @@ def test_a_card_is_filled_from_whatever_results_there_are(tmp_path: Path) -> Non
         measured(policy, tmp_path / "results")
     (folder / "summary.json").unlink()
     path.write_text("no parts")
-    with pytest.raises(ValueError, match="facts --> and <!-- end of facts --> must be there once"):
+    with pytest.raises(ValueError, match=r"one\.md: the page has no blocks to fill"):
         update_card(path, tmp_path / "results")

@@ -361,23 +361,3 @@ def test_only_weights_at_zero_are_drawn_anew_and_only_when_asked() -> None:
         assert drawn["fc1.weight"][0].std() == pytest.approx(deviation, rel=0.15)
         assert drawn["fc2.weight"].std() == pytest.approx(1e-2, rel=0.6)  # nothing lives there
     assert watch.take(0).zero == watch.take(1).zero == watch.take(2).zero  # measured before the draw
-
-
-# ---- page
-
-
-def test_a_page_without_a_place_for_a_block_is_refused() -> None:
-    text = "a\n<!-- block: x -->\nold\n<!-- end: x -->\nb\n"
-    assert pages.fill(text, {"x": "new\n"}) == text.replace("old", "new")
-    assert page.NOT_RUN in pages.fill(text, {}, page.NOT_RUN)
-    with pytest.raises(ValueError, match="lacks the blocks y"):
-        pages.fill(text, {"x": "new\n", "y": "more\n"})
-    with pytest.raises(ValueError, match="has no blocks to fill"):
-        pages.fill("text", {})
-
-
-def test_cells_of_tables() -> None:
-    assert pages.cell_text([1.0, None, None]) == "1.00"
-    assert pages.cell_text([1.0, 0.5, 1.5]) == "1.00 [0.50, 1.50]"
-    assert pages.cell_text([None, None, None]) == "–"
-    assert pages.markdown_table(["a", "b"], [[1, "x"]]) == "| a | b |\n| --- | --- |\n| 1 | x |\n"

@@ -7,10 +7,7 @@ import dataclasses
 import json
 import math
 import pickle
-import re
-from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -19,7 +16,6 @@ from hypothesis import strategies as st
 
 from lambda_rl.envs.networks import NETWORKS, Option
 from lambda_rl.envs.networks.mlp import MLP
-from lambda_rl.envs.tasks.tables import option_table, task_table
 from lambda_rl.envs.tasks.task import Task, field_choices, task_help
 from lambda_rl.penalties import PENALTIES
 
@@ -245,18 +241,6 @@ def test_a_task_is_a_value() -> None:
         task.width = 3  # type: ignore[misc]
     with pytest.raises(ValueError, match="width must be"):
         dataclasses.replace(task, width=0)
-
-
-@pytest.mark.parametrize(
-    ("block", "made", "columns"), [("task-fields", task_table, 4), ("network-options", option_table, 5)]
-)
-def test_the_tables_in_the_readme_are_those_of_the_fields(
-    repository: Path, block: str, made: Callable[[], str], columns: int
-) -> None:
-    page = (repository / "README.md").read_text(encoding="utf-8")
-    (written,) = re.findall(rf"<!-- block: {block} -->\n(.*?)<!-- end: {block} -->", page, flags=re.DOTALL)
-    assert written == made(), "run `python scripts/task_fields.py`"
-    assert all(row.replace("\\|", "").count("|") == columns + 1 for row in written.splitlines())
 
 
 def test_names() -> None:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lambda_rl.agents.presenting.markdown import fill, markdown_table
+from lambda_rl.agents.presenting.markdown import fill_page, markdown_table
 from lambda_rl.agents.reproduction.lu2017.drawing.figures import DRAWN
-from lambda_rl.files import atomic_path, atomic_write
+from lambda_rl.files import atomic_path
 
 RESULTS = "results/lu2017"
 """Where figures, ``summary.json`` and ``results.csv`` are copied to, beside the page."""
@@ -115,12 +115,11 @@ def publish(page: Path, summary: Mapping[str, Any], folder: Path) -> None:
         folder: where the figures are.
 
     Raises:
-        ValueError: see :func:`fill`.
+        ValueError: the page has no blocks, or lacks one that could be filled.
     """
-    filled = fill(page.read_text(encoding="utf-8"), blocks(summary), NOT_RUN)
+    fill_page(page, blocks(summary), NOT_RUN)
     target = page.parent / RESULTS
     names = [f"{name}.png" for number in summary["figures"] for name in DRAWN[number]]
     for name in ("summary.json", "results.csv", *names):
         with atomic_path(target / name) as temporary:
             shutil.copyfile(folder / name, temporary)
-    atomic_write(page, filled)

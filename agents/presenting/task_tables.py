@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
+from lambda_rl.agents.presenting.markdown import markdown_table
 from lambda_rl.envs.networks import NETWORKS
 from lambda_rl.envs.tasks.task import task_help
 
@@ -11,7 +10,7 @@ from lambda_rl.envs.tasks.task import task_help
 def task_table() -> str:
     """Field, default, allowed values and meaning."""
     rows = [(f"`{row.field}`", f"`{row.default}`", row.allowed, row.meaning) for row in task_help()]
-    return _table(("field", "default", "allowed", "meaning"), rows)
+    return markdown_table(("field", "default", "allowed", "meaning"), rows)
 
 
 def option_table() -> str:
@@ -21,9 +20,4 @@ def option_table() -> str:
         for name, network in NETWORKS.items()
         for option, what in network.options.items()
     ]
-    return _table(("network", "option", "default", "allowed", "meaning"), rows)
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    return markdown_table(("network", "option", "default", "allowed", "meaning"), rows)
