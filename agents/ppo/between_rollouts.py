@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from stable_baselines3.common.callbacks import BaseCallback
 
-from lambda_rl.agents.ppo.checkpoint import Progress
+from lambda_rl.agents.ppo.checkpoint import Progress, obs_moments
 from lambda_rl.agents.ppo.export import actor_arrays, best_policy, make_card, make_policy
 from lambda_rl.agents.ppo.training_run import TrainingRun
 from lambda_rl.agents.ppo.vec_env import SB3VecEnv
@@ -99,7 +99,8 @@ class BetweenRollouts(BaseCallback):
 
     def _validate(self, decisions: int) -> None:
         run, progress = self.run, self.run.progress
-        arrays, clip_obs = actor_arrays(run.learner.model, run.learner.normalize), run.config.ppo.clip_obs
+        moments, clip_obs = obs_moments(run.learner.normalize), run.config.ppo.clip_obs
+        arrays = actor_arrays(run.learner.model.policy.state_dict(), moments.mean, moments.var)
         if run.validator is None:
             card = make_card(run.origin, run.suite, {"after_decisions": decisions})
             save_policy(run.folder.policy, make_policy(arrays, clip_obs, card))

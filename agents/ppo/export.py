@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from stable_baselines3 import PPO
-from stable_baselines3.common.vec_env import VecNormalize
-from torch import nn
+import torch
 
-from lambda_rl.agents.ppo.checkpoint import Origin, Progress, obs_moments, read_origin, read_progress
+from lambda_rl.agents.ppo.checkpoint import Origin, Progress, read_origin, read_progress
 from lambda_rl.agents.ppo.checkpoint_file import load_checkpoint, load_newest
 from lambda_rl.agents.record.provenance import without_places
 from lambda_rl.agents.record.run_folder import CHECKPOINTS, RunFolder
@@ -31,41 +31,40 @@ NORMALIZE_EPSILON = 1e-8
 CONSTANT_VARIANCE = 1e-6
 """A feature whose variance in training stayed below it is one that the agent never saw vary (features are O(1))."""
 
+_HIDDEN = re.compile(
+    r"mlp_extractor\.policy_net\.\d+\.weight"
+)  # a state_dict has them in the order of the layers
+
 _CARD_DRAWS = 64  # tasks drawn from a distribution to see what it holds
 
 
-def actor_arrays(model: PPO, normalize: VecNormalize) -> Arrays:
+def actor_arrays(
+    parameters: Mapping[str, torch.Tensor], mean: npt.ArrayLike, variance: npt.ArrayLike
+) -> Arrays:
     """Copies of all that the deterministic action depends on: normaliser and the actor's linear layers.
 
-    Features that never varied in training are disconnected.
+    Features that did not vary in training, such as the network's size where there was only one, are disconnected.
+    Normalised, they were 0 all along, so their weights are the random ones of the start. On a network of another size
+    the normaliser would blow the difference up to its clip and these weights would rule the action.
+
+    Args:
+        parameters: the ``state_dict`` of SB3's policy.
+        mean: of the observations, ``[F]``.
+        variance: of the observations, ``[F]``.
 
     Returns:
         ``obs_mean`` and ``obs_var`` ``[F]``, and for each layer i ``layers.i.weight`` ``[out, in]`` and
         ``layers.i.bias`` ``[out]``.
     """
-    moments = obs_moments(normalize)
-    hidden = model.policy.mlp_extractor.policy_net
-    layers = [module for module in (*hidden, model.policy.action_net) if isinstance(module, nn.Linear)]
-    arrays: Arrays = {
-        "obs_mean": np.array(moments.mean, np.float64),
-        "obs_var": np.array(moments.var, np.float64),
-    }
-    for i, layer in enumerate(layers):
-        arrays[f"layers.{i}.weight"] = layer.weight.detach().cpu().numpy().copy()
-        arrays[f"layers.{i}.bias"] = layer.bias.detach().cpu().numpy().copy()
-    return _without_constant_features(arrays)
-
-
-def checkpoint_actor_arrays(state: dict[str, Any]) -> Arrays:
-    """The same, of the last actor in a checkpoint, see :func:`~.checkpoint_file.load_checkpoint`."""
-    parameters, moments = state["model"]["policy"], state["normalize"]["obs"]
-    arrays: Arrays = {"obs_mean": moments["mean"].numpy().copy(), "obs_var": moments["var"].numpy().copy()}
-    prefix = "mlp_extractor.policy_net."
-    hidden = sorted({int(key[len(prefix) :].split(".")[0]) for key in parameters if key.startswith(prefix)})
-    for i, name in enumerate([*(f"{prefix}{index}" for index in hidden), "action_net"]):
-        arrays[f"layers.{i}.weight"] = parameters[f"{name}.weight"].numpy().copy()
-        arrays[f"layers.{i}.bias"] = parameters[f"{name}.bias"].numpy().copy()
-    return _without_constant_features(arrays)
+    arrays: Arrays = {"obs_mean": np.array(mean, np.float64), "obs_var": np.array(variance, np.float64)}
+    hidden = [key.removesuffix(".weight") for key in parameters if _HIDDEN.fullmatch(key)]
+    for i, name in enumerate([*hidden, "action_net"]):
+        for part in ("weight", "bias"):
+            arrays[f"layers.{i}.{part}"] = parameters[f"{name}.{part}"].numpy(force=True).copy()
+    constant = arrays["obs_var"] < CONSTANT_VARIANCE
+    arrays["obs_var"][constant] = 1.0
+    arrays["layers.0.weight"][:, constant] = 0.0
+    return arrays
 
 
 def make_policy(arrays: Arrays, clip_obs: float, card: PolicyCard) -> Policy:
@@ -158,23 +157,13 @@ def export_policy(source: Path, out: Path | None = None, *, last: bool = False) 
     if policy is None:
         validation = {"after_decisions": state["model"]["num_timesteps"]}
         card = make_card(origin, validation=validation)
-        policy = make_policy(checkpoint_actor_arrays(state), origin.config.ppo.clip_obs, card)
+        moments = state["normalize"]["obs"]
+        arrays = actor_arrays(state["model"]["policy"], moments["mean"].numpy(), moments["var"].numpy())
+        policy = make_policy(arrays, origin.config.ppo.clip_obs, card)
     if out is None:
         out = RunFolder(path.parent.parent if path.parent.name == CHECKPOINTS else path.parent).policy
     save_policy(out, policy)
     return out
-
-
-def _without_constant_features(arrays: Arrays) -> Arrays:
-    """Disconnects features that did not vary in training, such as the network's size where there was only one.
-
-    Normalised, they were 0 all along, so their weights are the random ones of the start. On a network of another size
-    the normaliser would blow the difference up to its clip and these weights would rule the action.
-    """
-    constant = arrays["obs_var"] < CONSTANT_VARIANCE
-    arrays["obs_var"][constant] = 1.0
-    arrays["layers.0.weight"][:, constant] = 0.0
-    return arrays
 
 
 def _common(values: set[str]) -> str:

@@ -14,7 +14,7 @@ from tiny_runs import PPO, metrics, policy_arrays, same_policy, tiny_config
 
 import lambda_rl.envs.data.sets as data_module
 from lambda_rl.agents.ppo.between_rollouts import ProgressBar
-from lambda_rl.agents.ppo.checkpoint import Progress
+from lambda_rl.agents.ppo.checkpoint import Learner, Progress
 from lambda_rl.agents.ppo.checkpoint_file import load_checkpoint
 from lambda_rl.agents.ppo.config import TrainConfig
 from lambda_rl.agents.ppo.config_file import load_config
@@ -148,9 +148,7 @@ def test_policy_acts_as_sb3_does(tmp_path: Path) -> None:
         for parameter in learner.model.policy.parameters():
             parameter.copy_(torch.from_numpy(rng.normal(0, 0.3, parameter.shape)))
     origin = load_checkpoint_origin(config, data)
-    policy = make_policy(
-        actor_arrays(learner.model, learner.normalize), config.ppo.clip_obs, make_card(origin)
-    )
+    policy = make_policy(arrays_of(learner), config.ppo.clip_obs, make_card(origin))
     obs = rng.uniform(-5, 5, (200, len(FEATURES))).astype(np.float32)
     expected, _ = learner.model.predict(learner.normalize.normalize_obs(obs), deterministic=True)
     np.testing.assert_allclose(policy.act(obs), expected, atol=1e-5)
@@ -162,13 +160,18 @@ def test_features_that_never_varied_are_disconnected(tmp_path: Path) -> None:
     learner = _build(config, load_suite(config.suite).on("agent"), load_train("synthetic"))
     learner.normalize.obs_rms.var = np.ones(len(FEATURES))
     learner.normalize.obs_rms.var[3] = CONSTANT_VARIANCE / 10
-    arrays = actor_arrays(learner.model, learner.normalize)
+    arrays = arrays_of(learner)
     assert (arrays["layers.0.weight"][:, 3] == 0).all()
     assert (np.delete(arrays["layers.0.weight"], 3, 1) != 0).any(0).all()
     assert (learner.model.policy.mlp_extractor.policy_net[0].weight[:, 3] != 0).any(), (
         "training must not notice"
     )
     learner.normalize.close()
+
+
+def arrays_of(learner: Learner) -> dict[str, np.ndarray]:
+    moments = learner.normalize.obs_rms
+    return actor_arrays(learner.model.policy.state_dict(), moments.mean, moments.var)
 
 
 def load_checkpoint_origin(config: TrainConfig, data: Any) -> Any:
