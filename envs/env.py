@@ -13,9 +13,11 @@ from gymnasium import spaces
 from lambda_rl.control import ControlLaw
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.faces import (
-    Problem,
+    RENDER_MODES,
     action_space,
     check_options,
+    checked_render_mode,
+    controlled_runs,
     draw_slot,
     observation_space,
     real_actions,
@@ -36,40 +38,50 @@ class CifarLambdaEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
     ## Description
 
     A network is trained from scratch on images. Its loss is ``cross entropy + λ · R(w)``. The run has K decisions
-    (15 to 25, ``Task.decisions``); after each, λ is held for an interval of optimizer steps. What network, data,
-    optimizer, penalty, number of images and so on: that is the *task*, drawn anew at each reset from a *suite*. A good
-    policy reads off a run whether it overfits and moves λ so that the network generalizes best at the run's end.
+    (``Task.decisions``; 15 or 20 in the built-in suites); after each, λ is held for an interval of optimizer steps.
+    What network, data, optimizer, penalty, number of images and so on: that is the *task*, drawn anew at each reset
+    from a *suite*. A good policy reads off a run whether it overfits and moves λ so that the network generalizes best
+    at the run's end.
 
     ## Action space
 
-    ``Box(-1, 1, (1,), float32)``; one more number for each knob that is moved beside λ (``knobs=``).
+    ``Box(-1, 1, (A,), float32)``. A is 1, and one more for each knob that is moved beside λ (``knobs=``), in their
+    order.
 
     | no. | name | meaning | min | max |
     | --- | --- | --- | --- | --- |
-    | 0 | `lam` | change of log₁₀ λ, in units of ``control.max_change`` decades (0.5) | -1 | 1 |
+    | 0 | `lam` | change of log₁₀ λ, in units of ``control.max_change`` (0.5 decades) | -1 | 1 |
 
-    λ stays within ``control``'s range (10⁻⁵ to 10^0.5). A NaN holds it.
+    λ stays within ``control``'s range (10⁻⁵ to 10^0.5). What lies beyond ±1 counts as ±1; a NaN holds λ.
 
     ## Observation space
 
-    ``Box(-5, 5, (F,), float32)``: the features below, causal and scale-free, so that a policy carries over to other
-    networks and data. Each is clipped to ±5 and finite whatever the run does; min and max are those of a sound run.
+    ``Box(-5, 5, (F,), float32)``: the features below, or those that ``features=`` names, in its order. They are causal
+    and scale-free, so that a policy carries over to other networks and data. C is the number of classes. Each is
+    clipped to ±5 and finite whatever the run does; min and max are those of a sound run.
 
     {features}
 
-    Before the first decision nothing has been measured: losses and accuracies stand at what guessing gets.
+    Each knob beside λ adds ``<name>:position`` and ``<name>:change``, which are to it what `log_lam` and
+    `delta_log_lam` are to λ.
 
-    ## Reward
+    Losses and accuracies of training are means over the interval's minibatches, without the penalty; those of
+    validation are taken at its end. Before the first decision nothing has been measured: losses and accuracies stand
+    at what guessing gets, changes at 0.
 
-    The change of a score on held-out reward images (``outer-val``), ``accuracy - min(loss / log C, 2)``, times 5 (see
-    :class:`~lambda_rl.envs.reward.RewardConfig`). The rewards of an episode sum up to the final score minus that of
-    guessing; use γ = 1. Test images are out of reach: no environment ever holds one.
+    ## Rewards
+
+    The change of a score on held-out reward images (``outer-val``), ``accuracy - min(loss / log C, 2)``, times 5. It
+    is taken on 500 of them, and after the last decision on all (see :class:`~lambda_rl.envs.reward.RewardConfig`). The
+    rewards of an episode sum up to the final score minus that of guessing, times 5; use γ = 1. Test images are out of
+    reach: no environment ever holds one.
 
     ## Starting state
 
-    Initial weights, subset, label noise, minibatches and augmentation come from the task's seed alone; λ starts at
-    ``Task.initial_lam``, other knobs at their neutral value. ``reset(seed=…)`` seeds the drawing of tasks;
-    ``reset(options={{"task": Task(…)}})`` starts a given one.
+    Initial weights, subset, label noise, minibatches and augmentation come from the task's seed alone. λ starts at
+    ``Task.initial_lam``, within ``control``'s range, other knobs at their neutral value; the first action moves them
+    before anything is trained. ``reset(seed=…)`` seeds the drawing of tasks; ``reset(options={{"task": Task(…)}})``
+    starts a given one.
 
     ## Episode end
 
@@ -78,8 +90,9 @@ class CifarLambdaEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
 
     ## Information
 
-    ``reset`` tells ``task`` (a name) and ``log_lam``; ``step`` tells ``log_lam``, ``train_loss``, ``val_loss``,
+    ``reset`` tells ``task`` (its name) and ``log_lam``; ``step`` tells ``log_lam``, ``train_loss``, ``val_loss``,
     ``outer_loss`` (nats), ``train_accuracy``, ``val_accuracy``, ``outer_accuracy`` (fractions) and ``diverged``.
+    ``log_lam`` is that of the interval that has ended.
 
     ## Arguments
 
@@ -88,26 +101,42 @@ class CifarLambdaEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
 
     env = gym.make("lambda_rl.envs:LambdaRL/CifarLambda-v0")  # tasks of the suite quick, on synthetic images
     env = gym.make("lambda_rl.envs:LambdaRL/CifarLambda-v0", suite="cifar-mlp", data="cifar10", device="cuda")
+    ```
+
+    All are listed at the end.
+
+    ## Vectorized environment
+
+    ```python
     envs = gym.make_vec("lambda_rl.envs:LambdaRL/CifarLambda-v0", num_envs=16, suite="quick", threads=2)
     ```
 
-    ``make_vec`` gives the native vector environment, in which runs alike are trained as one network with N groups.
+    gives :class:`~lambda_rl.envs.vector_env.CifarLambdaVectorEnv`, in which runs alike are trained as one network with
+    N groups. With ``vectorization_mode="sync"`` there are N environments side by side, which is slower.
+
+    ## Version history
+
+    * v0: the first.
 
     Args:
         suite: name, YAML file or :class:`~lambda_rl.envs.tasks.suites.Suite` that ``reset`` draws tasks from.
         data: of tasks that name no data set of their own: ``synthetic``, ``cifar10``, ``folder:PATH``, … or images;
             only training images are ever loaded.
-        control: range of λ and largest change.
-        reward: what is rewarded.
-        knobs: names of knobs moved beside λ, see :data:`lambda_rl.knobs.KNOBS`.
-        features: names of what is observed; None: all.
+        control: range of λ and largest change; None: as above.
+        reward: what is rewarded; None: as above.
         device: ``cpu``, ``cuda``, … (see :class:`~lambda_rl.envs.training.placement.TrainerConfig`).
         precision: number format of the inner training.
         threads: chunks trained at once; one run is one chunk.
-        render_mode: ``rgb_array`` draws the run so far.
+        render_mode: ``rgb_array``: :meth:`render` draws the run so far.
+        knobs: moved beside λ: names of :data:`lambda_rl.knobs.KNOBS`, or knobs with ranges of their own.
+        features: names of what is observed; None: all.
+
+    Raises:
+        ValueError: there is no such suite, data, knob, feature or render mode, or a task wants more images than there
+            are.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012 (as in the base)
+    metadata: dict[str, Any] = {"render_modes": RENDER_MODES, "render_fps": 4}  # noqa: RUF012 (as in the base)
 
     def __init__(  # noqa: PLR0913 - keywords of gymnasium.make
         self,
@@ -122,14 +151,10 @@ class CifarLambdaEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         knobs: Sequence[str | Knob] = (),
         features: Sequence[str] | None = None,
     ) -> None:
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise ValueError(f"unknown render_mode {render_mode!r}; allowed are None and rgb_array")
-        self.render_mode = render_mode
+        self.render_mode = checked_render_mode(render_mode)
         self.suite = suite if isinstance(suite, Suite) else load_suite(suite)
-        problem = Problem(
-            self.suite, data, control or ControlLaw(), reward or RewardConfig(), knobs, features
-        )
-        self._core = problem.slots(1, TrainerConfig(device, precision, threads))
+        config = TrainerConfig(device, precision, threads)
+        self._core = controlled_runs(1, config, self.suite, data, control, reward, knobs, features)
         self.observation_space: spaces.Box = observation_space(self._core)  # type: ignore[assignment]
         self.action_space: spaces.Box = action_space(self._core)  # type: ignore[assignment]
 

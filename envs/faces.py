@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,38 +29,48 @@ INFO_KEYS = (
 """What a step tells besides the observation."""
 
 
-@dataclass(frozen=True)
-class Problem:
-    """What an environment is asked to control; both environments take these as arguments.
+RENDER_MODES = ["rgb_array"]
 
-    Attributes:
-        suite: where tasks come from, and the fold of their images.
-        data: of tasks that name no data set: its name, or its training images.
-        control: range of λ and largest change.
-        reward: what is rewarded.
-        knobs: names of :data:`lambda_rl.knobs.KNOBS` that are moved beside λ, or knobs with ranges of their own.
-        features: names of what is observed; None: all that are registered, then those of the knobs.
+
+def checked_render_mode(mode: str | None) -> str | None:
+    """The mode, if it is None or one of :data:`RENDER_MODES`."""
+    if mode is not None and mode not in RENDER_MODES:
+        raise ValueError(f"unknown render_mode {mode!r}; allowed are None and {', '.join(RENDER_MODES)}")
+    return mode
+
+
+def controlled_runs(
+    num_slots: int,
+    config: TrainerConfig,
+    suite: Suite,
+    data: str | ImageData,
+    control: ControlLaw | None,
+    reward: RewardConfig | None,
+    knobs: Sequence[str | Knob],
+    features: Sequence[str] | None,
+) -> ControlledRuns:
+    """Slots over the suite's fold of the training images; the test images are never loaded.
+
+    Args:
+        num_slots: N.
+        config: how runs are computed.
+        suite: see :class:`~lambda_rl.envs.env.CifarLambdaEnv`, as for all others.
+        data: see there.
+        control: see there.
+        reward: see there.
+        knobs: see there.
+        features: see there.
+
+    Raises:
+        ValueError: there is no such data, knob or feature, or a task wants more images than there are.
     """
-
-    suite: Suite
-    data: str | ImageData = "synthetic"
-    control: ControlLaw = field(default_factory=ControlLaw)
-    reward: RewardConfig = field(default_factory=RewardConfig)
-    knobs: Sequence[str | Knob] = ()
-    features: Sequence[str] | None = None
-
-    def slots(self, num_slots: int, config: TrainerConfig) -> ControlledRuns:
-        """Slots over the suite's fold of the training images; the test images are never loaded.
-
-        Raises:
-            ValueError: there is no such suite, data, knob or feature, or a task wants more images than there are.
-        """
-        parts = load_parts("train", self.data, self.suite.datasets)
-        trainer = Trainer(parts, self.suite.fold, config, outer_size=self.reward.outer_size)
-        for task in self.suite.largest:  # refused now, not when the first such task is drawn
-            check_sizes(task, trainer.source(task).split)
-        knobs = [KNOBS[knob].knob(knob) if isinstance(knob, str) else knob for knob in self.knobs]
-        return ControlledRuns(num_slots, trainer, self.control, self.reward, knobs, self.features)
+    reward = reward or RewardConfig()
+    parts = load_parts("train", data, suite.datasets)
+    trainer = Trainer(parts, suite.fold, config, outer_size=reward.outer_size)
+    for task in suite.largest:  # refused now, not when the first such task is drawn
+        check_sizes(task, trainer.source(task).split)
+    named = [KNOBS[knob].knob(knob) if isinstance(knob, str) else knob for knob in knobs]
+    return ControlledRuns(num_slots, trainer, control or ControlLaw(), reward, named, features)
 
 
 def observation_space(runs: ControlledRuns) -> spaces.Box:

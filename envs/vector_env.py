@@ -17,9 +17,10 @@ from lambda_rl.control import ControlLaw
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.env import CifarLambdaEnv
 from lambda_rl.envs.faces import (
-    Problem,
     action_space,
     check_options,
+    checked_render_mode,
+    controlled_runs,
     draw_slot,
     observation_space,
     real_actions,
@@ -43,6 +44,8 @@ def _masked(values: dict[str, npt.NDArray[Any]], mask: npt.NDArray[np.bool_]) ->
 class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.NDArray[Any]]):
     """N slots of :class:`CifarLambdaEnv` over one trainer, each with its own task, each reset on its own.
 
+    What actions, observations and rewards are, how episodes start and end, and what infos tell: see there.
+
     Slot i of ``reset(seed=s)`` is, decision by decision, ``CifarLambdaEnv.reset(seed=s + i)``. Autoreset is
     ``SAME_STEP``: the step that ends an episode returns the next one's first observation, and the last observation
     and info of the old one in ``infos["final_obs"]`` and ``infos["final_info"]``.
@@ -51,7 +54,7 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
     Args:
         num_envs: N.
         suite: as for the single environment, and so the others.
-        data: training images.
+        data: of tasks that name no data set of their own.
         control: range of λ and largest change.
         reward: what is rewarded.
         device: where the runs are trained.
@@ -86,23 +89,17 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise ValueError(f"unknown render_mode {render_mode!r}; allowed are None and rgb_array")
         self.num_envs = num_envs
-        self.render_mode = render_mode
+        self.render_mode = checked_render_mode(render_mode)
         self.suite = suite if isinstance(suite, Suite) else load_suite(suite)
-        problem = Problem(
-            self.suite, data, control or ControlLaw(), reward or RewardConfig(), knobs, features
-        )
-        self._core = problem.slots(num_envs, TrainerConfig(device, precision, threads, compile=compile))
+        config = TrainerConfig(device, precision, threads, compile=compile)
+        self._core = controlled_runs(num_envs, config, self.suite, data, control, reward, knobs, features)
         self.single_observation_space = observation_space(self._core)
         self.single_action_space = action_space(self._core)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._rngs = [seeding.np_random()[0] for _ in range(num_envs)]
         self._observations = np.zeros(self.observation_space.shape or (), np.float32)
-        self.last_final_obs = np.zeros_like(self._observations)
-        """Last observation of each slot's last finished episode, for an adapter that wants no object arrays."""
 
     @property
     def control(self) -> ControlLaw:
@@ -158,7 +155,6 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
             final = np.full(self.num_envs, None, dtype=object)
             for slot in np.flatnonzero(ended):
                 final[slot] = outcome.observation[slot].copy()
-                self.last_final_obs[slot] = outcome.observation[slot]
             self._begin(np.flatnonzero(ended).tolist())
             infos |= {"final_obs": final, "_final_obs": ended.copy()}
             infos |= {"final_info": _masked(values, ended), "_final_info": ended.copy()}
