@@ -58,53 +58,67 @@ def run_cells(
         How many runs were done.
     """
     todo = pending(cells, seeds, store)
-    if not todo:
-        return 0
-    makers = {spec: parse_schedule(spec) for spec in {plan.spec for _, plan, _ in todo}}
-    told: list[list[str]] = [[] for _ in todo]
-    jobs = [
-        ScheduleJob(cell.task.with_seed(seed), plan.name, _listening(makers[plan.spec], told[i]))
-        for i, (cell, plan, seed) in enumerate(todo)
-    ]
-    stages = [stage_decisions(cell.task) for cell, _, _ in todo]
-    watch = WeightWatch(
-        [ends[0] for ends in stages],
-        [ends[:-1] for ends in stages],
-        [plan.redraw for _, plan, _ in todo],
-        [seed for _, _, seed in todo],
-    )
-    costs = [cost(cell.task) for cell, _, _ in todo]
-    total, spent, done = sum(costs), 0.0, 0
-
-    def tell() -> None:
-        if progress is not None:
-            progress(spent, total, done, len(todo))
-
-    def on_decision(index: int, _: dict[str, float]) -> None:
-        nonlocal spent
-        spent += costs[index] / todo[index][0].task.decisions
-        tell()
-
-    def on_interval(index: int, run: InnerRun) -> None:
-        cell, plan, _ = todo[index]
-        if cell.watched or plan.redraw:
-            watch.on_interval(index, run)
-
-    def on_result(index: int, result: RunResult) -> None:
-        nonlocal done
-        cell, plan, seed = todo[index]
-        trace = watch.take(index) if cell.watched or plan.redraw else None
-        store.add(cell, _row(cell, plan, seed, result, trace) | {"warned": told[index]})
-        done += 1
-
-    def on_batch(_: int, __: int) -> None:
-        store.flush()
-        tell()
-
-    tell()
-    hooks = Hooks(on_decision, on_interval, on_result, on_batch)
-    run_schedules(jobs, train, FOLD, test=test, config=config, hooks=hooks)
+    if todo:
+        work = _Work(todo, store, progress)
+        work.tell()
+        hooks = Hooks(work.on_decision, work.on_interval, work.on_result, work.on_batch)
+        run_schedules(work.jobs(), train, FOLD, test=test, config=config, hooks=hooks)
     return len(todo)
+
+
+class _Work:
+    """Runs that are not done, as jobs, and what becomes of what they tell."""
+
+    def __init__(
+        self,
+        todo: Sequence[tuple[Cell, Plan, int]],
+        store: Store,
+        progress: Callable[[float, float, int, int], None] | None,
+    ) -> None:
+        self.todo, self.store, self.progress = todo, store, progress
+        self.told: list[list[str]] = [[] for _ in todo]
+        self.costs = [cost(cell.task) for cell, _, _ in todo]
+        self.spent, self.done = 0.0, 0
+        stages = [stage_decisions(cell.task) for cell, _, _ in todo]
+        self.watch = WeightWatch(
+            [ends[0] for ends in stages],
+            [ends[:-1] for ends in stages],
+            [plan.redraw for _, plan, _ in todo],
+            [seed for _, _, seed in todo],
+        )
+
+    def jobs(self) -> list[ScheduleJob]:
+        makers = {spec: parse_schedule(spec) for spec in {plan.spec for _, plan, _ in self.todo}}
+        return [
+            ScheduleJob(cell.task.with_seed(seed), plan.name, _listening(makers[plan.spec], told))
+            for (cell, plan, seed), told in zip(self.todo, self.told, strict=True)
+        ]
+
+    def tell(self) -> None:
+        if self.progress is not None:
+            self.progress(self.spent, sum(self.costs), self.done, len(self.todo))
+
+    def on_decision(self, index: int, _: dict[str, float]) -> None:
+        self.spent += self.costs[index] / self.todo[index][0].task.decisions
+        self.tell()
+
+    def on_interval(self, index: int, run: InnerRun) -> None:
+        if self._watched(index):
+            self.watch.on_interval(index, run)
+
+    def on_result(self, index: int, result: RunResult) -> None:
+        cell, plan, seed = self.todo[index]
+        trace = self.watch.take(index) if self._watched(index) else None
+        self.store.add(cell, _row(cell, plan, seed, result, trace) | {"warned": self.told[index]})
+        self.done += 1
+
+    def on_batch(self, _: int, __: int) -> None:
+        self.store.flush()
+        self.tell()
+
+    def _watched(self, index: int) -> bool:
+        cell, plan, _ = self.todo[index]
+        return cell.watched or bool(plan.redraw)
 
 
 class _Listened:
