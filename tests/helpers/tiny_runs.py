@@ -19,6 +19,9 @@ tasks:
   - {learning_rate: 0.2, label_noise: 0.4, initial_lam: 0.1}
 """
 
+ROLLOUTS = 3
+"""Of the runs that tests/agents/conftest.py makes."""
+
 PPO = PPOConfig(n_envs=4, n_steps=6, batch_size=12, n_epochs=2)
 
 
@@ -57,3 +60,13 @@ def metrics(folder: Path, timed: bool = False) -> list[dict[str, str]]:
             {k: v for k, v in row.items() if timed or not k.startswith("time/")}
             for row in csv.DictReader(file)
         ]
+
+
+def flip(path: Path, at: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

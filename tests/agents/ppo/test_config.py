@@ -134,3 +134,31 @@ def test_no_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="no GPU"):
         TrainConfig(device="cuda").resolved("x")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"suite: " + b"[" * 3000 + b"]" * 3000,
+        b"seed: " + b"9" * 5000,
+        b"ppo: {learning_rate: " + b"9" * 400 + b"}",
+        b"suite: \xff",
+        b"name: 2020-99-99",
+        b"ppo: {n_envs: [",
+        b"ppo: &p {hidden: [*p]}",
+        b"ppo: {? [1, 2] : 3}",
+        b"- 1",
+    ],
+)
+def test_a_damaged_configuration_is_one_error_that_names_the_file(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / "config.yaml").write_bytes(line + b"\n")
+    with pytest.raises(ValueError, match=r"config\.yaml: ") as told:
+        load_config(tmp_path / "config.yaml")
+    assert len(str(told.value)) < 500
+
+
+@pytest.mark.parametrize("name", ["new\nline", "esc\033[31m", "bell\a", "right\u202eleft"])
+def test_names_that_a_terminal_would_obey_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="name must be printable") as told:
+        TrainConfig(name=name)
+    assert str(told.value).isprintable()

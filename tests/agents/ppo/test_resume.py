@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import runpy
+import shlex
 import signal
 import subprocess
 import sys
@@ -219,3 +221,18 @@ def test_random_state_comes_back() -> None:
     first = [draw() for _ in range(3)]
     set_random_state(saved)
     assert [draw() for _ in range(3)] == first
+
+
+def test_the_command_to_go_on_can_be_pasted(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny_config(tmp_path, "it's $(id) λ", 3)
+    given = ["train_agent.py", "--name", config.name, "--out", config.out, "--suite", config.suite]
+    given += ["--wandb", "disabled", "--threads", "1", "--eval-every", "0", "--stop-after", "1"]
+    given += ["--ppo.n-envs", "4", "--ppo.n-steps", "6", "--ppo.batch-size", "12", "--ppo.n-epochs", "1"]
+    monkeypatch.setattr(sys, "argv", given)
+    runpy.run_path(str(repository / "scripts" / "train_agent.py"), run_name="__main__")
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("to go on: "))
+    assert shlex.split(line.removeprefix("to go on: ")) == [
+        "python", "scripts/train_agent.py", "--resume", str(config.folder),
+    ]  # fmt: skip
