@@ -10,13 +10,17 @@ import numpy as np
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.hardware.calibration import stack_kind
 from lambda_rl.envs.hardware.device import resolve_device, resolve_precision
+from lambda_rl.envs.networks import Network
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.placement import TrainerConfig
 from lambda_rl.envs.training.run import network_of
 from lambda_rl.envs.training.trainer import Trainer
 
-SIZES = {"mlp": (4, 8, 16, 32), "cnn3": (1, 2, 4, 8)}
-"""What is tried, by network; the largest settles how many runs all of them are timed with."""
+
+def sizes_to_try(network: Network) -> tuple[int, ...]:
+    """From a quarter of what the network says is usual to twice as much, by factors of two."""
+    usual = network.side_by_side
+    return tuple(sorted({max(1, usual // 4), max(1, usual // 2), usual, 2 * usual}))
 
 
 def calibrate(
@@ -28,7 +32,7 @@ def calibrate(
         data: images.
         task: what is trained.
         config: device, precision, threads, whether to compile.
-        sizes: what to try; none: :data:`SIZES`.
+        sizes: what to try; none: :func:`sizes_to_try`.
         repeats: decisions that are timed of each.
 
     Returns:
@@ -38,8 +42,8 @@ def calibrate(
     network = network_of(task, data.num_classes, data.images.shape[1])
     compute = resolve_precision(config.precision, device, network.convolutional)[1]
     kind = stack_kind(network, compute, config.compile)
-    tried = sizes or SIZES[task.network]
-    count = max(tried) * config.threads
+    tried = sizes or sizes_to_try(network)
+    count = max(tried) * config.threads  # as many runs for each size, which fill the largest
     trainers = {size: Trainer(data, "agent", config, outer_size=0, sizes={kind: size}) for size in tried}
     runs = {
         size: trainer.start_all([task.with_seed(seed) for seed in range(count)])

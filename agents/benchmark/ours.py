@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import torch._dynamo.utils
 
+from lambda_rl.agents.benchmark.opponents import Setting
 from lambda_rl.agents.benchmark.timing import Row
 from lambda_rl.agents.ppo.vec_env import SB3VecEnv
 from lambda_rl.envs.data import ImageData
@@ -19,6 +20,9 @@ from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.placement import TrainerConfig
 from lambda_rl.envs.training.trainer import Trainer
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
+
+OURS = "ours"
+"""What our rows begin with."""
 
 
 def make_env(
@@ -37,9 +41,19 @@ def make_env(
     )
 
 
-def vector_env(data: ImageData, task: Task, outer_size: int, slots: int, config: TrainerConfig) -> Row:
+def our_rows(
+    task: Task, setting: Setting, options: Iterable[TrainerConfig]
+) -> Iterator[tuple[str, Row, TrainerConfig]]:
+    """(Label, row, how it computes) for each way to compute, each made when it is asked for."""
+    for config in options:
+        label = f"{OURS}, {config.precision}{', compiled' if config.compile else ''}, N={setting.slots}"
+        yield label, _row(task, setting, config), config
+
+
+def _row(task: Task, setting: Setting, config: TrainerConfig) -> Row:
     """Our environment through SB3's interface; a run of the row is one episode in every slot."""
-    vec_env = SB3VecEnv(make_env(data, task, outer_size, slots, config))
+    slots = setting.slots
+    vec_env = SB3VecEnv(make_env(setting.images, task, setting.outer_size, slots, config))
     vec_env.seed(0)
     vec_env.reset()
     action = np.zeros((slots, 1), np.float32)
@@ -49,7 +63,7 @@ def vector_env(data: ImageData, task: Task, outer_size: int, slots: int, config:
             vec_env.step(action)
         return slots * task.steps
 
-    return Row(episode, close=vec_env.close)
+    return Row(episode, close=vec_env.close, precision=config.precision)
 
 
 class _Spans:
@@ -114,18 +128,23 @@ def own_cost(
     return {"decision": float(decision), "episode": float(episode)}
 
 
-def recompilations(data: ImageData, *, changes: int = 1000, resets: int = 100) -> dict[str, int]:
+def recompilations(
+    data: ImageData, network: str = Task().network, *, changes: int = 1000, resets: int = 100
+) -> dict[str, int]:
     """How often a compiled environment compiles again while λ changes and slots are reset, after its first step.
 
-    Eight small MLPs, one step a decision. The new tasks differ in size, label noise, learning rate and momentum, as
+    Eight small networks, one step a decision. The new tasks differ in size, label noise, learning rate and momentum, as
     those of a suite do.
 
     Args:
         data: images.
+        network: their architecture.
         changes: decisions, each with another λ in every slot.
         resets: single slots that get a new task meanwhile, besides those whose episode ended.
     """
-    task = Task(width=4, batch_size=8, steps=changes + 1, decisions=changes + 1, train_size=64, val_size=16)
+    task = Task(
+        network, width=4, batch_size=8, steps=changes + 1, decisions=changes + 1, train_size=64, val_size=16
+    )
     slots = 8
     env = make_env(data, task, 16, slots, TrainerConfig(precision="fp32", compile=True))
     rng = np.random.default_rng(0)

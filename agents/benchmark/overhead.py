@@ -15,30 +15,22 @@ from rich.table import Table
 from torch import nn
 
 from lambda_rl import ControlLaw, LearnedSchedule, Policy, PolicyCard, policy_from_arrays, split_parameters
-from lambda_rl.envs.networks import NetworkSpec, make_network
+from lambda_rl.agents.benchmark.targets import OVERHEAD
+from lambda_rl.agents.benchmark.timed import RIDDEN
+from lambda_rl.envs.networks import Network
+from lambda_rl.envs.training.run import network_of
 from lambda_rl.observation import FEATURES
 
 INTERVAL = 20
 """Training steps between two calls of the schedule."""
 
-LIMIT = 0.02
-"""What the schedule may cost, as a share of a training step, spread over the interval."""
-
-NETWORKS: dict[str, tuple[str, int, int, int, float]] = {
-    # label: network, width, resolution, batch size, learning rate
-    "mlp, 16 px, batch 64": ("mlp", 32, 16, 64, 0.05),  # the smallest inner network of the presets
-    "mlp, 32 px, batch 128": ("mlp", 32, 32, 128, 0.05),
-    "cnn3, 16 px, batch 64": ("cnn3", 16, 16, 64, 0.02),
-    "resnet9, 32 px, batch 64": ("resnet9", 16, 32, 64, 0.05),
-}
-
 
 class _Inner(nn.Module):
     """An inner network as an ordinary module."""
 
-    def __init__(self, name: str, width: int, resolution: int) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
-        self.network = make_network(NetworkSpec(name, width, resolution))
+        self.network = network
         params, self.running = self.network.init(torch.Generator().manual_seed(0), torch.float32)
         self.weights = nn.ParameterDict({key.replace(".", "_"): value for key, value in params.items()})
         self.names = {key: key.replace(".", "_") for key in params}
@@ -64,16 +56,17 @@ def _policy() -> Policy:
 
 def _parts(name: str, intervals: int, decisions: int) -> tuple[Callable[[], None], Callable[[], None]]:
     """(One training step, one call of the schedule)."""
-    network, width, resolution, batch, rate = NETWORKS[name]
-    model = _Inner(network, width, resolution)
-    optimizer = torch.optim.SGD(split_parameters(model, 1e-4), lr=rate, momentum=0.9)
+    task = RIDDEN[name]
+    network, batch = network_of(task, 10), task.batch_size
+    model = _Inner(network)
+    optimizer = torch.optim.SGD(split_parameters(model, 1e-4), lr=task.learning_rate, momentum=task.momentum)
     schedule = LearnedSchedule(
-        optimizer, policy=_policy(), total_steps=intervals * INTERVAL, num_train=5000, val_size=500, num_classes=10,
-        batch_size=batch, decisions=decisions,
+        optimizer, policy=_policy(), total_steps=intervals * INTERVAL, num_train=5000, val_size=500,
+        num_classes=network.num_classes, batch_size=batch, decisions=decisions,
     )  # fmt: skip
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(batch, 3, resolution, resolution, generator=generator)
-    y = torch.randint(10, (batch,), generator=generator)
+    x = torch.randn(batch, network.channels, task.resolution, task.resolution, generator=generator)
+    y = torch.randint(network.num_classes, (batch,), generator=generator)
     loss = torch.zeros(())
     calls = 0
 
@@ -100,12 +93,12 @@ def _parts(name: str, intervals: int, decisions: int) -> tuple[Callable[[], None
 
 
 def overhead(
-    networks: tuple[str, ...] = tuple(NETWORKS), repeats: int = 30, console: Console | None = None
+    networks: tuple[str, ...] = tuple(RIDDEN), repeats: int = 30, console: Console | None = None
 ) -> dict[str, dict[str, float]]:
     """Times training steps and calls of the schedule in turn, and prints a table of their ratios.
 
     Args:
-        networks: which of :data:`NETWORKS`, by label.
+        networks: which of :data:`~lambda_rl.agents.benchmark.timed.RIDDEN`, by label.
         repeats: intervals of :data:`INTERVAL` training steps, each with one call, in each of two runs.
         console: where to print.
 
@@ -117,8 +110,8 @@ def overhead(
     """
     results: dict[str, dict[str, float]] = {}
     for name in networks:
-        if name not in NETWORKS:
-            raise ValueError(f"unknown network {name!r} to time; allowed are {', '.join(NETWORKS)}")
+        if name not in RIDDEN:
+            raise ValueError(f"unknown network {name!r} to time; allowed are {', '.join(RIDDEN)}")
         steps, decides = _time(*_parts(name, repeats + 1, repeats + 1), repeats)
         _, notes = _time(*_parts(name, 2 * repeats, 1), repeats)  # its one decision comes later
         share, note = float(np.median(decides / steps)), float(np.median(notes) / np.median(steps))
@@ -130,7 +123,7 @@ def overhead(
             "share_long": 0.1 * share + 0.9 * note,
         }
     table = Table(
-        title=f"LearnedSchedule, one call each {INTERVAL} training steps (to cost at most {LIMIT:.0%})"
+        title=f"LearnedSchedule, one call each {INTERVAL} training steps (to cost at most {OVERHEAD:.0%})"
     )
     table.add_column("network")
     for heading in ("training step", "decision", "other call", "all decide", "one in ten decides"):

@@ -7,15 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from lambda_rl.agents.benchmark.targets import PRECISION
 from lambda_rl.agents.comparison.statistics import mean_interval
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.placement import TrainerConfig
 from lambda_rl.envs.training.resident import ResidentImages
 from lambda_rl.envs.training.trainer import Trainer, to_log
-
-LIMIT = 0.003
-"""What the interval of the mean difference must lie within, as a fraction of the test images."""
 
 
 def precision_gap(
@@ -32,7 +30,7 @@ def precision_gap(
 
     Returns:
         ``fp32`` and ``bf16``, accuracies by seed; ``difference``, the mean of bf16 minus fp32, and ``interval``, its
-        95 % interval over seeds (Student's t); ``within``, whether that lies within ±:data:`LIMIT`.
+        95 % interval over seeds (Student's t); ``within``, whether that lies within ±``targets.PRECISION``.
     """
     found: dict[str, Any] = {"task": dataclasses.asdict(task)}
     for precision in ("fp32", "bf16"):
@@ -46,4 +44,4 @@ def precision_gap(
     difference = np.array(found["bf16"]) - np.array(found["fp32"])
     low, high = mean_interval(difference)
     found |= {"difference": float(difference.mean()), "interval": [low, high]}
-    return found | {"within": bool(low >= -LIMIT and high <= LIMIT)}
+    return found | {"within": bool(low >= -PRECISION and high <= PRECISION)}

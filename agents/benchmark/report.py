@@ -1,4 +1,4 @@
-"""The tables, and what the project promises of them."""
+"""The tables on the terminal."""
 
 from __future__ import annotations
 
@@ -7,67 +7,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-
-NAIVE = "SB3 SubprocVecEnv, plain loop"
-ENSEMBLE = "torch.func.vmap"
-DACBENCH = "DACBench"
-OURS = "ours"
-
-OWN_COST = 0.05
-"""What the environment may cost outside training and evaluation, as a share of a decision."""
-
-
-def judge(name: str, found: Mapping[str, Any]) -> list[dict[str, object]]:
-    """What is promised for a network on a CPU, and what was found.
-
-    Args:
-        name: of the network.
-        found: its results, with ``rows`` and ``own_cost``.
-
-    Returns:
-        Rows with ``what``, ``target``, ``found`` and ``met``; those whose opponent is missing are left out.
-    """
-    rows: dict[str, dict[str, Any]] = found["rows"]
-    ours = {label: row for label, row in rows.items() if label.startswith(OURS)}
-    if not ours:
-        return []
-    best = max(ours.values(), key=lambda row: row["steps_per_second"])
-    fp32 = max(
-        (row for row in ours.values() if row["precision"] == "fp32"),
-        key=lambda row: row["steps_per_second"],
-        default=best,
-    )
-    checks: list[tuple[str, float, float]] = []
-    if f"{NAIVE}, fp32" in rows:
-        if name == "mlp":
-            checks.append(("fp32, times the plain loop in fp32", 1.5, fp32["ratio"]))
-        checks.append(
-            ("best, times the plain loop in fp32", {"mlp": 4.0, "cnn3": 3.0}.get(name, 1.0), best["ratio"])
-        )
-    if DACBENCH in rows:
-        checks.append(
-            ("best, times DACBench", 10.0, best["steps_per_second"] / rows[DACBENCH]["steps_per_second"])
-        )
-    if name == "mlp":
-        checks.append(
-            ("share of the floor", 0.50, max(row.get("share_of_floor", 0.0) for row in ours.values()))
-        )
-    else:
-        for precision, least in (("bf16", 0.25), ("fp32", 0.55)):
-            shares = [r["share_of_peak"] for r in ours.values() if r["precision"] == precision]
-            if shares:
-                checks.append((f"share of the {precision} peak", least, max(shares)))
-    result: list[dict[str, object]] = [
-        {"what": what, "target": f"≥ {least:g}", "found": value, "met": bool(value >= least)}
-        for what, least, value in checks
-    ]
-    if "own_cost" in found:
-        cost = found["own_cost"]["decision"]
-        result.append(
-            {"what": "own cost, share of a decision", "target": f"≤ {OWN_COST:g}", "found": cost,
-             "met": bool(cost <= OWN_COST)}
-        )  # fmt: skip
-    return result
 
 
 def show_machine(results: Mapping[str, Any], console: Console) -> None:
@@ -99,7 +38,7 @@ def show_network(name: str, found: Mapping[str, Any], console: Console) -> None:
         table.add_row(f"floor, {precision}", f"{floor['steps_per_second']:,.0f}", "", "", "", "100%", "")
     console.print(table)
     for line in found["skipped"]:
-        console.print(f"  left out: {line}")
+        console.print(f"  left out: {line}", markup=False)
     if "own_cost" in found:
         cost = found["own_cost"]
         console.print(

@@ -12,9 +12,10 @@ import torch
 from matplotlib.figure import Figure
 
 from lambda_rl.agents.benchmark.ours import make_env
-from lambda_rl.agents.presenting.style import new_figure
+from lambda_rl.agents.presenting.style import GREY, PALETTE, dress, new_figure
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.data.split import split_data
+from lambda_rl.envs.networks import NETWORKS
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training import trainer as trainer_module
 from lambda_rl.envs.training.interval import Interval
@@ -25,14 +26,14 @@ from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
 SWEEPS: dict[str, tuple[int, ...]] = {
     "slots": (1, 2, 4, 8, 16, 32, 64),
     "interval": (2, 5, 10, 20, 40),
-    "width": (8, 16, 32, 64, 128),
+    "width": (4, 8, 16, 32, 64, 128),
     "val_size": (50, 100, 300, 1000, 2000),
     "train_size": (300, 1000, 5000, 20_000),
 }
 """What is varied, one at a time, and its values; ``interval`` is k, the steps between two decisions."""
 
-WIDTHS = {"cnn3": (4, 8, 16, 32)}
-"""Widths of networks for which those of :data:`SWEEPS` would take too long."""
+WIDEST = 32
+"""Of a convolutional network; wider ones would take too long."""
 
 LABELS = {
     "slots": "N, inner runs side by side",
@@ -77,11 +78,12 @@ def scaling(
         "train_size": task.train_size,
     }  # fmt: skip
     split = split_data(len(data.labels), "agent")
-    have = {"train_size": len(split.inner_train), "val_size": len(split.inner_val)}
+    most = {"train_size": len(split.inner_train), "val_size": len(split.inner_val)}
+    if NETWORKS[task.network].convolutional:
+        most["width"] = WIDEST
     found: dict[str, Any] = {}
-    sweeps = SWEEPS | {"width": WIDTHS.get(task.network, SWEEPS["width"])}
-    for name, values in sweeps.items():
-        fitting = [v for v in values if v <= have.get(name, v)][: 1 if tiny else None]
+    for name, values in SWEEPS.items():
+        fitting = [value for value in values if value <= most.get(name, value)][: 1 if tiny else None]
         cost = []
         for value in fitting:
             now = {**base, name: value}
@@ -108,16 +110,16 @@ def draw_scaling(found: dict[str, dict[str, Any]]) -> Figure:
     figure = new_figure(2.4 * len(sweeps), 3.2)
     axes = figure.subplots(1, len(sweeps), sharey=True, squeeze=False)[0]
     for axis, sweep in zip(axes, sweeps, strict=True):
-        for (label, rows), colour in zip(found.items(), ("#0072B2", "#D55E00", "#009E73"), strict=False):
+        dress(axis)
+        for (label, rows), colour in zip(found.items(), PALETTE, strict=False):
             row = rows[sweep]
             axis.plot(row["values"], row["microseconds"], marker="o", markersize=4, label=label, color=colour)
-        axis.axvline(row["base"], color="#A0A0A0", linewidth=0.8, linestyle=":")
+        axis.axvline(row["base"], color=GREY, linewidth=0.8, linestyle=":")
         axis.set_xscale("log")
         axis.set_yscale("log")
         axis.set_xlabel(LABELS[sweep])
         axis.set_xticks(row["values"], [f"{value:,}" for value in row["values"]], fontsize=7, rotation=45)
         axis.minorticks_off()
-        axis.grid(alpha=0.25, which="both")
     axes[0].set_ylabel("µs per network-step")
     axes[0].legend(fontsize=7, frameon=False)
     return figure

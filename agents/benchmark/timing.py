@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from lambda_rl.agents.benchmark.machine import synchronize
+from lambda_rl.agents.benchmark.machine.peaks import synchronize
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,15 @@ class Row:
         run: works for a while; gives the number of network-steps that it did.
         threads: torch's threads in this process meanwhile.
         close: called at the end.
+        precision: ``fp32`` or ``bf16``.
+        versions: of what it runs with, if that is not this process's, by name.
     """
 
     run: Callable[[], int]
     threads: int = 1
     close: Callable[[], object] = lambda: None
+    precision: str = "fp32"
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 def time_rows(

@@ -83,10 +83,14 @@ ROOMS: dict[str, str] = {
     "agents.reproduction.lu2017.drawing": "files penalties agents.presenting agents.reproduction.lu2017.findings",
     "agents.reproduction.lu2017.findings": "",
     "agents.benchmark": (
-        "lambda_rl files observation envs.data envs.hardware envs.networks envs.tasks envs.training envs.reward"
-        " envs.vector_env agents.record agents.presenting agents.comparison agents.ppo"
+        "lambda_rl checks files observation envs.data envs.hardware envs.networks envs.tasks envs.training envs.reward"
+        " envs.vector_env agents.presenting agents.comparison agents.ppo agents.options"
     ),
-    "agents.benchmark.opponents": "control envs.data envs.tasks envs.training envs.reward",
+    "agents.benchmark.machine": "envs.hardware envs.networks envs.tasks agents.record",
+    "agents.benchmark.opponents": (
+        "registry penalties control envs.data envs.networks envs.optimizers envs.tasks envs.training envs.reward"
+        " agents.options agents.benchmark.machine"
+    ),
 }
 
 MOST_FILES, MOST_FLAT_AGENTS, MOST_LINES, MOST_FUNCTION_LINES = 12, 4, 350, 60

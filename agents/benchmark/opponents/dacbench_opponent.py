@@ -16,15 +16,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from lambda_rl.agents.benchmark.opponents.base import Opponent, Setting
+from lambda_rl.agents.benchmark.opponents.torch_layers import LAYERS
 from lambda_rl.agents.benchmark.timing import Row
-from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.tasks.task import Task
+from lambda_rl.envs.training.run import network_of
 
 WORKER = Path(__file__).with_name("dacbench_worker.py")
 
@@ -80,37 +83,30 @@ class _Worker:
             self._process.stdout.close()
 
 
-def dacbench(
-    python: str, data: ImageData, task: Task, outer_size: int, *, processes: int, decisions: int
-) -> tuple[Row, dict[str, int | str]]:
-    """Processes with one environment and one thread each; a run of the row is ``decisions`` steps of each.
+class DACBench(Opponent):
+    """Processes with one environment and one thread each; a run of the row is a few steps of each."""
 
-    Returns:
-        The row, and the versions of dacbench and torch that it runs with.
+    label = "DACBench"
 
-    Raises:
-        ValueError: it cannot be started, with its last line of output.
-    """
-    train = task.batch_size * task.boundary(1)
-    count = train + task.val_size + outer_size
-    chosen = torch.arange(count) % len(data.labels)
-    images = data.images[chosen].float()
-    if task.resolution != images.shape[-1]:
-        images = F.avg_pool2d(images, images.shape[-1] // task.resolution)
+    def missing(self, setting: Setting) -> str:
+        """See :meth:`Opponent.missing`."""
+        if find_python(setting.dacbench_python):
+            return ""
+        return "DACBench is not installed: pip install 'lambda-rl[bench]', or give --dacbench-python"
+
+    def rows(self, task: Task, setting: Setting) -> Iterator[tuple[str, Row]]:
+        """See :meth:`Opponent.rows`; in fp32 alone, on the CPU."""
+        python = find_python(setting.dacbench_python)
+        if python and "fp32" in setting.precisions:
+            yield self.label, _row(python, task, setting)
+
+
+def _row(python: str, task: Task, setting: Setting) -> Row:
+    decisions = 1 if setting.tiny else 3
     folder = tempfile.TemporaryDirectory(prefix="lambda-rl-")
-    file = Path(folder.name) / "images.npz"
-    pixels = images.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
-    np.savez(file, images=pixels, labels=data.labels[chosen].numpy())
-    spec: dict[str, object] = {
-        "images": str(file),
-        "train": train,
-        "num_classes": data.num_classes,
-        **{
-            name: getattr(task, name)
-            for name in ("network", "width", "resolution", "batch_size", "learning_rate", "momentum")
-        },
-    }
-    workers = [_Worker(python, spec, Path(folder.name) / f"errors{i}.txt") for i in range(processes)]
+    spec = _spec(task, setting, Path(folder.name) / "images.npz")
+    errors = [Path(folder.name) / f"errors{i}.txt" for i in range(setting.processes)]
+    workers = [_Worker(python, spec, file) for file in errors]
 
     def close() -> None:
         for worker in workers:
@@ -128,4 +124,26 @@ def dacbench(
             worker.ask(str(decisions))
         return sum(int(worker.answer()["steps"]) for worker in workers)
 
-    return Row(steps, close=close), versions[0]
+    return Row(steps, close=close, versions={name: str(value) for name, value in versions[0].items()})
+
+
+def _spec(task: Task, setting: Setting, file: Path) -> dict[str, object]:
+    """What a worker is told; writes the images that it reads."""
+    data = setting.images
+    train = task.batch_size * task.boundary(1)
+    chosen = torch.arange(train + task.val_size + setting.outer_size) % len(data.labels)
+    images = data.images[chosen].float()
+    if task.resolution != images.shape[-1]:
+        images = F.avg_pool2d(images, images.shape[-1] // task.resolution)
+    pixels = images.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+    np.savez(file, images=pixels, labels=data.labels[chosen].numpy())
+    network = network_of(task, data.num_classes, data.images.shape[1])
+    return {
+        "images": str(file),
+        "train": train,
+        "num_classes": data.num_classes,
+        "layers": LAYERS[type(network)](network),
+        "batch_size": task.batch_size,
+        "learning_rate": task.learning_rate,
+        "momentum": task.momentum,
+    }

@@ -24,19 +24,7 @@ NAME = "LambdaRLImages"
 
 def model(spec: dict[str, Any]) -> nn.Sequential:
     """The network, with the log-softmax that DACBench's loss wants."""
-    width, side, classes = spec["width"], spec["resolution"], spec["num_classes"]
-    if spec["network"] == "mlp":
-        layers: list[nn.Module] = [
-            nn.Flatten(),
-            nn.Linear(3 * side**2, width),
-            nn.ReLU(),
-            nn.Linear(width, classes),
-        ]
-    else:
-        layers = [
-            nn.Conv2d(3, width, 5, padding=2), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten(),
-            nn.Linear(width * (side // 2) ** 2, 4 * width), nn.ReLU(), nn.Linear(4 * width, classes),
-        ]  # fmt: skip
+    layers = [getattr(nn, name)(*numbers) for name, numbers in spec["layers"]]
     return nn.Sequential(*layers, nn.LogSoftmax(1))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -18,59 +19,43 @@ import torch
 import torch.nn.functional as F
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import SubprocVecEnv
-from torch import Tensor, nn
+from torch import Tensor
 
-from lambda_rl.agents.benchmark.machine import DTYPES
+from lambda_rl.agents.benchmark.machine.peaks import DTYPES
+from lambda_rl.agents.benchmark.opponents.base import Opponent, Setting
+from lambda_rl.agents.benchmark.opponents.torch_layers import plain_network
 from lambda_rl.agents.benchmark.timing import Row
+from lambda_rl.agents.options import DataOptions
 from lambda_rl.control import ControlLaw
-from lambda_rl.envs.data import load_train
+from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.data.split import split_data
 from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.tasks.task import Task
-from lambda_rl.envs.training.run import learning_rates
-
-TIMED = ("mlp", "cnn3")
-"""Networks that have a plain counterpart."""
-
-
-def plain_network(task: Task, num_classes: int) -> nn.Sequential:
-    """The task's network as ``torch.nn`` modules.
-
-    Raises:
-        ValueError: it is none of :data:`TIMED`.
-    """
-    width, inputs = task.width, 3 * task.resolution**2
-    if task.network == "mlp":
-        return nn.Sequential(nn.Flatten(), nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, num_classes))
-    if task.network == "cnn3":
-        flat = width * (task.resolution // 2) ** 2
-        return nn.Sequential(
-            nn.Conv2d(3, width, 5, padding=2), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten(),
-            nn.Linear(flat, 4 * width), nn.ReLU(), nn.Linear(4 * width, num_classes),
-        )  # fmt: skip
-    raise ValueError(f"unknown network {task.network!r} to time; allowed are {', '.join(TIMED)}")
+from lambda_rl.envs.training.run import learning_rates, network_of
 
 
 class PlainData:
     """All images, normalised once, and the parts that a run is cut from.
 
+    Attributes:
+        network: the task's.
+
     Args:
-        spec: see :func:`load_train`.
+        data: the images as they are.
         task: resolution, sizes, label noise.
         dtype: of the images.
         device: where they live.
     """
 
-    def __init__(self, spec: str, task: Task, dtype: torch.dtype, device: torch.device) -> None:
-        data = load_train(spec)
+    def __init__(self, data: ImageData, task: Task, dtype: torch.dtype, device: torch.device) -> None:
+        self.network = network_of(task, data.num_classes, data.images.shape[1])
         images = data.images.float()
         if task.resolution != images.shape[-1]:
             images = F.avg_pool2d(images, images.shape[-1] // task.resolution)
         images = (images - images.mean((0, 2, 3), keepdim=True)) / images.std((0, 2, 3), keepdim=True)
-        layout = torch.contiguous_format if task.network == "mlp" else torch.channels_last
-        self.inputs = images.to(device, dtype).contiguous(memory_format=layout)
+        self.layout = torch.channels_last if self.network.convolutional else torch.contiguous_format
+        self.inputs = images.to(device, dtype).contiguous(memory_format=self.layout)
         self.labels = data.labels.to(device)
-        self.num_classes = data.num_classes
         self.split = split_data(len(data.labels), "agent")
 
     def draw(self, part: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -79,30 +64,32 @@ class PlainData:
 
     def noisy_labels(self, index: Tensor, share: float, generator: torch.Generator) -> Tensor:
         """Labels of some images, a share of them replaced by another class."""
-        labels = self.labels[index].clone()
+        labels, classes = self.labels[index], self.network.num_classes
         wrong = (torch.rand(len(index), generator=generator) < share).to(labels.device)
-        shift = torch.randint(1, self.num_classes, (len(index),), generator=generator).to(labels.device)
-        return torch.where(wrong, (labels + shift) % self.num_classes, labels)
+        shift = torch.randint(1, classes, (len(index),), generator=generator).to(labels.device)
+        return torch.where(wrong, (labels + shift) % classes, labels)
 
 
 class PlainEnv(gym.Env[npt.NDArray[np.float32], npt.NDArray[np.float32]]):
     """One inner run as a plain loop: the same task, decisions, evaluations and reward as our environment's.
 
     Args:
-        data: see :func:`load_train`.
+        data: the images.
         task: what is trained; each episode has other random numbers.
         precision: ``fp32`` or ``bf16``.
         outer_size: images that the reward is taken on at each decision but the last, which takes the whole part.
         device: where.
     """
 
-    def __init__(self, data: str, task: Task, precision: str, outer_size: int, device: str = "cpu") -> None:
+    def __init__(
+        self, data: DataOptions, task: Task, precision: str, outer_size: int, device: str = "cpu"
+    ) -> None:
         torch.set_num_threads(1)
         self.observation_space = spaces.Box(-np.inf, np.inf, (8,), np.float32)
         self.action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
         self._task, self._dtype, self._outer_size = task, DTYPES[precision], outer_size
         self._device = torch.device(device)
-        self._data = PlainData(data, task, self._dtype, self._device)
+        self._data = PlainData(data.load_train(), task, self._dtype, self._device)
         self._rates = learning_rates(task).tolist()
         self._control, self._reward = ControlLaw(), RewardConfig(outer_size=outer_size)
         self._generator = torch.Generator().manual_seed(task.seed)
@@ -115,9 +102,7 @@ class PlainEnv(gym.Env[npt.NDArray[np.float32], npt.NDArray[np.float32]]):
         if seed is not None:
             self._generator.manual_seed(seed)
         task, data, generator = self._task, self._data, self._generator
-        self._master = plain_network(task, data.num_classes).to(self._device)
-        if task.network != "mlp":
-            self._master = self._master.to(memory_format=torch.channels_last)
+        self._master = plain_network(data.network).to(self._device).to(memory_format=data.layout)
         low = self._dtype != torch.float32
         self._network = copy.deepcopy(self._master).to(self._dtype) if low else self._master
         weights = [p for p in self._master.parameters() if p.dim() >= 2]
@@ -136,7 +121,7 @@ class PlainEnv(gym.Env[npt.NDArray[np.float32], npt.NDArray[np.float32]]):
         self._held = [(data.inputs[part], data.labels[part]) for part in (self._val, self._outer)]
         self._log_lam = np.array([np.log10(task.initial_lam)])
         self._done_steps = self._decision = 0
-        self._score = self._reward.chance(data.num_classes)
+        self._score = float(self._reward.chance(data.network.num_classes))
         return np.zeros(8, np.float32), {}
 
     def step(
@@ -162,7 +147,7 @@ class PlainEnv(gym.Env[npt.NDArray[np.float32], npt.NDArray[np.float32]]):
                 ]
             norm = torch.stack([p.square().sum() for p in self._optimizer.param_groups[0]["params"]]).sum()
             numbers = torch.stack([*measured, norm]).cpu().numpy()
-        score = float(self._reward.score(numbers[5], numbers[4], self._data.num_classes))
+        score = float(self._reward.score(numbers[5], numbers[4], self._data.network.num_classes))
         reward, self._score = self._reward.scale * (score - self._score), score
         observation = np.array([self._decision / self._task.decisions, *numbers], np.float32)
         return observation, reward, last, False, {}
@@ -197,19 +182,30 @@ class PlainEnv(gym.Env[npt.NDArray[np.float32], npt.NDArray[np.float32]]):
         return loss_sum / steps, correct / steps
 
 
-def subprocesses(
-    data: str, task: Task, precision: str, outer_size: int, *, processes: int, device: str = "cpu"
-) -> Row:
-    """SB3's ``SubprocVecEnv`` with one :class:`PlainEnv` a process; a run of the row is one episode of each."""
-    make = functools.partial(PlainEnv, data, task, precision, outer_size, device)
-    vec_env = SubprocVecEnv([make] * processes)
+class PlainLoop(Opponent):
+    """SB3's ``SubprocVecEnv`` with one :class:`PlainEnv` a process; a run of a row is one episode of each."""
+
+    label = "SB3 SubprocVecEnv, plain loop"
+
+    def rows(self, task: Task, setting: Setting) -> Iterator[tuple[str, Row]]:
+        """See :meth:`Opponent.rows`."""
+        for precision in setting.precisions:
+            yield f"{self.label}, {precision}", _processes(task, precision, setting)
+
+
+def _processes(task: Task, precision: str, setting: Setting) -> Row:
+    count = setting.processes
+    make = functools.partial(
+        PlainEnv, setting.source, task, precision, setting.outer_size, str(setting.device)
+    )
+    vec_env = SubprocVecEnv([make] * count)
     vec_env.seed(0)
     vec_env.reset()
-    action = np.zeros((processes, 1), np.float32)
+    action = np.zeros((count, 1), np.float32)
 
     def episode() -> int:
         for _ in range(task.decisions):
             vec_env.step(action)
-        return processes * task.steps
+        return count * task.steps
 
-    return Row(episode, close=vec_env.close)
+    return Row(episode, close=vec_env.close, precision=precision)

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from lambda_rl.agents.benchmark import command
 from lambda_rl.agents.benchmark import overhead as module
 from lambda_rl.agents.benchmark.command import BenchmarkConfig, benchmark
-from lambda_rl.agents.benchmark.overhead import NETWORKS, overhead
+from lambda_rl.agents.benchmark.overhead import overhead
+from lambda_rl.agents.benchmark.timed import RIDDEN
 
 
 def test_the_dear_calls_decide_and_the_cheap_ones_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,14 +45,12 @@ def test_the_dear_calls_decide_and_the_cheap_ones_do_not(monkeypatch: pytest.Mon
 
 
 def test_only_the_overhead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = {name: NETWORKS[name] for name in list(NETWORKS)[:1]}
-    monkeypatch.setattr(
-        "lambda_rl.agents.benchmark.overhead", lambda console: overhead(tuple(few), 3, console)
-    )
+    few = list(RIDDEN)[:1]
+    monkeypatch.setattr(command, "overhead", lambda console: overhead(tuple(few), 3, console))
     file = tmp_path / "found.json"
     benchmark(BenchmarkConfig(networks=(), json=str(file), force=True), Console(quiet=True))
     found = json.loads(file.read_text())
-    assert list(found["overhead"]) == list(few)
+    assert list(found["overhead"]) == few
     assert {"machine", "versions", "config"} <= set(found)
 
 

@@ -20,12 +20,13 @@ needed for the first layer.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lambda_rl.agents.benchmark.machine import Peaks, element_bytes, l2_bytes
-from lambda_rl.envs.networks import NetworkSpec, make_network
+from lambda_rl.agents.benchmark.machine.peaks import Peaks, element_bytes, l2_bytes
+from lambda_rl.envs.networks import Network
+from lambda_rl.envs.networks.layers import Layer, Pool, Sequential
 from lambda_rl.envs.tasks.task import Task
-from lambda_rl.envs.training.run import network_of
 
 
 @dataclass(frozen=True)
@@ -73,19 +74,28 @@ class Part:
         return max(self.flops / peaks.flops[precision], self.near / near_rate + self.far / peaks.far)
 
 
-def products(network: str, width: int, resolution: int, num_classes: int) -> list[Product]:
-    """The layers of a network, in order."""
-    specs = make_network(NetworkSpec(network, width, resolution, num_classes=num_classes)).specs
-    # Side of the image that each convolution works on, as a divisor of the resolution; padding keeps it.
-    divisors = {"res1a": 2, "res1b": 2, "layer2": 2, "layer3": 4, "res3a": 8, "res3b": 8}
-    made = []
-    for key, spec in specs.items():
-        if not spec.penalised:
-            continue
-        name, (outputs, inputs, *kernel) = key.removesuffix(".weight"), spec.shape
-        positions = (resolution // divisors.get(name, 1)) ** 2 if kernel else 1
-        made.append(Product(name, inputs * positions, outputs * positions, math.prod(spec.shape), positions))
+def products(network: Network) -> list[Product]:
+    """The layers of a network that have a weight, in order."""
+    made, side = [], network.resolution
+    for layer in _flat(network):
+        if isinstance(layer, Pool):
+            side = side // layer.side if layer.side else 1
+        for key, spec in layer.specs.items():
+            if not spec.penalised:
+                continue
+            outputs, inputs, *kernel = spec.shape
+            positions = side**2 if kernel else 1  # padding keeps the side
+            numbers = inputs * positions, outputs * positions, math.prod(spec.shape), positions
+            made.append(Product(key.removesuffix(".weight"), *numbers))
     return made
+
+
+def _flat(layer: Layer) -> Iterator[Layer]:
+    if isinstance(layer, Sequential):
+        for part in layer.parts:
+            yield from _flat(part)
+    else:
+        yield layer
 
 
 def evaluations_per_step(task: Task, outer_size: int, outer_all: int) -> float:
@@ -100,19 +110,17 @@ def evaluations_per_step(task: Task, outer_size: int, outer_all: int) -> float:
     return images / task.steps
 
 
-def step_parts(task: Task, num_classes: int, precision: str, evaluated: float) -> list[Part]:
+def step_parts(task: Task, network: Network, precision: str, evaluated: float) -> list[Part]:
     """The parts of one training step of one network.
 
     Args:
-        task: network, width, resolution, batch size.
-        num_classes: outputs.
+        task: what is trained.
+        network: its network.
         precision: ``fp32`` or ``bf16``, of activations and products; parameters and momentum are fp32.
         evaluated: images evaluated per training step.
     """
-    size, batch, pixels = element_bytes(precision), task.batch_size, 3 * task.resolution**2
-    network = network_of(task, num_classes)
-    parameters = sum(math.prod(spec.shape) for spec in network.specs.values())
-    layers = products(task.network, task.width, task.resolution, num_classes)
+    size, batch, pixels = element_bytes(precision), task.batch_size, network.channels * task.resolution**2
+    layers = products(network)
     parts = [Part("gather", 0.0, batch * pixels * size, batch * pixels)]
     for number, layer in enumerate(layers):
         inputs, outputs, weights = batch * layer.inputs * size, batch * layer.outputs * size, layer.weights
@@ -122,7 +130,7 @@ def step_parts(task: Task, num_classes: int, precision: str, evaluated: float) -
         if number:
             parts.append(Part(f"{layer.name} input gradient", flops, inputs + outputs + weights * size))
     # Momentum SGD: three reads and two writes, and the copy that products in a lower precision read.
-    parts.append(Part("update", 0.0, parameters * (5 * 4 + (size if size < 4 else 0))))
+    parts.append(Part("update", 0.0, _numbers(network) * (5 * 4 + (size if size < 4 else 0))))
     for number, layer in enumerate(layers):
         read, written = evaluated * layer.inputs * size, evaluated * layer.outputs * size
         near, far = (read + written, 0.0) if number else (written, read)
@@ -130,18 +138,19 @@ def step_parts(task: Task, num_classes: int, precision: str, evaluated: float) -
     return parts
 
 
-def working_set(task: Task, num_classes: int, precision: str) -> float:
+def _numbers(network: Network) -> int:
+    return sum(math.prod(spec.shape) for spec in network.specs.values())
+
+
+def working_set(task: Task, network: Network, precision: str) -> float:
     """Bytes of one network's weights, momentum, gradients and activations in a training step."""
-    size = element_bytes(precision)
-    network = network_of(task, num_classes)
-    parameters = sum(math.prod(spec.shape) for spec in network.specs.values())
-    layers = products(task.network, task.width, task.resolution, num_classes)
+    size, layers = element_bytes(precision), products(network)
     activations = task.batch_size * (layers[0].inputs + sum(layer.outputs for layer in layers))
-    return parameters * (12 + (size if size < 4 else 0)) + activations * size
+    return _numbers(network) * (12 + (size if size < 4 else 0)) + activations * size
 
 
 def floor(
-    task: Task, num_classes: int, precision: str, evaluated: float, peaks: Peaks
+    task: Task, network: Network, precision: str, evaluated: float, peaks: Peaks
 ) -> dict[str, float | dict[str, float]]:
     """The model's numbers for one network.
 
@@ -149,8 +158,8 @@ def floor(
         ``seconds`` a network-step, ``steps_per_second``, ``flops`` and ``bytes`` a step, ``working_set`` in bytes, and
         ``parts``, the seconds of each.
     """
-    parts = step_parts(task, num_classes, precision, evaluated)
-    held = working_set(task, num_classes, precision)
+    parts = step_parts(task, network, precision, evaluated)
+    held = working_set(task, network, precision)
     near_rate = peaks.near if held <= l2_bytes() else peaks.far
     seconds = {part.name: part.seconds(peaks, precision, near_rate) for part in parts}
     total = sum(seconds.values())
