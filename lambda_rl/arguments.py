@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 from typing import Any
@@ -21,15 +22,9 @@ def plain_number(value: Any) -> int | float | None:
     if isinstance(value, (bool, str, bytes, bytearray)):
         return None
     for convert in (operator.index, float):
-        try:
+        # A RuntimeError comes from tensors that cannot be read.
+        with contextlib.suppress(TypeError, ValueError, OverflowError, RuntimeError):
             return convert(value)
-        except (
-            TypeError,
-            ValueError,
-            OverflowError,
-            RuntimeError,
-        ):  # the last one: tensors that cannot be read
-            continue
     return None
 
 
@@ -70,10 +65,6 @@ def real_number(name: str, value: Any, least: float = 0.0, *, more: bool = False
     except OverflowError:
         real = math.nan
     if not math.isfinite(real) or real < least or (more and real == least):
-        bound = (
-            ""
-            if least == -math.inf
-            else f" and {'above ' if more else ''}{least:g}{'' if more else ' or more'}"
-        )
+        bound = f" and above {least:g}" if more else f" and {least:g} or more" if least > -math.inf else ""
         raise ValueError(f"{name} must be finite{bound}, got {shown(value)}")
     return real

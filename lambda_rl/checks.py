@@ -16,7 +16,7 @@ class _Short(reprlib.Repr):
 
     def __init__(self) -> None:
         super().__init__()
-        self.maxlevel = 3
+        self.maxlevel = self.maxlist = self.maxtuple = self.maxset = self.maxdict = 3
         self.maxstring = self.maxother = _SHOWN
 
     def repr_int(self, x: int, level: int) -> str:

@@ -55,9 +55,7 @@ def decode_image(data: bytes, name: str) -> npt.NDArray[np.uint8]:
     except UnidentifiedImageError as error:
         allowed = ", ".join(formats)
         raise ValueError(f"image {name} cannot be decoded, it is corrupt or none of {allowed}") from error
-    except (
-        Exception
-    ) as error:  # Pillow raises many kinds for broken files: OSError, SyntaxError, ValueError, …
+    except Exception as error:  # Pillow raises many for broken files: OSError, SyntaxError, ValueError, …
         raise ValueError(f"image {name} cannot be decoded, it is corrupt or too large: {error}") from error
     if image.size != (IMAGE_SIZE, IMAGE_SIZE):
         image = image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR)

@@ -50,27 +50,18 @@ def split_data(num_images: int, fold: Fold, seed: int = 0) -> Split:
     """
     if fold not in SHARES:
         raise ValueError(f"unknown fold {fold!r}; allowed: {', '.join(SHARES)}")
-    needed = _fewest()
+    # So many that every part of every fold gets at least one.
+    needed = round(1 / min(min(shares) for shares in SHARES.values()))
     if num_images < needed:
         raise ValueError(
             f"{num_images} training images are too few for two folds of three parts: at least {needed} needed"
         )
     order = torch.randperm(num_images, generator=torch.Generator().manual_seed(seed))
-    start = 0
-    for name in FOLDS:
-        sizes = _sizes(num_images, name)
-        if name == fold:
-            return Split(*order[start : start + sum(sizes)].split(sizes))
-        start += sum(sizes)
-    raise AssertionError("unreachable")
+    start = sum(sum(_sizes(num_images, name)) for name in FOLDS[: FOLDS.index(fold)])
+    sizes = _sizes(num_images, fold)
+    return Split(*order[start : start + sum(sizes)].split(sizes))
 
 
 def _sizes(num_images: int, fold: Fold) -> list[int]:
-    return [
-        int(share * num_images + 1e-9) for share in SHARES[fold]
-    ]  # 0.08 * 50,000 may fall just short of 4,000
-
-
-def _fewest() -> int:
-    """The fewest images of which every part of every fold gets at least one."""
-    return round(1 / min(min(shares) for shares in SHARES.values()))
+    # 0.08 * 50,000 may fall just short of 4,000.
+    return [int(share * num_images + 1e-9) for share in SHARES[fold]]

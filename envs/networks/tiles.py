@@ -127,9 +127,8 @@ def tile_matrix(weight: Tensor, tile: int) -> Tensor:
     padded = F.pad(weight, (tile - 1,) * 4)
     # Entry (i, j) of the windows is the filter at the pixel in row tile - 1 - i and column tile - 1 - j.
     shifted = padded.unfold(3, side, 1).unfold(4, side, 1)
-    split = torch.unflatten(
-        torch.unflatten(shifted, 4, (half, 2)), 3, (half, 2)
-    )  # [N, O, C, H, 2, H, 2, side, side]
+    # [N, O, C, H, 2, H, 2, side, side]
+    split = torch.unflatten(torch.unflatten(shifted, 4, (half, 2)), 3, (half, 2))
     return split.permute(0, 2, 7, 8, 4, 6, 3, 5, 1).flatten(4).flatten(1, 3)
 
 
@@ -149,10 +148,7 @@ def tile_matrix_gradient(grad: Tensor, tile: int, channels: int) -> Tensor:
     places = []
     for i in range(tile):
         for j in range(tile):
-            rows, columns = (
-                slice(tile - 1 - i, tile - 1 - i + KERNEL),
-                slice(tile - 1 - j, tile - 1 - j + KERNEL),
-            )
+            rows, columns = (slice(tile - 1 - at, tile - 1 - at + KERNEL) for at in (i, j))
             places.append(parts[:, :, rows, columns, i % 2, j % 2, i // 2, j // 2])
     total = places[0]
     for place in places[1:]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import re
-import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -22,26 +21,16 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from lambda_rl.checks import shown
+
 C = TypeVar("C", bound=type[Any])
 
 _NUMBER = re.compile(r"[-+]?(\.\d+|(0|[1-9]\d*)(\.\d*)?)([eE][-+]?\d+)?", re.ASCII)
 
-_short = reprlib.Repr()
-_short.maxlevel, _short.maxstring, _short.maxother, _short.maxlong = 2, 60, 60, 40
-_short.maxlist = _short.maxtuple = _short.maxset = _short.maxdict = 3
-
-
-def shown(value: object) -> str:
-    """A value as an error shows it: cut short, however large or deep it is."""
-    try:
-        return _short.repr(value)
-    except ValueError:  # Python writes no number of more than 4300 digits
-        return "a number of very many digits"
-
 
 def shown_name(name: object) -> str:
     """A name of a field or option as an error shows it: cut short and without control characters."""
-    return _short.repr(name)[1:-1] if isinstance(name, str) else shown(name)
+    return shown(name)[1:-1] if isinstance(name, str) else shown(name)
 
 
 def number_of(text: str) -> float | str:

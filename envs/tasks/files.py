@@ -32,8 +32,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from lambda_rl.checks import shown
 from lambda_rl.envs.data.split import FOLDS, Fold
-from lambda_rl.envs.tasks.fields import shown, shown_name
+from lambda_rl.envs.tasks.fields import shown_name
 from lambda_rl.envs.tasks.space import TaskList, TaskSource, TaskSpace
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.tasks.variations import VARIATIONS, Const, Variation

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from lambda_rl.envs.tasks.fields import shown, shown_name
+from lambda_rl.checks import shown
+from lambda_rl.envs.tasks.fields import shown_name
 from lambda_rl.envs.tasks.task import Task, field_choices, field_types
 from lambda_rl.envs.tasks.variations import VARIATIONS, Variation, is_number
 

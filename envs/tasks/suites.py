@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lambda_rl.checks import shown
 from lambda_rl.envs.data.split import FOLDS, Fold
-from lambda_rl.envs.tasks.fields import shown
 from lambda_rl.envs.tasks.files import read_suite
 from lambda_rl.envs.tasks.space import MAX_SEED, MIN_SEED, TaskList, TaskSource, TaskSpace, bounds
 from lambda_rl.envs.tasks.task import Task

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from lambda_rl.envs.tasks.fields import shown
+from lambda_rl.checks import shown
 from lambda_rl.registry import Registry
 
 

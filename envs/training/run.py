@@ -67,12 +67,8 @@ class InnerRun:
 
     def leave(self) -> None:
         """Copies its tensors into memory of its own."""
-
-        def own(params: Params) -> Params:
-            return {name: value.clone() for name, value in params.items()}
-
-        self.params, self.buffers = own(self.params), own(self.buffers)
-        self.optimizer = {kind: own(tensors) for kind, tensors in self.optimizer.items()}
+        self.params, self.buffers = _cloned(self.params), _cloned(self.buffers)
+        self.optimizer = {kind: _cloned(tensors) for kind, tensors in self.optimizer.items()}
         self.val, self.outer = (
             EvaluationSet(part.inputs.clone(), part.labels.clone()) for part in (self.val, self.outer)
         )
@@ -100,31 +96,30 @@ class InnerRun:
 
     def state_dict(self) -> dict[str, Any]:
         """What cannot be made again from the task: plain values and tensors."""
-        copy = {name: value.detach().cpu().clone() for name, value in self.params.items()}
         return {
             "task": dataclasses.asdict(self.task),
             "step": self.step,
             "decision": self.decision,
-            "params": copy,
-            "buffers": {name: value.detach().cpu().clone() for name, value in self.buffers.items()},
-            "optimizer": {
-                kind: {name: value.detach().cpu().clone() for name, value in tensors.items()}
-                for kind, tensors in self.optimizer.items()
-            },
+            "params": _cloned(self.params, "cpu"),
+            "buffers": _cloned(self.buffers, "cpu"),
+            "optimizer": {kind: _cloned(tensors, "cpu") for kind, tensors in self.optimizer.items()},
             "augmentation": self.augmentation.get_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes back what :meth:`state_dict` gave, into a run made from the same task."""
         self.step, self.decision = int(state["step"]), int(state["decision"])
-        for name, value in self.params.items():
-            value.copy_(state["params"][name])
-        for name, value in self.buffers.items():
-            value.copy_(state["buffers"][name])
-        for kind, tensors in self.optimizer.items():
+        groups = [(self.params, state["params"]), (self.buffers, state["buffers"])]
+        groups += [(tensors, state["optimizer"][kind]) for kind, tensors in self.optimizer.items()]
+        for tensors, saved in groups:
             for name, value in tensors.items():
-                value.copy_(state["optimizer"][kind][name])
+                value.copy_(saved[name])
         self.augmentation.set_state(state["augmentation"])
+
+
+def _cloned(params: Params, device: str | None = None) -> Params:
+    """With memory of their own, there or where they are."""
+    return {name: value.detach().to(device or value.device, copy=True) for name, value in params.items()}
 
 
 def learning_rates(task: Task) -> Tensor:

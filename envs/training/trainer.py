@@ -190,18 +190,8 @@ class Trainer:
         table = np.empty((len(runs), 9))
         if chunks:  # one transfer from the device for all stacks
             table[np.concatenate(chunks)] = torch.cat(results).cpu().numpy()
-        columns = table.T
-        return Measurements(
-            train_loss=columns[0],
-            train_accuracy=columns[1],
-            val_loss=columns[2],
-            val_accuracy=columns[3],
-            outer_loss=columns[4],
-            outer_accuracy=columns[5],
-            weight_norm=columns[6],
-            penalty=columns[7],
-            finite=columns[8] > 0.5,
-        )
+        *measured, finite = table.T
+        return Measurements(*measured, finite > 0.5)
 
     def test(
         self, runs: Sequence[InnerRun], test: ResidentImages | Mapping[str, ResidentImages]

@@ -33,9 +33,8 @@ class StepCounter:
 
     def _count(self, optimizer: Optimizer, *_: Any) -> None:
         self.calls += 1
-        found_inf = getattr(
-            optimizer, "found_inf", None
-        )  # set by a GradScaler while it steps a fused optimizer
+        # Set by a GradScaler while it steps a fused optimizer.
+        found_inf = getattr(optimizer, "found_inf", None)
         if isinstance(found_inf, Tensor):
             skipped = (found_inf.detach().reshape(()) > 0).int()
             self._skipped = skipped if self._skipped is None else self._skipped + skipped

@@ -15,16 +15,16 @@ class FurtherKnobs:
     """Each begins at its neutral value, brought into its range, and is turned at the first move.
 
     Args:
-        knobs: in the order of the actions; their kinds are registered in :data:`lambda_rl.knobs.KNOBS`.
+        controls: each knob, of a kind in :data:`lambda_rl.knobs.KNOBS`, and its law, in the order of the actions.
         optimizers: where they are turned; none: whoever asks for :attr:`values` turns them.
 
     Attributes:
         log_values: log₁₀ of the values in force, by name.
     """
 
-    def __init__(self, knobs: Sequence[Knob], optimizers: Sequence[Optimizer]) -> None:
+    def __init__(self, controls: Sequence[tuple[Knob, ControlLaw]], optimizers: Sequence[Optimizer]) -> None:
         self._optimizers = optimizers
-        self._laws = {knob.name: ControlLaw.from_knob(knob) for knob in knobs}
+        self._laws = {knob.name: law for knob, law in controls}
         self._turned = {name: KNOBS[name].neutral for name in self._laws}
         self.log_values = {name: law.clip(math.log10(self._turned[name])) for name, law in self._laws.items()}
 

@@ -7,8 +7,7 @@ import warnings
 from dataclasses import asdict
 from typing import Any
 
-from torch.optim import Optimizer
-
+from lambda_rl.attach.groups import unwrapped
 from lambda_rl.integrations._attached import (
     Attached,
     AttachedCallback,
@@ -149,11 +148,10 @@ class ScheduleCallback(AttachedCallback, TrainerCallback, ExportableState):
         self._attached.load_state_dict(self._enter(state.stateful_callbacks, state.global_step))
         self._logged_at = dict.fromkeys(self._attached.names.train, state.global_step)
         self._met, self._matched = set(), False
-        optimizer: Any = kwargs["optimizer"]
-        while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
-            optimizer = inner  # Accelerate's wrapper has neither the hooks nor all methods of an optimizer
         self._attached.start(
-            [optimizer],
+            [
+                unwrapped(kwargs["optimizer"])
+            ],  # Accelerate's has neither the hooks nor all methods of an optimizer
             total_steps=state.max_steps,
             steps=state.global_step,
             facts={

@@ -63,9 +63,8 @@ class Collector:
     """
 
     def __init__(self) -> None:
-        self._collected: dict[
-            str, tuple[float, Number]
-        ] = {}  # signal: (progress covered, mean or last value)
+        # signal: (progress covered, mean or last value)
+        self._collected: dict[str, tuple[float, Number]] = {}
 
     def add(self, given: Mapping[str, Number], covered: float, *, read_now: bool) -> None:
         """Takes the signals of one call.

@@ -101,7 +101,7 @@ class PolicyCard:
     @property
     def control(self) -> ControlLaw:
         """The control law of the first knob."""
-        return ControlLaw.from_knob(self.knobs[0])
+        return self.controls[0][1]
 
     @property
     def lam_control(self) -> ControlLaw:
@@ -234,30 +234,12 @@ class PolicyCard:
 _TEXTS = ("suite", "data", "commit", "command", "notes")
 _LISTS = ("knobs", "initial", "features", "feature_versions")
 
-FEATURES_1: tuple[str, ...] = (
-    "progress",
-    "log_lam",
-    "log_shrink",
-    "train_loss",
-    "val_loss",
-    "loss_gap",
-    "train_accuracy",
-    "val_accuracy",
-    "accuracy_gap",
-    "delta_train_loss",
-    "delta_val_loss",
-    "delta_train_accuracy",
-    "delta_val_accuracy",
-    "delta_log_lam",
-    "log_weight_norm",
-    "delta_log_weight_norm",
-    "log_penalty",
-    "log_learning_rate",
-    "log_num_train",
-    "log_num_params",
-    "log_epochs",
-    "log_val_size",
-)
+FEATURES_1 = (
+    "progress", "log_lam", "log_shrink", "train_loss", "val_loss", "loss_gap", "train_accuracy",
+    "val_accuracy", "accuracy_gap", "delta_train_loss", "delta_val_loss", "delta_train_accuracy",
+    "delta_val_accuracy", "delta_log_lam", "log_weight_norm", "delta_log_weight_norm", "log_penalty",
+    "log_learning_rate", "log_num_train", "log_num_params", "log_epochs", "log_val_size",
+)  # fmt: skip
 """What every policy of format 1 reads, each in version 1."""
 
 

@@ -156,7 +156,7 @@ class LearnedSchedule(Schedule):
         self._safety = Safety(self.policy, self._log_lam, self._warn_once)
         half_square = card.rule is not None and card.rule.is_weight_decay
         self._watcher = Watcher(self.groups, self._ranks, weight_norm, penalty_sum, half_square=half_square)
-        self._further = FurtherKnobs(card.knobs[1:], () if self.groups is None else self.groups.optimizers)
+        self._further = FurtherKnobs(card.controls[1:], self.groups.optimizers if self.groups else ())
         self.observer = Observer(1, self.control, card.features, card.knobs[1:])
         self._start(self._decide(self._first_observation()))
 

@@ -98,9 +98,7 @@ class Steps(OpenLoop):
     def at(self, progress: float) -> float:
         """The value whose share ``progress`` lies in; a border belongs to the later one."""
         n = len(self.values)
-        return self.values[
-            min(int(progress * n + 1e-9), n - 1)
-        ]  # 1e-9: 0.3 * 10 is below 3 in floating point
+        return self.values[min(int(progress * n + 1e-9), n - 1)]  # 0.3 * 10 is below 3 in floating point
 
 
 def _ends(start: float, end: float, shape: str) -> tuple[float, float]:

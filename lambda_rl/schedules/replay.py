@@ -18,9 +18,9 @@ Trace = str | Path | Iterable[Mapping[str, Any] | tuple[float, float]]
 
 def _read(path: Path) -> list[tuple[float | None, float | None]]:
     """Progress and λ of each row; None where the cell is empty."""
+    if not path.exists():
+        raise FileNotFoundError(f"λ trace {path}: no such file")
     try:
-        if not path.exists():
-            raise FileNotFoundError(f"λ trace {path}: no such file")
         if not path.is_file():
             raise ValueError("not a plain file")  # a device may have no end
         with path.open(newline="", encoding="utf-8") as file:
@@ -29,8 +29,6 @@ def _read(path: Path) -> list[tuple[float | None, float | None]]:
             if missing:
                 raise ValueError(f"columns missing: {', '.join(sorted(missing))}")
             return [(_cell(row["progress"]), _cell(row["lam"])) for row in reader]
-    except FileNotFoundError:
-        raise
     except (ValueError, OSError, csv.Error) as error:
         raise ValueError(
             f"λ trace {path}: {error} (made by schedule.to_csv, columns progress and lam)"

@@ -50,19 +50,16 @@ class Watcher:
     ) -> None:
         self._groups, self._ranks, self._half_square = groups, ranks, half_square
         self._collector = Collector()
-        given = {
-            name: None if value is None else real_number(name, value)
-            for name, value in (("weight_norm", weight_norm), ("penalty_sum", penalty_sum))
-        }
-        measured_norm, measured_sum = (None, None) if groups is None else groups.norms()
-        norm = measured_norm if given["weight_norm"] is None else given["weight_norm"]
+        norm, total = (None, None) if groups is None else groups.norms()
+        if weight_norm is not None:
+            norm = real_number("weight_norm", weight_norm)
+        if penalty_sum is not None:
+            total = real_number("penalty_sum", penalty_sum)
         if norm is None:
             raise ValueError(
                 "LearnedSchedule without an optimizer needs weight_norm=, the norm of the penalised weights"
             )
-        total = measured_sum if given["penalty_sum"] is None else given["penalty_sum"]
-        if total is None:
-            total = 0.5 * norm**2
+        total = 0.5 * norm**2 if total is None else total
         if ranks.several:
             norm, total = (mean or 0.0 for mean in ranks.mean([norm, total]))
         self._last = {"weight_norm": norm, "lr_ratio": 1.0, "penalty_sum": total}
