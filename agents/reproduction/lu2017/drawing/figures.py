@@ -24,11 +24,13 @@ from lambda_rl.agents.reproduction.lu2017.drawing.plotting import (
     CONSTANT,
     LEARNED_COLOUR,
     MARKERS,
+    Line,
     legend,
     line,
     log_ticks,
     sensitivity,
     shifts,
+    width_figure,
     zero_line,
 )
 from lambda_rl.agents.reproduction.lu2017.experiments import LEARNED, PULL_DOWN, PULL_UP
@@ -66,54 +68,29 @@ def figure_1_sensitivity(runs: pd.DataFrame, budget: Budget) -> Figure:
 
 def figure_2(runs: pd.DataFrame, budget: Budget) -> Figure:
     """Accuracy of pull-down, pull-up, the best constant and the learned policy by width."""
-    figure = new_figure(5.6, 3.8)
-    axes = figure.subplots()
-    dress(axes)
-    lines: list[tuple[str, Callable[[pd.DataFrame], np.ndarray], str, str]] = [
-        ("pull-down", partial(gains.scores, schedule=PULL_DOWN), COLOURS[PULL_DOWN], MARKERS[PULL_DOWN]),
-        ("pull-up", partial(gains.scores, schedule=PULL_UP), COLOURS[PULL_UP], MARKERS[PULL_UP]),
-        ("best constant", gains.best_constant, CONSTANT, "X"),
-    ]
+
+    def scores(name: str, colour: str, marker: str = "o") -> Line:
+        values = by_width(runs, budget, partial(gains.scores, schedule=name))
+        return Line(name, values, colour, marker)
+
+    lines = [scores(name, COLOURS[name], MARKERS[name]) for name in (PULL_DOWN, PULL_UP)]
+    lines.append(Line("best constant", by_width(runs, budget, gains.best_constant), CONSTANT, "X"))
     if has(runs, LEARNED, iterations=budget.column):
-        lines.append((LEARNED, partial(gains.scores, schedule=LEARNED), LEARNED_COLOUR, "o"))
-    for (label, measure, colour, marker), shift in zip(lines, shifts(len(lines)), strict=True):
-        line(
-            axes, budget.widths, by_width(runs, budget, measure), colour, label, marker=marker, shift=shift
-        )  # fmt: skip
-    log_ticks(axes, budget.widths, "hidden units")
-    axes.set_ylabel("test accuracy (%)", fontsize=9, color=INK)
-    legend(axes)
-    return figure
+        lines.append(scores(LEARNED, LEARNED_COLOUR))
+    return width_figure(budget, lines, "test accuracy (%)", zero=False)
 
 
 def figure_3(runs: pd.DataFrame, budget: Budget) -> Figure:
     """Gain of the gap rule by width, over the λ that it starts from and over the best constant."""
-    figure = new_figure(5.6, 3.8)
-    axes = figure.subplots()
-    dress(axes)
-    zero_line(axes)
-    gap = COLOURS["gap"]
-    lines: list[tuple[str, Callable[[pd.DataFrame], np.ndarray], str, str, str]] = [
-        ("gap rule, over the λ it starts from", gains.gap_gain, gap, "P", "-"),
-        ("gap rule, over the best constant", gains.gap_best, gap, "P", "--"),
+    gap, best = (by_width(runs, budget, measure) for measure in (gains.gap_gain, gains.gap_best))
+    lines = [
+        Line("gap rule, over the λ it starts from", gap, COLOURS["gap"], "P"),
+        Line("gap rule, over the best constant", best, COLOURS["gap"], "P", "--"),
     ]
     if has(runs, LEARNED, iterations=budget.column):
-        lines.append(
-            (
-                "learned, over the best constant",
-                partial(gains.gain, schedule=LEARNED),
-                LEARNED_COLOUR,
-                "o",
-                "--",
-            )
-        )
-    for (label, measure, colour, marker, style), shift in zip(lines, shifts(len(lines)), strict=True):
-        values = by_width(runs, budget, measure)
-        line(axes, budget.widths, values, colour, label, marker=marker, style=style, shift=shift)
-    log_ticks(axes, budget.widths, "hidden units")
-    axes.set_ylabel("gain in test accuracy (points)", fontsize=9, color=INK)
-    legend(axes)
-    return figure
+        learned = by_width(runs, budget, partial(gains.gain, schedule=LEARNED))
+        lines.append(Line("learned, over the best constant", learned, LEARNED_COLOUR, style="--"))
+    return width_figure(budget, lines, "gain in test accuracy (points)")
 
 
 def figure_4(runs: pd.DataFrame, budget: Budget) -> Figure:

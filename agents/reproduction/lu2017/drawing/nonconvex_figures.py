@@ -9,19 +9,17 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from lambda_rl.agents.presenting.style import INK, dress, new_figure
+from lambda_rl.agents.presenting.style import INK, LEARNED_PALETTE, dress, new_figure
 from lambda_rl.agents.reproduction.lu2017 import gains
 from lambda_rl.agents.reproduction.lu2017.drawing.plotting import (
     COLOURS,
     CONSTANT,
     LEARNED_COLOUR,
     MARKERS,
+    Line,
     legend,
-    line,
-    log_ticks,
     sensitivity,
-    shifts,
-    zero_line,
+    width_figure,
 )
 from lambda_rl.agents.reproduction.lu2017.experiments import LEARNED, PULL_DOWN, PULL_UP, REDRAWN, REVIVED
 from lambda_rl.agents.reproduction.lu2017.findings.nonconvex_claims import trace_by_width
@@ -75,27 +73,23 @@ def figures_5_to_7() -> Figure:
 
 def figure_8(runs: pd.DataFrame, budget: Budget) -> Figure:
     """Accuracy change of schedules under L½ by width, beside L2."""
-    figure = new_figure(8.2, 4.0)
-    axes = figure.subplots()
-    dress(axes)
-    zero_line(axes)
+
+    def gain(label: str, name: str, penalty: str, colour: str, marker: str = "o", style: str = "-") -> Line:
+        values = by_width(runs, budget, partial(gains.gain, schedule=name), penalty)
+        return Line(label, values, colour, marker, style)
+
     lines = [
-        ("pull-down, L½", PULL_DOWN, "l0.5", COLOURS[PULL_DOWN], MARKERS[PULL_DOWN], "-"),
-        ("pull-up, L½", PULL_UP, "l0.5", COLOURS[PULL_UP], MARKERS[PULL_UP], "-"),
-        ("pull-down, L½, zeros redrawn small", REDRAWN, "l0.5", "#882255", "D", "--"),
-        ("pull-down, L½, zeros redrawn large", REVIVED, "l0.5", "#117733", "s", "--"),
-        ("pull-down, L2", PULL_DOWN, "l2", CONSTANT, MARKERS[PULL_DOWN], ":"),
-        ("pull-up, L2", PULL_UP, "l2", CONSTANT, MARKERS[PULL_UP], ":"),
+        gain("pull-down, L½", PULL_DOWN, "l0.5", COLOURS[PULL_DOWN], MARKERS[PULL_DOWN]),
+        gain("pull-up, L½", PULL_UP, "l0.5", COLOURS[PULL_UP], MARKERS[PULL_UP]),
+        gain("pull-down, L½, zeros redrawn small", REDRAWN, "l0.5", LEARNED_PALETTE[1], "D", "--"),
+        gain("pull-down, L½, zeros redrawn large", REVIVED, "l0.5", LEARNED_PALETTE[2], "s", "--"),
+        gain("pull-down, L2", PULL_DOWN, "l2", CONSTANT, MARKERS[PULL_DOWN], ":"),
+        gain("pull-up, L2", PULL_UP, "l2", CONSTANT, MARKERS[PULL_UP], ":"),
     ]
     if has(runs, LEARNED, penalty="l0.5", iterations=budget.column):
-        lines.append(("learned, L½", LEARNED, "l0.5", LEARNED_COLOUR, "o", "-"))
-    for (label, name, penalty, colour, marker, style), shift in zip(lines, shifts(len(lines)), strict=True):
-        values = by_width(runs, budget, partial(gains.gain, schedule=name), penalty)
-        line(axes, budget.widths, values, colour, label, marker=marker, style=style, shift=shift)
-    log_ticks(axes, budget.widths, "hidden units")
-    axes.set_ylabel("test accuracy minus best constant's (points)", fontsize=9, color=INK)
-    legend(axes, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    return figure
+        lines.append(gain("learned, L½", LEARNED, "l0.5", LEARNED_COLOUR))
+    label = "test accuracy minus best constant's (points)"
+    return width_figure(budget, lines, label, size=(8.2, 4.0), loc="center left", bbox_to_anchor=(1.01, 0.5))
 
 
 def figure_8_sparsity(runs: pd.DataFrame, budget: Budget) -> Figure:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,24 @@ LEARNED_COLOUR = LEARNED_PALETTE[0]
 COLOURS = {PULL_DOWN: PALETTE[0], PULL_UP: PALETTE[1], "gap": PALETTE[4]}
 """Of the paper's schedules; the same as in the comparison."""
 MARKERS = {PULL_DOWN: STYLE_MARKERS[0], PULL_UP: STYLE_MARKERS[1]}
+
+
+class Line(NamedTuple):
+    """A line over the widths.
+
+    Attributes:
+        label: in the legend.
+        values: ``[widths, seeds]``.
+        colour: of the line.
+        marker: of its points.
+        style: solid, dashed or dotted, as matplotlib takes it.
+    """
+
+    label: str
+    values: np.ndarray
+    colour: str
+    marker: str = "o"
+    style: str = "-"
 
 
 def zero_line(axes: Axes) -> None:
@@ -81,6 +99,36 @@ def legend(axes: Axes, title: str = "", **place: Any) -> None:
 def shifts(count: int) -> list[float]:
     """Factors on x for so many lines, a few percent around 1."""
     return [1.0 + 0.03 * (k - (count - 1) / 2) for k in range(count)]
+
+
+def width_figure(
+    budget: Budget, lines: Sequence[Line], label: str, *, size: tuple[float, float] = (5.6, 3.8), zero: bool = True,
+    **place: Any,
+) -> Figure:  # fmt: skip
+    """Lines over the widths of the two-layer network.
+
+    Args:
+        budget: has the widths.
+        lines: what is drawn.
+        label: of the y axis.
+        size: in inches.
+        zero: whether a line at 0 is drawn.
+        place: of the legend, as matplotlib takes it.
+    """
+    figure = new_figure(*size)
+    axes = figure.subplots()
+    dress(axes)
+    if zero:
+        zero_line(axes)
+    for item, shift in zip(lines, shifts(len(lines)), strict=True):
+        line(
+            axes, budget.widths, item.values, item.colour, item.label, marker=item.marker, style=item.style,
+            shift=shift,
+        )  # fmt: skip
+    log_ticks(axes, budget.widths, "hidden units")
+    axes.set_ylabel(label, fontsize=9, color=INK)
+    legend(axes, **place)
+    return figure
 
 
 def sensitivity(runs: pd.DataFrame, budget: Budget, penalty: str, names: list[tuple[str, str]]) -> Figure:
