@@ -190,7 +190,7 @@ class Trainer:
         table = np.empty((len(runs), 9))
         if chunks:  # one transfer from the device for all stacks
             table[np.concatenate(chunks)] = torch.cat(results).cpu().numpy()
-        return Measurements(*table.T[:8], finite=table[:, 8] > 0.5)
+        return Measurements(*(*table.T[:8], table[:, 8] > 0.5))
 
     def test(
         self, runs: Sequence[InnerRun], test: ResidentImages | Mapping[str, ResidentImages]

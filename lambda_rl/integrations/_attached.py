@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -20,37 +19,6 @@ from lambda_rl.schedules.text_form import parse_schedule
 ScheduleMaker = str | Callable[..., Schedule]
 
 
-@dataclass(frozen=True)
-class MetricNames:
-    """What a trainer calls the signals of a schedule; None: it has no such metric.
-
-    Attributes:
-        train_loss: loss on training examples.
-        train_accuracy: accuracy on them, a fraction.
-        val_loss: loss on validation examples.
-        val_accuracy: accuracy on them, a fraction.
-    """
-
-    train_loss: str | None
-    train_accuracy: str | None
-    val_loss: str | None
-    val_accuracy: str | None
-
-    @property
-    def train(self) -> dict[str, str]:
-        """Signal to metric, of the training signals that have one."""
-        return _named(train_loss=self.train_loss, train_accuracy=self.train_accuracy)
-
-    @property
-    def val(self) -> dict[str, str]:
-        """Signal to metric, of the validation signals that have one."""
-        return _named(val_loss=self.val_loss, val_accuracy=self.val_accuracy)
-
-
-def _named(**names: str | None) -> dict[str, str]:
-    return {signal: name for signal, name in names.items() if name is not None}
-
-
 class Attached:
     """A schedule on the optimizers of a trainer that exist only once training begins.
 
@@ -62,12 +30,13 @@ class Attached:
             a class of schedule, or a function; classes and functions are called as
             ``schedule(optimizer=…, total_steps=…, **options)``.
         options: passed on to it.
-        names: what the trainer calls the signals.
+        names: what the trainer calls the signals, by signal; None: it has no such metric.
         total_steps: optimizer steps of the run; None: what the trainer says.
         every: decide each so many optimizer steps; None: whenever there has been a validation.
 
     Attributes:
-        names: as given.
+        train: training signal to metric, of those that have one.
+        val: validation signal to metric, likewise.
         schedule: None before training.
 
     Raises:
@@ -79,7 +48,7 @@ class Attached:
         self,
         schedule: ScheduleMaker,
         options: Mapping[str, Any],
-        names: MetricNames,
+        names: Mapping[str, str | None],
         *,
         total_steps: int | None = None,
         every: int | None = None,
@@ -96,7 +65,9 @@ class Attached:
         learned = inspect.isclass(schedule) and issubclass(schedule, LearnedSchedule)
         self._takes_facts = isinstance(schedule, str) or learned
         self._options = dict(options)
-        self.names = names
+        there = {signal: name for signal, name in names.items() if name is not None}
+        self.train = {signal: name for signal, name in there.items() if signal.startswith("train_")}
+        self.val = {signal: name for signal, name in there.items() if signal.startswith("val_")}
         self._total_steps = total_steps
         self.every = every
         self.schedule: Schedule | None = None
@@ -197,7 +168,7 @@ class Attached:
 
     def put_validation(self, metrics: Mapping[str, Any]) -> bool:
         """Sets the validation signals to what a validation measured; False if none of them is among its metrics."""
-        found = {signal: metrics[name] for signal, name in self.names.val.items() if name in metrics}
+        found = {signal: metrics[name] for signal, name in self.val.items() if name in metrics}
         for signal, value in found.items():
             self.put(signal, value)
         return bool(found)

@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import asdict
 from typing import Any
 
 from lambda_rl.attach.groups import unwrapped
-from lambda_rl.integrations._attached import (
-    Attached,
-    AttachedCallback,
-    MetricNames,
-    ScheduleMaker,
-    num_examples,
-)
+from lambda_rl.integrations._attached import Attached, AttachedCallback, ScheduleMaker, num_examples
 
 try:
-    from transformers.trainer_callback import (
-        DefaultFlowCallback,
-        ExportableState,
-        TrainerCallback,
-    )
+    from transformers.trainer_callback import DefaultFlowCallback, ExportableState, TrainerCallback
 except ImportError as error:
     raise ImportError(
         "lambda_rl.integrations.huggingface needs Transformers and Accelerate: pip install 'lambda-rl[huggingface]' "
@@ -85,9 +74,10 @@ class ScheduleCallback(AttachedCallback, TrainerCallback, ExportableState):
                 "be done where the schedule is a class or a function, or the options are not plain values; leave "
                 "restore_callback_states_from_checkpoint off (the schedule's state is restored without it)"
             )
-        names = MetricNames(
-            train_loss=train_loss, train_accuracy=train_accuracy, val_loss=val_loss, val_accuracy=val_accuracy
-        )
+        names = {
+            "train_loss": train_loss, "train_accuracy": train_accuracy,
+            "val_loss": val_loss, "val_accuracy": val_accuracy,
+        }  # fmt: skip
         self._attached = Attached(schedule, options, names, total_steps=total_steps, every=every)
         self._logged_at: dict[str, int] = {}
         self._met: set[str] = set()  # metrics of the evaluation under way
@@ -98,7 +88,7 @@ class ScheduleCallback(AttachedCallback, TrainerCallback, ExportableState):
             "schedule": schedule,
             "every": every,
             "total_steps": total_steps,
-            **asdict(names),
+            **names,
             "name": name,
             **options,
         }
@@ -146,12 +136,11 @@ class ScheduleCallback(AttachedCallback, TrainerCallback, ExportableState):
                 "steps"
             )
         self._attached.load_state_dict(self._enter(state.stateful_callbacks, state.global_step))
-        self._logged_at = dict.fromkeys(self._attached.names.train, state.global_step)
+        self._logged_at = dict.fromkeys(self._attached.train, state.global_step)
         self._met, self._matched = set(), False
+        # Accelerate's wrapper has neither the hooks nor all methods of an optimizer.
         self._attached.start(
-            [
-                unwrapped(kwargs["optimizer"])
-            ],  # Accelerate's has neither the hooks nor all methods of an optimizer
+            [unwrapped(kwargs["optimizer"])],
             total_steps=state.max_steps,
             steps=state.global_step,
             facts={
@@ -195,7 +184,7 @@ class ScheduleCallback(AttachedCallback, TrainerCallback, ExportableState):
         if met and not matched and not self._warned:
             self._warned = True
             warnings.warn(
-                f"ScheduleCallback: an evaluation without {' and '.join(self._attached.names.val.values())} decides "
+                f"ScheduleCallback: an evaluation without {' and '.join(self._attached.val.values())} decides "
                 f"nothing (it has {', '.join(sorted(met))}); name its metrics with val_loss= and val_accuracy=, or "
                 "give every=",
                 RuntimeWarning,
@@ -217,7 +206,7 @@ class ScheduleCallback(AttachedCallback, TrainerCallback, ExportableState):
         """Takes the train signals, and adds λ."""
         if logs is None or not self._attached.running:
             return
-        for signal, key in self._attached.names.train.items():
+        for signal, key in self._attached.train.items():
             steps = state.global_step - self._logged_at[signal]
             if key in logs and steps > 0:
                 self._attached.add(signal, logs[key], steps)  # the trainer's mean over these steps

@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lambda_rl.integrations._attached import (
-    Attached,
-    AttachedCallback,
-    MetricNames,
-    ScheduleMaker,
-    num_examples,
-)
+from lambda_rl.integrations._attached import Attached, AttachedCallback, ScheduleMaker, num_examples
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -78,9 +72,10 @@ class ScheduleCallback(AttachedCallback, Callback):
         **options: Any,
     ) -> None:
         super().__init__()
-        names = MetricNames(
-            train_loss=train_loss, train_accuracy=train_accuracy, val_loss=val_loss, val_accuracy=val_accuracy
-        )
+        names = {
+            "train_loss": train_loss, "train_accuracy": train_accuracy,
+            "val_loss": val_loss, "val_accuracy": val_accuracy,
+        }  # fmt: skip
         self._attached = Attached(schedule, options, names, total_steps=total_steps, every=every)
         self._seen: dict[str, Any] = {}
         self.name = name
@@ -125,7 +120,7 @@ class ScheduleCallback(AttachedCallback, Callback):
     ) -> None:
         """Counts the batch's loss and accuracy into the interval's means."""
         returned = outputs if isinstance(outputs, Mapping) else {"loss": outputs}
-        named = self._attached.names.train
+        named = self._attached.train
         if "train_loss" not in named and returned.get("loss") is not None:
             # Lightning hands the loss out divided by the number of accumulated batches.
             self._attached.add("train_loss", returned["loss"] * trainer.accumulate_grad_batches)

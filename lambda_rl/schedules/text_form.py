@@ -13,7 +13,7 @@ from lambda_rl.policy.meaning import LAM_MEANINGS_TOLD
 from lambda_rl.schedules.base import Schedule
 from lambda_rl.schedules.gap_rule import GapRule
 from lambda_rl.schedules.learned import LearnedSchedule
-from lambda_rl.schedules.open_loop import SHAPES, Constant, Cosine, PullDown, PullUp, Steps
+from lambda_rl.schedules.open_loop import Constant, Cosine, PullDown, PullUp, Steps
 from lambda_rl.schedules.replay import ReplaySchedule
 
 ScheduleFactory = Callable[..., Schedule]
@@ -31,6 +31,9 @@ SCHEDULE_FORMS: dict[str, str] = {
 }
 """The names of schedules, and how each is written."""
 
+_OPEN_LOOP: dict[str, tuple[ScheduleFactory, int]] = {
+    "constant": (Constant, 1), "pull-down": (PullDown, 2), "pull-up": (PullUp, 2), "cosine": (Cosine, 2),
+}  # fmt: skip
 _GAP_OPTIONS = ("initial", "factor", "threshold", "low_threshold")
 _LEARNED_CONTEXT = [
     name
@@ -86,18 +89,11 @@ def _number(text: str) -> float:
 def _open_loop_arguments(name: str, words: list[str]) -> tuple[ScheduleFactory, tuple[Any, ...]]:
     if name == "steps":
         return Steps, ([_number(word) for word in words],)
-    shape = words.pop().strip() if name.startswith("pull") and len(words) == 3 else "exponential"
-    if shape not in SHAPES:
-        raise ValueError(f"unknown shape {shape!r}; allowed: {', '.join(SHAPES)}")
-    count = 1 if name == "constant" else 2
+    kind, count = _OPEN_LOOP[name]
+    shape = (words.pop().strip(),) if name.startswith("pull") and len(words) == count + 1 else ()
     if len(words) != count:
         raise ValueError(f"{len(words)} values where {count} belong")
-    numbers = tuple(_number(word) for word in words)
-    if name == "constant":
-        return Constant, numbers
-    if name == "cosine":
-        return Cosine, numbers
-    return (PullDown if name == "pull-down" else PullUp), (*numbers, shape)
+    return kind, (*map(_number, words), *shape)
 
 
 def _open_loop(kind: ScheduleFactory, arguments: tuple[Any, ...]) -> ScheduleFactory:
