@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from lambda_rl.knobs import LAM, Knob
-from lambda_rl.ops import Array, ops_of
+from lambda_rl.ops import V, ops_of
 
 
 def _value(given: Any) -> Any:
@@ -63,20 +62,12 @@ class ControlLaw:
         """The law of one knob, whatever its name; "λ" then stands for the knob's value."""
         return cls(knob.log_low, knob.log_high, knob.max_change)
 
-    @overload
-    def clip(self, log_lam: float) -> float: ...
-    @overload
-    def clip(self, log_lam: npt.ArrayLike) -> Array: ...
-    def clip(self, log_lam: Any) -> Any:
+    def clip(self, log_lam: V) -> V:
         """Brings log₁₀ λ into the range."""
         log_lam = _value(log_lam)
         return ops_of(log_lam).clip(log_lam, self.log_lam_min, self.log_lam_max)
 
-    @overload
-    def apply(self, log_lam: float, action: float) -> float: ...
-    @overload
-    def apply(self, log_lam: npt.ArrayLike, action: npt.ArrayLike) -> Array: ...
-    def apply(self, log_lam: Any, action: Any) -> Any:
+    def apply(self, log_lam: V, action: V) -> V:
         """The next log₁₀ λ.
 
         Args:
@@ -90,11 +81,7 @@ class ControlLaw:
         ops = ops_of(action)
         return self.clip(log_lam + self.max_change * ops.clip(ops.if_nan(action, 0.0), -1.0, 1.0))
 
-    @overload
-    def position(self, log_lam: float) -> float: ...
-    @overload
-    def position(self, log_lam: npt.ArrayLike) -> Array: ...
-    def position(self, log_lam: Any) -> Any:
+    def position(self, log_lam: V) -> V:
         """Where log₁₀ λ lies in its range, from -1 (smallest) to 1 (largest)."""
         span = self.log_lam_max - self.log_lam_min
         return 2.0 * (_value(log_lam) - self.log_lam_min) / span - 1.0

@@ -100,7 +100,7 @@ def make_card(
     suite = load_suite(config.suite) if suite is None else suite
     rng = np.random.default_rng(0)
     tasks = suite.tasks or tuple(suite.sample(rng) for _ in range(_CARD_DRAWS))
-    start = float(config.control.clip(np.mean([math.log10(task.initial_lam) for task in tasks])))
+    start = config.control.clip(float(np.mean([math.log10(task.initial_lam) for task in tasks])))
     knobs = (config.control.knob, *further_knobs(config.knobs))
     return PolicyCard(
         knobs=knobs,
