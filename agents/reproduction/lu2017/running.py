@@ -79,13 +79,11 @@ class _Work:
         self.told: list[list[str]] = [[] for _ in todo]
         self.costs = [cost(cell.task) for cell, _, _ in todo]
         self.spent, self.done = 0.0, 0
-        stages = [stage_decisions(cell.task) for cell, _, _ in todo]
-        self.watch = WeightWatch(
-            [ends[0] for ends in stages],
-            [ends[:-1] for ends in stages],
-            [plan.redraw for _, plan, _ in todo],
-            [seed for _, _, seed in todo],
-        )
+        self.watches = {
+            index: WeightWatch(stage_decisions(cell.task), plan.redraw, seed)
+            for index, (cell, plan, seed) in enumerate(todo)
+            if cell.watched or plan.redraw
+        }
 
     def jobs(self) -> list[ScheduleJob]:
         makers = {spec: parse_schedule(spec) for spec in {plan.spec for _, plan, _ in self.todo}}
@@ -103,22 +101,19 @@ class _Work:
         self.tell()
 
     def on_interval(self, index: int, run: InnerRun) -> None:
-        if self._watched(index):
-            self.watch.on_interval(index, run)
+        if index in self.watches:
+            self.watches[index].on_interval(run)
 
     def on_result(self, index: int, result: RunResult) -> None:
         cell, plan, seed = self.todo[index]
-        trace = self.watch.take(index) if self._watched(index) else None
-        self.store.add(cell, _row(cell, plan, seed, result, trace) | {"warned": self.told[index]})
+        watch = self.watches.pop(index, None)
+        row = _row(cell, plan, seed, result, None if watch is None else watch.trace)
+        self.store.add(cell, row | {"warned": self.told[index]})
         self.done += 1
 
     def on_batch(self, _: int, __: int) -> None:
         self.store.flush()
         self.tell()
-
-    def _watched(self, index: int) -> bool:
-        cell, plan, _ = self.todo[index]
-        return cell.watched or bool(plan.redraw)
 
 
 class _Listened:

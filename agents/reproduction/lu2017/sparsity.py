@@ -37,69 +37,52 @@ class WeightTrace:
 
 
 class WeightWatch:
-    """Follows the weights of runs; hand :meth:`on_interval` to ``run_schedules``.
+    """Follows the weights of one run; :meth:`on_interval` is called at its start and after each of its intervals.
 
     Args:
-        first_stage: by job, after how many decisions its first stage ends.
-        redraw_at: by job, the decisions after which weights at zero (by ``ZERO_FACTOR``) are drawn anew.
-        redraw: by job, how; empty for most.
-        seeds: by job, of those draws.
+        stages: after how many decisions its stages end; the last is the end of the run.
+        redraw: how weights at zero (by ``ZERO_FACTOR``) are drawn anew between stages.
+        seed: of those draws.
         factors: thresholds of zero, in deviations of the initial weights.
+
+    Attributes:
+        trace: what was seen so far.
     """
 
     def __init__(
         self,
-        first_stage: Sequence[int],
-        redraw_at: Sequence[tuple[int, ...]],
-        redraw: Sequence[Redraw],
-        seeds: Sequence[int],
+        stages: Sequence[int],
+        redraw: Redraw = "",
+        seed: int = 0,
         factors: Sequence[float] = ZERO_FACTORS,
     ) -> None:
-        self.first_stage, self.redraw_at, self.redraw, self.seeds = first_stage, redraw_at, redraw, seeds
-        self.factors = tuple(factors)
-        self._traces: dict[int, WeightTrace] = {}
-        self._deviation: dict[int, dict[str, float]] = {}
-        self._early: dict[
-            int, dict[float, Tensor]
-        ] = {}  # by factor: which were at zero when the first stage ended
-
-    def take(self, index: int) -> WeightTrace:
-        """The trace of a job that is done; it is forgotten here."""
-        self._deviation.pop(index, None)
-        self._early.pop(index, None)
-        return self._traces.pop(index)
+        self.stages, self.redraw, self.seed = stages, redraw, seed
+        self.trace = WeightTrace({f: [] for f in factors}, [], {f: [] for f in factors})
+        self._deviation: dict[str, float] = {}
+        self._early: dict[float, Tensor] = {}  # by factor: which were at zero when the first stage ended
 
     @torch.no_grad()
-    def on_interval(self, index: int, run: InnerRun) -> None:
-        """Looks at the weights, and draws those at zero anew where that is asked for.
-
-        Args:
-            index: of the job.
-            run: at its start or at the end of an interval.
-        """
+    def on_interval(self, run: InnerRun) -> None:
+        """Looks at the weights, and draws those at zero anew where that is asked for."""
         weights = {name: run.params[name] for name in run.network.penalised}
-        if run.decision == 0:
-            self._traces[index] = WeightTrace(
-                {f: [] for f in self.factors}, [], {f: [] for f in self.factors}
-            )
-            self._deviation[index] = {name: float(w.std()) for name, w in weights.items()}
-        trace, deviation = self._traces[index], self._deviation[index]
+        if not self._deviation:
+            self._deviation = {name: float(w.std()) for name, w in weights.items()}
+        trace, deviation = self.trace, self._deviation
         # In units of the initial deviation, all layers in one row.
         scaled = torch.cat([w.abs().flatten() / deviation[name] for name, w in weights.items()])
-        if run.decision == self.first_stage[index]:
-            self._early[index] = {f: scaled < f for f in self.factors}
-        for factor in self.factors:
-            trace.zero[factor].append(float((scaled < factor).double().mean()))
-            if index in self._early:
-                was = self._early[index][factor]
-                trace.revived[factor].append(float((scaled[was] >= factor).double().mean()))
+        if run.decision == self.stages[0]:
+            self._early = {factor: scaled < factor for factor in trace.zero}
+        for factor, zero in trace.zero.items():
+            zero.append(float((scaled < factor).double().mean()))
+        for factor, was in self._early.items():
+            trace.revived[factor].append(float((scaled[was] >= factor).double().mean()))
         if run.task.network == "mlp":
             incoming = weights["fc1.weight"].abs().amax(1) / deviation["fc1.weight"]
             trace.dead.append(float((incoming < ZERO_FACTOR).double().mean()))
-        if self.redraw[index] and run.decision in self.redraw_at[index]:
-            generator = torch.Generator().manual_seed(self.seeds[index] * 1000 + run.decision)
+        if self.redraw and run.decision in self.stages[:-1]:
+            generator = torch.Generator().manual_seed(self.seed * 1000 + run.decision)
             for name, weight in weights.items():
-                _draw_anew(weight, deviation[name], self.redraw[index], generator)
+                _draw_anew(weight, deviation[name], self.redraw, generator)
 
 
 def _draw_anew(weight: Tensor, initial: float, how: Redraw, generator: torch.Generator) -> None:

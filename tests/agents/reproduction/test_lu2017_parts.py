@@ -18,7 +18,7 @@ from lambda_rl.agents.reproduction.lu2017.experiments import (
     stage_decisions,
 )  # fmt: skip
 from lambda_rl.agents.reproduction.lu2017.settings import BUDGETS, VARIATIONS, ZERO_FACTOR, Budget, mlp_task
-from lambda_rl.agents.reproduction.lu2017.sparsity import WeightWatch
+from lambda_rl.agents.reproduction.lu2017.sparsity import Redraw, WeightWatch
 from lambda_rl.agents.reproduction.lu2017.store import Store
 from lambda_rl.schedules.text_form import parse_schedule
 
@@ -142,13 +142,13 @@ class FakeRun:
 
 
 def test_weights_at_zero_and_those_that_come_back() -> None:
-    watch, run = WeightWatch([1], [(1,)], [""], [0], factors=(0.1, 1.0)), FakeRun()
+    watch, run = WeightWatch((1, 4), factors=(0.1, 1.0)), FakeRun()
     share = (768 + 20) / (2 * 768 + 20)  # all weights but the second unit's incoming ones
-    watch.on_interval(0, run)  # type: ignore[arg-type]
+    watch.on_interval(run)  # type: ignore[arg-type]
     for decision, values in ((1, 0.05), (2, 0.5), (3, 3.0)):
         run.set(decision, values)
-        watch.on_interval(0, run)  # type: ignore[arg-type]
-    trace = watch.take(0)
+        watch.on_interval(run)  # type: ignore[arg-type]
+    trace = watch.trace
     assert trace.zero[0.1][0] == pytest.approx(0.08, abs=0.03)  # of a normal
     assert trace.zero[1.0][0] == pytest.approx(0.68, abs=0.05)
     assert trace.zero[0.1][1:] == pytest.approx([share, 0, 0])
@@ -156,23 +156,22 @@ def test_weights_at_zero_and_those_that_come_back() -> None:
     assert trace.revived[0.1] == [0, 1, 1]
     assert trace.revived[1.0] == [0, 0, 1]
     assert trace.dead[1:] == [0.5, 0, 0]
-    with pytest.raises(KeyError):
-        watch.take(0)
 
 
 def test_only_weights_at_zero_are_drawn_anew_and_only_when_asked() -> None:
     """As the initial weights, as the living ones (of which the first layer has the second unit's), not at all."""
-    watch = WeightWatch([1] * 3, [(1,)] * 3, ["initial", "living", ""], [7] * 3)
+    kinds: tuple[Redraw, ...] = ("initial", "living", "")
+    watches = [WeightWatch((1, 4), kind, 7) for kind in kinds]
     runs = [FakeRun() for _ in range(3)]
-    for index, run in enumerate(runs):
-        watch.on_interval(index, run)  # type: ignore[arg-type]
+    for watch, run in zip(watches, runs, strict=True):
+        watch.on_interval(run)  # type: ignore[arg-type]
         run.set(1, 0.01)
         run.params["fc1.weight"][1, ::2] *= -1  # ±5 deviations
-        watch.on_interval(index, run)  # type: ignore[arg-type]
+        watch.on_interval(run)  # type: ignore[arg-type]
     small, large, left = (run.params for run in runs)
     assert (left["fc1.weight"][0].abs() < ZERO_FACTOR * 1e-4).all()
     for drawn, deviation in ((small, 1e-4), (large, 5e-4)):
         assert torch.equal(drawn["fc1.weight"][1], left["fc1.weight"][1])
         assert drawn["fc1.weight"][0].std() == pytest.approx(deviation, rel=0.15)
         assert drawn["fc2.weight"].std() == pytest.approx(1e-2, rel=0.6)  # nothing lives there
-    assert watch.take(0).zero == watch.take(1).zero == watch.take(2).zero  # measured before the draw
+    assert watches[0].trace.zero == watches[1].trace.zero == watches[2].trace.zero  # measured before the draw
