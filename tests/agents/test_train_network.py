@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from places import ROOT
 from rich.console import Console
 from safetensors.torch import load_file
 
@@ -50,9 +51,13 @@ def test_a_history_can_be_replayed(tmp_path: Path) -> None:
         (["--schedule", "constant:0.01", "--data", "folder:nowhere"], "nowhere"),
     ],
 )
-def test_errors_are_one_line_and_exit_code_2(repository: Path, options: list[str], message: str) -> None:
-    script = str(repository / "scripts" / "train_network.py")
-    done = subprocess.run([sys.executable, script, *options], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_errors_are_one_line_and_exit_code_2(
+    options: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = str(ROOT / "scripts" / "train_network.py")
+    monkeypatch.setattr(sys, "argv", [script, *options])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(script, run_name="__main__")
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert message in line
