@@ -124,7 +124,7 @@ ANY = st.one_of(
 
 
 @pytest.mark.filterwarnings("error")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(calls=st.lists(st.fixed_dictionaries(dict.fromkeys(NAMES, ANY)), min_size=1, max_size=4))
 def test_bounded_and_finite_whatever_is_measured(calls: list[dict[str, Any]]) -> None:
     observer = begun()
@@ -141,7 +141,7 @@ def test_bounded_and_finite_whatever_is_measured(calls: list[dict[str, Any]]) ->
 
 
 @pytest.mark.filterwarnings("error")
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     log_lam=ANY,
     weight_norm=ANY,

@@ -206,7 +206,7 @@ def test_non_finite_action_holds(monkeypatch):
         assert schedule.step(**good(0)) == pytest.approx(held, rel=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 3),
     bias=st.sampled_from([-5.0, 0.0, 5.0]),

@@ -38,7 +38,7 @@ SPECS = [
 
 
 @pytest.mark.filterwarnings("ignore:.*λ is held")
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     spec=st.sampled_from(SPECS),
     calls=st.lists(st.tuples(PROGRESS, ARBITRARY, ARBITRARY, ARBITRARY, ARBITRARY), max_size=12),
