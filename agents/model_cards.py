@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from lambda_rl.agents.baselines import GRID_SEARCH
@@ -78,12 +79,9 @@ class Measured:
         return self.summary.schedules.get(name)
 
     def against(self, other: str, tasks: Iterable[str]) -> float:
-        """Mean test accuracy minus that of another schedule, over tasks, in points; NaN if that took no part."""
-        theirs = self.schedule(other)
-        if theirs is None:
-            return float("nan")
-        differences = [self.ours.tasks[task] - theirs.tasks[task] for task in tasks]
-        return sum(differences) / len(differences)
+        """Mean test accuracy minus that of another schedule that took part, over tasks, in points."""
+        theirs = self.summary.schedules[other]
+        return fmean(self.ours.tasks[task] - theirs.tasks[task] for task in tasks)
 
 
 def measured(policy: Policy, results: Path) -> list[Measured]:

@@ -8,14 +8,13 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from rich.console import Console
 from safetensors.torch import save
 
 from lambda_rl.agents.options import ComputeOptions, DataOptions
-from lambda_rl.agents.presenting.style import LEARNED_PALETTE, dress, png
+from lambda_rl.agents.presenting.style import INK, LEARNED_PALETTE, PALETTE, dress, new_figure, png
 from lambda_rl.envs.judging import Hooks, RunResult, ScheduleJob, run_schedules
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.files import atomic_write
@@ -139,23 +138,22 @@ def save_weights(result: RunResult, path: str | Path) -> Path:
 
 def draw_history(table: pd.DataFrame, schedule: str) -> Figure:
     """λ, losses and accuracies over one run, one above the other."""
-    figure = Figure(figsize=(6.4, 6.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6.4, 6.2)
     top, middle, bottom = figure.subplots(3, 1, sharex=True)
     edges = np.append(table["progress"].to_numpy(), table["end"].to_numpy()[-1:])
     lams = table["lam"].to_numpy()
-    top.step(edges, np.append(lams, lams[-1:]), where="post", color="#333333", linewidth=1.8)
+    top.step(edges, np.append(lams, lams[-1:]), where="post", color=INK, linewidth=1.8)
     if (lams > 1e-11).all():
         top.set_yscale("log")
     top.set_ylabel("λ", fontsize=9)
     top.set_title(schedule, fontsize=9)
-    train, val = LEARNED_PALETTE[0], "#D55E00"
     for axes, what, unit, factor in ((middle, "loss", "nats", 1.0), (bottom, "accuracy", "%", 100.0)):
-        for part, colour in (("train", train), ("val", val)):
-            label = "training" if part == "train" else "validation"
-            axes.plot(
-                table["end"], factor * table[f"{part}_{what}"], color=colour, linewidth=1.8, label=label
-            )
+        for part, label, colour in (
+            ("train", "training", LEARNED_PALETTE[0]),
+            ("val", "validation", PALETTE[0]),
+        ):
+            values = factor * table[f"{part}_{what}"]
+            axes.plot(table["end"], values, color=colour, linewidth=1.8, label=label)
         axes.set_ylabel(f"{what} ({unit})", fontsize=9)
     middle.legend(frameon=False, fontsize=8)
     bottom.set_xlabel("share of the run", fontsize=9)

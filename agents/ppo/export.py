@@ -15,7 +15,7 @@ import torch
 from lambda_rl.agents.ppo.checkpoint import Origin, Progress, read_origin, read_progress
 from lambda_rl.agents.ppo.checkpoint_file import load_checkpoint, load_newest
 from lambda_rl.agents.record.provenance import without_places
-from lambda_rl.agents.record.run_folder import CHECKPOINTS, RunFolder
+from lambda_rl.agents.record.run_folder import RunFolder
 from lambda_rl.envs.tasks.suites import Suite, load_suite
 from lambda_rl.knobs import KNOBS, further_knobs
 from lambda_rl.observation import all_features
@@ -161,7 +161,7 @@ def export_policy(source: Path, out: Path | None = None, *, last: bool = False) 
         arrays = actor_arrays(state["model"]["policy"], moments["mean"].numpy(), moments["var"].numpy())
         policy = make_policy(arrays, origin.config.ppo.clip_obs, card)
     if out is None:
-        out = RunFolder(path.parent.parent if path.parent.name == CHECKPOINTS else path.parent).policy
+        out = RunFolder.of_checkpoint(path).policy
     save_policy(out, policy)
     return out
 

@@ -31,6 +31,10 @@ from lambda_rl.envs.tasks.suites import Suite, load_suite
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
 from lambda_rl.policy.file import save_policy
 
+_AS_SB3_NAMES_THEM = (
+    "n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "clip_range", "ent_coef", "vf_coef", "max_grad_norm",
+)  # fmt: skip
+
 
 def train(
     config: TrainConfig,
@@ -206,15 +210,7 @@ def _build(config: TrainConfig, suite: Suite, data: ImageData) -> Learner:
         "MlpPolicy",
         normalize,
         learning_rate=learning_rate,
-        n_steps=ppo.n_steps,
-        batch_size=ppo.batch_size,
-        n_epochs=ppo.n_epochs,
-        gamma=ppo.gamma,
-        gae_lambda=ppo.gae_lambda,
-        clip_range=ppo.clip_range,
-        ent_coef=ppo.ent_coef,
-        vf_coef=ppo.vf_coef,
-        max_grad_norm=ppo.max_grad_norm,
+        **{name: getattr(ppo, name) for name in _AS_SB3_NAMES_THEM},
         policy_kwargs={
             "net_arch": {"pi": list(ppo.hidden), "vf": list(ppo.hidden)},
             "log_std_init": ppo.log_std_init,
@@ -237,7 +233,7 @@ def _learn(run: TrainingRun, done: int | None, stop_after: int | None, show_prog
         config=_told_options(run.origin),
         dir=run.folder.path,
         resume_id=progress.wandb_id,
-        say=print if show_progress else _silent,
+        say=print if show_progress else lambda line: None,
     )
     with run.tracker:
         progress.wandb_id = run.tracker.run_id or progress.wandb_id
@@ -281,7 +277,3 @@ def _told_options(origin: Origin) -> dict[str, Any]:
         "commit": origin.commit,
         "command": origin.command,
     }
-
-
-def _silent(line: str) -> None:
-    """Says nothing."""

@@ -9,7 +9,6 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -20,17 +19,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-CONFIG_NAME = "config.yaml"
-COMMAND_NAME = "command.txt"
-METRICS_NAME = "metrics.csv"
-POLICY_NAME = "policy.safetensors"
-CHECKPOINTS = "checkpoints"
-LATEST_NAME = "latest.pt"
-PREVIOUS_NAME = "previous.pt"
-LOCK_NAME = ".lock"
 
-
-@dataclass(frozen=True)
 class RunFolder:
     """The places of a run's files.
 
@@ -44,48 +33,27 @@ class RunFolder:
                checkpoints/previous.pt    the one before, in case that latest.pt is damaged
                .lock                      there while a process trains in the folder, or after it was killed
 
-    Attributes:
+    Args:
         path: the folder; it need not exist.
     """
 
-    path: Path
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config, self.command = path / "config.yaml", path / "command.txt"
+        self.metrics, self.policy = path / "metrics.csv", path / "policy.safetensors"
+        self.latest, self.previous = (path / "checkpoints" / f"{name}.pt" for name in ("latest", "previous"))
+        self.lock = path / ".lock"
+        # config.yaml last: without it, a folder with a checkpoint could be neither resumed nor started.
+        self._files = (self.latest, self.previous, self.policy, self.metrics, self.config)
 
-    @property
-    def config(self) -> Path:
-        """``config.yaml``."""
-        return self.path / CONFIG_NAME
-
-    @property
-    def command(self) -> Path:
-        """``command.txt``."""
-        return self.path / COMMAND_NAME
-
-    @property
-    def metrics(self) -> Path:
-        """``metrics.csv``."""
-        return self.path / METRICS_NAME
-
-    @property
-    def policy(self) -> Path:
-        """``policy.safetensors``."""
-        return self.path / POLICY_NAME
-
-    @property
-    def latest(self) -> Path:
-        """The last checkpoint."""
-        return self.path / CHECKPOINTS / LATEST_NAME
-
-    @property
-    def previous(self) -> Path:
-        """The checkpoint before the last."""
-        return self.path / CHECKPOINTS / PREVIOUS_NAME
+    @classmethod
+    def of_checkpoint(cls, path: Path) -> RunFolder:
+        """The folder of a run of whose checkpoints this is one; of a checkpoint elsewhere, the folder it lies in."""
+        return cls(path.parent.parent if path.parent.name == "checkpoints" else path.parent)
 
     def holds_run(self) -> bool:
         """Whether a new run would replace anything; the record of a command alone is nothing."""
-        return any(
-            os.path.lexists(file)
-            for file in (self.config, self.latest, self.previous, self.policy, self.metrics)
-        )
+        return any(os.path.lexists(file) for file in self._files)
 
     def refuse_run(self) -> None:
         """Keeps a new run from replacing another.
@@ -107,13 +75,12 @@ class RunFolder:
 
     def clear(self) -> None:
         """Deletes the run's files and no others. Whenever this is cut off, what is left can be told for a run."""
-        # config.yaml last: without it, a folder with a checkpoint could be neither resumed nor started.
-        for file in (self.latest, self.previous, self.policy, self.metrics, self.config):
+        for file in self._files:
             file.unlink(missing_ok=True)
 
     def sweep(self) -> None:
         """Removes temporary files that killed processes left; call it under the lock."""
-        for file in (self.config, self.command, self.metrics, self.policy, self.latest, self.previous):
+        for file in (*self._files, self.command):
             sweep(file)
 
     def go_back(self) -> None:
@@ -154,18 +121,17 @@ class RunFolder:
         finally:
             # Before it is released: afterwards it may be another's. Windows deletes no open file.
             with contextlib.suppress(OSError):
-                (self.path / LOCK_NAME).unlink()
+                self.lock.unlink()
             file.close()
 
     def _lock(self) -> IO[bytes]:
-        path = self.path / LOCK_NAME
         while True:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = path.open("ab+")
+            file = self.lock.open("ab+")
             try:
                 self._take(file)
                 # The one who had it may have deleted the file between our opening and locking it.
-                if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                if self.lock.exists() and os.path.samestat(os.fstat(file.fileno()), self.lock.stat()):
                     file.truncate(0)
                     file.write(str(os.getpid()).encode())
                     file.flush()

@@ -20,7 +20,7 @@ from lambda_rl.agents.ppo.checkpoint_file import load_checkpoint, to_bytes
 from lambda_rl.agents.ppo.config import TrainConfig
 from lambda_rl.agents.ppo.config_file import save_config
 from lambda_rl.agents.ppo.run import resume, train
-from lambda_rl.agents.record.run_folder import LATEST_NAME, PREVIOUS_NAME, RunFolder
+from lambda_rl.agents.record.run_folder import RunFolder
 
 
 def checkpoint(folder: Path) -> Path:
@@ -147,7 +147,7 @@ def test_sigkill_and_resume_from_the_command_line(repository: Path, tmp_path: Pa
     assert resumed.returncode == 0, resumed.stderr
     assert f"resuming {folder} after {done:,} of {config.total_decisions:,} decisions" in resumed.stdout
     same_end(whole, folder)
-    assert checkpoints(folder) == [LATEST_NAME, PREVIOUS_NAME]
+    assert checkpoints(folder) == ["latest.pt", "previous.pt"]
 
 
 def test_an_interrupted_write_leaves_the_old_checkpoint(
@@ -168,7 +168,7 @@ def test_an_interrupted_write_leaves_the_old_checkpoint(
         with pytest.raises(KeyboardInterrupt):
             resume(stopped, show_progress=False)
     assert checkpoint(stopped).read_bytes() == before
-    assert checkpoints(stopped) == [LATEST_NAME, PREVIOUS_NAME]
+    assert checkpoints(stopped) == ["latest.pt", "previous.pt"]
 
 
 def test_another_configuration_is_refused(stopped: Path, tmp_path: Path) -> None:
