@@ -42,7 +42,7 @@ ROOMS: dict[str, str] = {
     "envs.data": "registry files",
     "envs.networks": "registry",
     "envs.optimizers": "registry penalties envs.networks",
-    "envs.tasks": "registry penalties envs.data envs.networks envs.optimizers",
+    "envs.tasks": "registry checks penalties envs.data envs.networks envs.optimizers",
     "envs.hardware": "files envs.data envs.networks",
     "envs.training": "penalties knobs observation envs.data envs.networks envs.optimizers envs.tasks envs.hardware",
     "envs.reward": "",
@@ -59,26 +59,27 @@ ROOMS: dict[str, str] = {
     "envs": "",
     # agents: who learns, and who judges
     "agents": "",
-    "agents.presenting": "checks",
-    "agents.record": "files envs.hardware agents.presenting",
+    "agents.options": "checks envs.data envs.hardware envs.training",
+    "agents.presenting": "checks files envs.networks envs.tasks",
+    "agents.record": "files envs.hardware",
     "agents.ppo": (
-        "files knobs control observation policy schedules envs.data envs.hardware envs.tasks envs.training envs.reward"
-        " envs.judging envs.vector_env agents.record agents.presenting"
+        "checks files knobs control observation policy schedules envs.data envs.tasks envs.reward envs.judging"
+        " envs.vector_env agents.options agents.record agents.presenting"
     ),
     "agents.baselines": "lambda_rl registry files envs envs.data envs.hardware envs.tasks envs.training envs.judging",
     "agents.comparison": (
         "lambda_rl checks files envs.data envs.hardware envs.tasks envs.training envs.judging agents.record"
-        " agents.presenting agents.baselines"
+        " agents.options agents.presenting agents.baselines"
     ),
     "agents.comparison.figures": "files agents.presenting agents.baselines",
-    "agents.model_cards": "files policy envs.tasks agents.baselines agents.comparison",
-    "agents.single_run": (
-        "files schedules envs.data envs.hardware envs.tasks envs.training envs.judging agents.presenting"
+    "agents.model_cards": (
+        "policy envs.optimizers envs.tasks agents.presenting agents.baselines agents.comparison"
     ),
+    "agents.single_run": "files schedules envs.tasks envs.judging agents.options agents.presenting",
     "agents.reproduction": "",
     "agents.reproduction.lu2017": (
-        "files policy schedules envs.data envs.hardware envs.tasks envs.training envs.judging agents.record"
-        " agents.comparison"
+        "files policy schedules envs.data envs.tasks envs.training envs.judging agents.options agents.record"
+        " agents.presenting agents.comparison"
     ),
     "agents.reproduction.lu2017.drawing": "files penalties agents.presenting agents.reproduction.lu2017.findings",
     "agents.reproduction.lu2017.findings": "",
