@@ -11,12 +11,12 @@ from gymnasium import spaces
 
 from lambda_rl.control import ControlLaw
 from lambda_rl.envs.control_problem import ControlledRuns, Outcome
-from lambda_rl.envs.data import ImageData, load_parts
+from lambda_rl.envs.data import Images, load_parts
 from lambda_rl.envs.render import draw_run
 from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.tasks.suites import Suite
 from lambda_rl.envs.training.placement import TrainerConfig
-from lambda_rl.envs.training.run import check_sizes
+from lambda_rl.envs.training.run import check_task
 from lambda_rl.envs.training.trainer import Trainer
 from lambda_rl.knobs import KNOBS, Knob
 from lambda_rl.observation import FEATURE_BOUND
@@ -43,7 +43,7 @@ def controlled_runs(
     num_slots: int,
     config: TrainerConfig,
     suite: Suite,
-    data: str | ImageData,
+    data: str | Images,
     control: ControlLaw | None,
     reward: RewardConfig | None,
     knobs: Sequence[str | Knob],
@@ -68,7 +68,7 @@ def controlled_runs(
     parts = load_parts("train", data, suite.datasets)
     trainer = Trainer(parts, suite.fold, config, outer_size=reward.outer_size)
     for task in suite.largest:  # refused now, not when the first such task is drawn
-        check_sizes(task, trainer.source(task).split)
+        check_task(task, trainer.source(task))
     named = [KNOBS[knob].knob(knob) if isinstance(knob, str) else knob for knob in knobs]
     return ControlledRuns(num_slots, trainer, control or ControlLaw(), reward, named, features)
 

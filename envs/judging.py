@@ -23,7 +23,7 @@ from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.placement import TrainerConfig
 from lambda_rl.envs.training.resident import ResidentImages
-from lambda_rl.envs.training.run import InnerRun
+from lambda_rl.envs.training.run import InnerRun, check_task
 from lambda_rl.envs.training.trainer import Trainer, to_log
 from lambda_rl.knobs import KNOBS
 from lambda_rl.observation import Signals
@@ -155,6 +155,8 @@ def run_schedules(
     """
     hooks = hooks or Hooks()
     trainer = Trainer(train, fold, config, outer_size=0)
+    for task in dict.fromkeys(job.task for job in jobs):  # refused now, not when its turn has come
+        check_task(task, trainer.source(task))
     tests = {} if test is None else by_name(test)
     resident = {name: trainer.sources[name].tested(part) for name, part in tests.items()}
     results: dict[int, RunResult] = {}

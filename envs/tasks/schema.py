@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from lambda_rl.envs.tasks.files import LIST_KEYS
 from lambda_rl.envs.tasks.suites import load_suite, suite_names
-from lambda_rl.envs.tasks.task import Task, field_choices, field_types
+from lambda_rl.envs.tasks.task import Task, may_range
 from lambda_rl.envs.tasks.variations import VARIATIONS
 
 _LIMITS = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
@@ -96,8 +96,7 @@ def _some(items: dict[str, Any]) -> dict[str, Any]:
 
 
 def _variation(name: str) -> dict[str, Any]:
-    ranges = field_types()[name] in (int, float) and not field_choices(name)
-    return _ways(_field(name), ranges=ranges)
+    return _ways(_field(name), ranges=may_range(name))
 
 
 def _ways(value: dict[str, Any], *, ranges: bool) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from lambda_rl.checks import shown
 from lambda_rl.envs.tasks.fields import shown_name
-from lambda_rl.envs.tasks.task import Task, field_choices, field_types
+from lambda_rl.envs.tasks.task import Task, field_types, may_range
 from lambda_rl.envs.tasks.variations import VARIATIONS, Variation, is_number
 
 MAX_SEED = 2**31
@@ -146,7 +146,7 @@ class TaskSpace:
             raise ValueError(f"{root} and {field} cannot both vary")
         if not isinstance(variation, tuple(VARIATIONS[name] for name in VARIATIONS)):
             raise ValueError(f"{field} must vary by one of {', '.join(VARIATIONS)}; got {shown(variation)}")
-        if variation.numeric and not dot and (types[root] not in (int, float) or field_choices(root)):
+        if variation.numeric and not dot and not may_range(root):
             raise ValueError(f"{field} cannot vary over a range; give a choice")
 
     def _check_base(self, number: int, base: Task) -> None:
@@ -206,14 +206,17 @@ class TaskSpace:
 
     @property
     def largest(self) -> tuple[Task, ...]:
-        """Tasks that want as many images, of each data set, as any that can be drawn."""
+        """Tasks that want as many images, of each data set at each resolution, as any that can be drawn."""
         made = []
         for base in self.bases:
             sizes = {
                 name: max(self._ends(base, name)) for name in ("train_size", "val_size") if name in self.vary
             }
-            named = self._ends(base, "data") if "data" in self.vary else (base.data,)
-            made += [_changed(base, {**sizes, "data": data}) for data in named]
+            kinds = {name: self._ends(base, name) for name in ("data", "resolution") if name in self.vary}
+            made += [
+                _changed(base, {**sizes, **dict(zip(kinds, kind, strict=True))})
+                for kind in product(*kinds.values())
+            ]
         return _distinct(made)
 
     @property

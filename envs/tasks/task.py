@@ -29,7 +29,6 @@ from lambda_rl.penalties import DECAYS, PENALTIES
 from lambda_rl.penalties import DEFAULT as DEFAULT_PENALTY
 
 LR_SCHEDULES = ("constant", "cosine", "exponential", "step")
-RESOLUTIONS = (16, 32)
 PIXELS = ("standardised", "mean-subtracted")
 
 
@@ -70,8 +69,12 @@ class Task:
     ] = 32
     resolution: Annotated[
         int,
-        OneOf(lambda: RESOLUTIONS),
-        Field(description="side of the input in pixels; at 16 the images are averaged 2×2"),
+        Field(
+            ge=4,
+            le=512,
+            description="side of the input in pixels; it divides that of the images, which are averaged in blocks: "
+            "2×2 of images of 32 at 16",
+        ),
     ] = 16
     train_size: Annotated[
         Images, Field(description="training images, drawn with the seed from the fold's `inner-train` part")
@@ -267,6 +270,15 @@ def field_types() -> dict[str, Any]:
 def field_choices(name: str) -> tuple[Any, ...]:
     """All values that a field of a task may have, where they are few; else empty."""
     return choices(fields_of(Task)[name])
+
+
+def may_range(name: str) -> bool:
+    """Whether a field of a task may vary over a range: all numbers within it make sense."""
+    return (
+        field_types()[name] in (int, float)
+        and not field_choices(name)
+        and name != "resolution"  # few divide the side of the images
+    )
 
 
 def task_help() -> list[FieldHelp]:

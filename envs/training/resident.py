@@ -44,7 +44,7 @@ class ResidentImages:
         statistics: tuple[Tensor, Tensor] | None = None,
         reference: ResidentImages | None = None,
     ) -> None:
-        self.device = device
+        self.device, self.name = device, data.name
         self.num_classes, self.channels = data.num_classes, data.images.shape[1]
         self.labels = data.labels.to(device)
         self._images = {data.images.shape[-1]: data.images.to(device)}
@@ -70,14 +70,25 @@ class ResidentImages:
         """How many images."""
         return self.labels.shape[0]
 
+    def averaged(self, resolution: int) -> int:
+        """Side of the blocks of pixels that are averaged to come to that resolution.
+
+        Raises:
+            ValueError: it does not divide the images' side.
+        """
+        side = max(self._images)
+        factor, rest = divmod(side, resolution)
+        if rest or factor < 1:
+            raise ValueError(
+                f"resolution={resolution} must divide the side of {self.name}'s images, {side} pixels"
+            )
+        return factor
+
     def prepare(self, resolution: int) -> None:
-        """Makes the images at that resolution (by averaging blocks of pixels), if they are not there yet."""
+        """Makes the images at that resolution, if they are not there yet; errors as of :meth:`averaged`."""
         if resolution in self._images:
             return
-        full = self._images[max(self._images)]
-        factor, rest = divmod(full.shape[-1], resolution)
-        if rest or factor < 1:
-            raise ValueError(f"resolution {resolution} must divide the images' side, {full.shape[-1]} pixels")
+        full, factor = self._images[max(self._images)], self.averaged(resolution)
         small = [F.avg_pool2d(part.float(), factor).round().to(torch.uint8) for part in full.split(4096)]
         self._images[resolution] = torch.cat(small)
 

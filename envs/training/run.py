@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lambda_rl.envs.data.split import Split
 from lambda_rl.envs.networks import Network, NetworkSpec, Params, make_network
 from lambda_rl.envs.optimizers import OPTIMIZERS
 from lambda_rl.envs.tasks.task import Task
@@ -163,8 +162,14 @@ def run_facts(task: Task, network: Network) -> RunFacts:
     )
 
 
-def check_sizes(task: Task, split: Split) -> None:
-    """Raises ``ValueError`` if the task wants more images than the fold has."""
+def check_task(task: Task, source: Source) -> None:
+    """Refuses a task that cannot be run on its data, before any of its runs is started.
+
+    Raises:
+        ValueError: it wants more images than the fold has, or at a resolution that they cannot be brought to, or its
+            network cannot be of that resolution.
+    """
+    split, images = source.split, source.images
     for name, part, have in (
         ("train_size", "inner-train", len(split.inner_train)),
         ("val_size", "inner-val", len(split.inner_val)),
@@ -173,6 +178,8 @@ def check_sizes(task: Task, split: Split) -> None:
             raise ValueError(
                 f"task {task.name}: {name}={getattr(task, name)}, but the {part} part has {have} images"
             )
+    images.averaged(task.resolution)
+    network_of(task, images.num_classes, images.channels)
 
 
 def _generator(seed: int) -> torch.Generator:
@@ -196,10 +203,10 @@ def start_run(
         compute: of activations, hence of the images that are evaluated.
 
     Raises:
-        ValueError: the task wants more images than there are.
+        ValueError: see :func:`check_task`.
     """
+    check_task(task, source)
     split, data, device = source.split, source.images, source.images.device
-    check_sizes(task, split)
     entropy = np.random.SeedSequence((task.seed, _FOLD_NUMBER[source.fold])).generate_state(6, np.uint32)
     subset, noise, weights, minibatches, augmentation, outer = (_generator(int(s)) for s in entropy)
     train_index = _draw(split.inner_train, task.train_size, subset)

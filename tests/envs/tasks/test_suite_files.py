@@ -147,7 +147,10 @@ def test_one_base_need_not_be_written(tmp_path: Path) -> None:
         ("tasks: [{}, {widht: 7}]", "task 2: unknown field widht; allowed are network, width"),
         ("defaults: {lr: 3}\ntasks: [{}]", "task 1: unknown field lr; allowed are"),
         ("tasks: [{width: 0}]", "task 1: width must be a whole number between 1 and .*, got 0"),
-        ("tasks: [{resolution: 16.0}]", "task 1: resolution must be one of 16, 32; got 16.0"),
+        (
+            "tasks: [{resolution: 16.0}]",
+            "task 1: resolution must be a whole number between 4 and 512, got 16.0",
+        ),
         ("tasks: [{penalty: l7}]", r"task 1: penalty must be one of l2, l1, l0\.5; got 'l7'"),
         ("tasks: [{learning_rate: fast}]", "task 1: learning_rate must be a finite number, got 'fast'"),
         ("tasks: [{learning_rate: true}]", "task 1: learning_rate must be a finite number, got True"),

@@ -52,9 +52,10 @@ def test_defaults_are_a_task() -> None:
     [
         ("network", "vgg", "one of mlp, cnn3, resnet9; got 'vgg'"),
         ("network", ["mlp"], "one of mlp, cnn3, resnet9"),
-        ("resolution", 28, "one of 16, 32; got 28"),
-        ("resolution", 16.0, "one of 16, 32; got 16.0"),
-        ("resolution", True, "one of 16, 32; got True"),
+        ("resolution", 3, "whole number between 4 and 512, got 3"),
+        ("resolution", 513, "whole number between 4 and 512, got 513"),
+        ("resolution", 16.0, "whole number between 4 and 512, got 16.0"),
+        ("resolution", True, "whole number between 4 and 512, got True"),
         ("optimizer", "rmsprop", "one of sgd, adamw"),
         ("lr_schedule", "linear", "one of constant, cosine, exponential, step"),
         ("penalty", "l3", r"one of l2, l1, l0\.5"),
@@ -192,9 +193,15 @@ def test_choices_are_asked_for_when_a_task_is_made() -> None:
 
 
 def test_fields_of_few_values() -> None:
-    assert field_choices("resolution") == (16, 32)
+    assert field_choices("pixels") == ("standardised", "mean-subtracted")
     assert field_choices("augment") == (False, True)
-    assert field_choices("width") == field_choices("data") == field_choices("network_options") == ()
+    assert (
+        field_choices("resolution")
+        == field_choices("width")
+        == field_choices("data")
+        == field_choices("network_options")
+        == ()
+    )
 
 
 class Toy(MLP):

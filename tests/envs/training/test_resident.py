@@ -65,5 +65,5 @@ def test_images_are_normalised_and_averaged() -> None:
     resident.prepare(16)
     blocks = DATA.images.double().view(-1, 3, 16, 2, 16, 2).mean((3, 5))
     assert (resident.images(16).double() - blocks).abs().max() <= 0.5
-    with pytest.raises(ValueError, match="resolution 12 must divide the images' side, 32 pixels"):
+    with pytest.raises(ValueError, match="resolution=12 must divide the side of tiny's images, 32 pixels"):
         resident.prepare(12)
