@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from lambda_rl.checks import bounded_int
-from lambda_rl.envs.data import ImageData, data_forms, load_parts
+from lambda_rl.envs.data import ImageData, Images, data_forms, load_parts
 from lambda_rl.envs.data.sets import PartName
 from lambda_rl.envs.hardware.device import PRECISIONS, available_cores, resolve_device
 from lambda_rl.envs.training.placement import TrainerConfig
@@ -40,15 +40,22 @@ class DataOptions:
         """The test images, for evaluation only; errors as in :meth:`load_parts`."""
         return self.load_parts("test")[""]
 
-    def load_parts(self, part: PartName, names: Iterable[str] = ()) -> dict[str, ImageData]:
+    def load_parts(
+        self, part: PartName, names: Iterable[str] = (), loaded: Images | None = None
+    ) -> dict[str, ImageData]:
         """A part of the data set, and of those that tasks name, by their names; "" stands for ``--data``.
+
+        Args:
+            part: train; test for evaluation only.
+            names: of further data sets.
+            loaded: what is there already, ``--data`` among it.
 
         Raises:
             ValueError: unknown data, or data that is not as it should be, or cannot be downloaded.
             FileNotFoundError: a path is not there.
         """
         try:
-            return load_parts(part, self.data, names, root=self.data_root or None)
+            return load_parts(part, loaded or self.data, names, root=self.data_root or None)
         except RuntimeError as error:  # a failed download is told like any other wrong input
             raise ValueError(str(error)) from error
 

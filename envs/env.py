@@ -11,7 +11,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from lambda_rl.control import ControlLaw
-from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.data import Images
 from lambda_rl.envs.faces import (
     RENDER_MODES,
     action_space,
@@ -141,7 +141,7 @@ class CifarLambdaEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
     def __init__(  # noqa: PLR0913 - keywords of gymnasium.make
         self,
         suite: str | Suite = "quick",
-        data: str | ImageData = "synthetic",
+        data: str | Images = "synthetic",
         control: ControlLaw | None = None,
         reward: RewardConfig | None = None,
         device: str = "cpu",

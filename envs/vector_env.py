@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from lambda_rl.control import ControlLaw
-from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.data import Images
 from lambda_rl.envs.env import CifarLambdaEnv
 from lambda_rl.envs.faces import (
     action_space,
@@ -76,7 +76,7 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
         num_envs: int = 1,
         *,
         suite: str | Suite = "quick",
-        data: str | ImageData = "synthetic",
+        data: str | Images = "synthetic",
         control: ControlLaw | None = None,
         reward: RewardConfig | None = None,
         device: str = "cpu",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from lambda_rl.agents.record.metrics import MetricsCsv
 from lambda_rl.agents.record.provenance import code_commit, without_places
 from lambda_rl.agents.record.run_folder import RunFolder
 from lambda_rl.agents.record.tracking import WandbWriter, start_run
-from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.data import ImageData, Images
 from lambda_rl.envs.tasks.suites import Suite, load_suite
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
 from lambda_rl.policy.file import save_policy
@@ -80,7 +82,7 @@ def train(
         # Before the configuration, which makes it a run: one that is killed here can still tell what started it.
         folder.record_command(command, first=True)
         save_config(folder.config, config)
-        origin = Origin(config, data.name, data.fingerprint, command, code_commit())
+        origin = _origin(config, data, command)
         run = TrainingRun(folder, origin, Progress(), learner, suite, validator)
         _learn(run, None, stop_after, show_progress)
     return folder.path
@@ -150,12 +152,11 @@ def _take_up(place: RunFolder, wanted: TrainConfig | None, command: str) -> tupl
     config = dataclasses.replace(config, name=folder.resolve().name, out=str(folder.parent))
     suite, data, validator = _load(config)
     if found is None:
-        command = place.first_command() or command
-        origin, progress = Origin(config, data.name, data.fingerprint, command, code_commit()), Progress()
-    elif data.fingerprint != origin.data_fingerprint:
+        origin, progress = _origin(config, data, place.first_command() or command), Progress()
+    elif _fingerprint(data) != origin.data_fingerprint:
         raise ValueError(
             f"{folder}: cannot resume on other data: {config.data} holds images with fingerprint "
-            f"{data.fingerprint[:16]}, the run was started on {origin.data_name} with {origin.data_fingerprint[:16]}"
+            f"{_fingerprint(data)[:16]}, the run was started on {origin.data_name} with {origin.data_fingerprint[:16]}"
         )
     learner = _build(config, suite, data)
     run = TrainingRun(place, dataclasses.replace(origin, config=config), progress, learner, suite, validator)
@@ -167,15 +168,27 @@ def _take_up(place: RunFolder, wanted: TrainConfig | None, command: str) -> tupl
     return run, learner.model.num_timesteps
 
 
-def _load(config: TrainConfig) -> tuple[Suite, ImageData, Validator | None]:
+def _origin(config: TrainConfig, data: Mapping[str, ImageData], command: str) -> Origin:
+    """Where a run comes from that is started now."""
+    names = ", ".join(dict.fromkeys(part.name for part in data.values()))
+    return Origin(config, names, _fingerprint(data), command, code_commit())
+
+
+def _fingerprint(data: Mapping[str, ImageData]) -> str:
+    """Digest of all images: of one data set its own, of several of theirs."""
+    prints = [part.fingerprint for _, part in sorted(data.items())]
+    return prints[0] if len(prints) == 1 else hashlib.sha256("".join(prints).encode()).hexdigest()
+
+
+def _load(config: TrainConfig) -> tuple[Suite, Mapping[str, ImageData], Validator | None]:
     """Training tasks, training images and validation."""
     # Whatever fold the suite is made for: an agent must never see the images that it is judged on.
     suite = load_suite(config.suite).on("agent")
-    data = config.load_train()
+    data = config.load_parts("train", suite.datasets)
     return suite, data, Validator(config, data) if config.eval_every else None
 
 
-def _build(config: TrainConfig, suite: Suite, data: ImageData) -> Learner:
+def _build(config: TrainConfig, suite: Suite, data: Images) -> Learner:
     """Environment, wrappers and PPO, with the global random generators seeded."""
     ppo = config.ppo
     env = CifarLambdaVectorEnv(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lambda_rl.agents.ppo.config import TrainConfig
-from lambda_rl.envs.data import ImageData, load_parts
+from lambda_rl.envs.data import Images
 from lambda_rl.envs.judging import ScheduleJob, run_schedules
 from lambda_rl.envs.tasks.suites import load_suite
 from lambda_rl.policy.actor import Policy
@@ -47,13 +47,10 @@ class Validator:
         ValueError: the validation suite is unknown, or no list of tasks.
     """
 
-    def __init__(self, config: TrainConfig, data: ImageData) -> None:
+    def __init__(self, config: TrainConfig, data: Images) -> None:
         suite = load_suite(config.validation_suite)
         listed = suite.listed("--validation-suite")
-        self.data, self.reward = (
-            load_parts("train", data, suite.datasets, root=config.data_root or None),
-            config.reward,
-        )
+        self.data, self.reward = config.load_parts("train", suite.datasets, data), config.reward
         self.trainer = config.trainer
         self.labels: list[str] = []
         self.tasks = []

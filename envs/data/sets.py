@@ -161,13 +161,13 @@ def load_test(
 
 
 def load_parts(
-    part: PartName, default: str | ImageData, names: Iterable[str] = (), *, root: str | Path | None = None
+    part: PartName, default: str | Images, names: Iterable[str] = (), *, root: str | Path | None = None
 ) -> dict[str, ImageData]:
     """A part of each data set that tasks name, by those names; "" stands for the default.
 
     Args:
         part: "train"; "test" for evaluation only.
-        default: the data set of tasks that name none, or that part of it.
+        default: the data set of tasks that name none; or that part of it, or of several that are loaded already.
         names: of further data sets.
         root: see :func:`load_train`.
 
@@ -175,8 +175,8 @@ def load_parts(
         ValueError: see :func:`load_train`, as for the other errors.
     """
     load = load_train if part == "train" else load_test
-    first = default if isinstance(default, ImageData) else load(default, root=root)
-    return {"": first, **{name: load(name, root=root) for name in names if name}}
+    parts = dict(by_name(load(default, root=root) if isinstance(default, str) else default))
+    return parts | {name: load(name, root=root) for name in names if name and name not in parts}
 
 
 Images = ImageData | Mapping[str, ImageData]

@@ -236,3 +236,15 @@ def test_the_command_to_go_on_can_be_pasted(
     assert shlex.split(line.removeprefix("to go on: ")) == [
         "python", "scripts/train_agent.py", "--resume", str(config.folder),
     ]  # fmt: skip
+
+
+def test_a_data_set_that_tasks_name_may_not_change_either(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, "two", rollouts=2, eval_every=0)
+    with Path(config.suite).open("a") as file:
+        file.write("  - {data: 'synthetic:1'}\n")
+    stopped = train(config, show_progress=False, stop_after=1)
+    origin = load_checkpoint(checkpoint(stopped))["origin"]
+    assert origin["data_name"] == "synthetic, synthetic:1"
+    Path(config.suite).write_text(Path(config.suite).read_text().replace("synthetic:1", "synthetic:2"))
+    with pytest.raises(ValueError, match="cannot resume on other data"):
+        resume(stopped, show_progress=False)
