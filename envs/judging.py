@@ -151,13 +151,16 @@ def run_schedules(
         Results in the order of the jobs.
 
     Raises:
-        ValueError: a task wants more images than the fold has, or the test images are of other classes.
+        ValueError: a task cannot be run on its data (see :func:`~lambda_rl.envs.training.run.check_task`), or its
+            test images are missing or of other classes.
     """
     hooks = hooks or Hooks()
     trainer = Trainer(train, fold, config, outer_size=0)
+    tests = {} if test is None else by_name(test)
     for task in dict.fromkeys(job.task for job in jobs):  # refused now, not when its turn has come
         check_task(task, trainer.source(task))
-    tests = {} if test is None else by_name(test)
+        if tests and task.data not in tests:
+            raise ValueError(f"task {task.name}: no test images of its data {task.data!r} were given")
     resident = {name: trainer.sources[name].tested(part) for name, part in tests.items()}
     results: dict[int, RunResult] = {}
     try:
