@@ -1,6 +1,6 @@
 """Trains one network with any schedule of λ, and says how good it is.
 
-python scripts/train_network.py --schedule constant:0.01
+python scripts/train_network.py --schedule constant:0.01 --train-size 2000 --val-size 500
 python scripts/train_network.py --schedule learned:policy.safetensors --network cnn3 --data cifar10 --out runs/one
 """
 

@@ -134,7 +134,9 @@ class ProgressBar(BaseCallback):
         super().__init__()
         self.total, self.progress = total, progress
         self.console = console or Console(highlight=False)
-        self._bar = Bar("training", self.console, unit="decisions", width=24, period=300.0, lines="none")
+        self._bar = Bar(
+            "training", self.console, unit="decisions", width=24, period=300.0, below=True, lines="none"
+        )
         self._shown, self._note = progress.last_score, ""
         self._start = (0, 0.0)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Literal
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,6 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from lambda_rl.checks import printable
 
@@ -36,6 +38,7 @@ class Bar:
         unit: what is counted; empty: no count but the share in percent.
         width: of the bar itself, in characters.
         period: seconds that the speed is a mean over.
+        below: words stand on a line of their own below the bar, as a terminal has no room for many beside it.
         lines: what is written where the output is no terminal: ``end``, the bar as it is at the end; ``tenths``, a
             line for each tenth too; ``none``.
     """
@@ -48,15 +51,17 @@ class Bar:
         unit: str = "runs",
         width: int = 40,
         period: float = 30.0,
+        below: bool = False,
         lines: Lines = "end",
     ) -> None:
         self._console, self._lines = console, lines
         amount: tuple[ProgressColumn, ...] = (
             (MofNCompleteColumn(), _text(unit)) if unit else (_text("{task.percentage:.0f} %"),)
         )
-        self._progress = Progress(
+        beside = () if below else (_text("{task.fields[note]}"),)
+        self._progress = (_NoteBelow if below else Progress)(
             _text("{task.description}"), BarColumn(bar_width=width), *amount, TimeElapsedColumn(), _text("ETA"),
-            TimeRemainingColumn(), _text("{task.fields[note]}"),
+            TimeRemainingColumn(), *beside,
             console=console, speed_estimate_period=period, disable=lines == "none" and not console.is_terminal,
         )  # fmt: skip
         self._task = self._progress.add_task(printable(text), total=None, note="")
@@ -93,6 +98,15 @@ class Bar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+class _NoteBelow(Progress):
+    """A bar, and below it its note."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """What is shown, line by line."""
+        yield from super().get_renderables()
+        yield from (Text(task.fields["note"]) for task in self.tasks if task.fields["note"])
 
 
 def _text(form: str) -> TextColumn:

@@ -12,7 +12,6 @@ from rich.console import Console
 
 from lambda_rl.agents.comparison.command import CompareConfig, default_tuning_suite, run_comparison
 from lambda_rl.agents.comparison.terminal import show, summary_table
-from lambda_rl.agents.presenting.progress import Bar
 from lambda_rl.envs.tasks.suites import Suite, TaskList, load_suite
 from lambda_rl.envs.tasks.task import Task
 
@@ -126,29 +125,3 @@ def test_whatever_a_name_is_the_table_shows_it() -> None:
     assert "[/]: 1 tasks" in text
     assert "note: [/]" in text
     assert "report: [/]/report.html" in text
-
-
-def test_a_bar_shows_names_as_they_are_and_where_there_is_no_terminal_its_end() -> None:
-    console = Console(file=io.StringIO(), width=100)
-    with Bar("[/] of [red]", console, unit="[runs]") as bar:
-        for done in range(4):
-            bar(done, 3, "[b]")
-    assert isinstance(console.file, io.StringIO)
-    (line,) = console.file.getvalue().splitlines()
-    assert line.startswith("[/] of [red] ━")
-    assert "3/3 [runs]" in line
-    assert line.rstrip().endswith("[b]")
-
-
-def test_a_bar_tells_each_tenth_or_nothing_where_there_is_no_terminal() -> None:
-    console = Console(file=io.StringIO(), width=100)
-    with Bar("training", console, unit="", lines="tenths") as bar:
-        for done in (0.0, 0.05, 0.1, 0.31, 0.32, 1.0):
-            bar(done, 1.0, f"{done:g} [of]")
-    with Bar("training", console, lines="none") as bar:
-        bar(1, 2)
-    assert isinstance(console.file, io.StringIO)
-    lines = console.file.getvalue().splitlines()
-    assert lines[:3] == ["10 %, 0.1 [of]", "30 %, 0.31 [of]", "100 %, 1 [of]"]
-    assert len(lines) == 4
-    assert "100 %" in lines[3]
