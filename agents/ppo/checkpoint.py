@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,16 +25,7 @@ from lambda_rl.agents.ppo.checkpoint_file import first_line, write_checkpoint
 from lambda_rl.agents.ppo.config import TrainConfig
 from lambda_rl.agents.ppo.config_file import from_dict, to_dict
 from lambda_rl.agents.record.run_folder import RunFolder
-
-
-class HasState(Protocol):
-    """An environment that can be saved."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that it needs to go on."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes it back."""
+from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
 
 
 @dataclass
@@ -93,7 +84,7 @@ class Learner:
     model: PPO
     normalize: VecNormalize
     monitor: VecMonitor
-    env: HasState
+    env: CifarLambdaVectorEnv
 
 
 def save_checkpoint(folder: RunFolder, learner: Learner, progress: Progress, origin: Origin) -> None:

@@ -103,7 +103,7 @@ def resume(
 
     Args:
         folder: run folder.
-        wanted: options; None: those of the folder. Only those in ``config.MAY_DIFFER_ON_RESUME`` may differ.
+        wanted: options; None: those of the folder. Only those in ``config_file.MAY_DIFFER_ON_RESUME`` may differ.
         command: the command line, added to ``command.txt``.
         stop_after: end after this many further rollouts.
         show_progress: print a progress bar and where things go.

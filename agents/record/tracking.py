@@ -20,8 +20,6 @@ from urllib.parse import urlsplit
 
 from stable_baselines3.common.logger import KVWriter
 
-__all__ = ["Tracker", "WandbMode", "WandbWriter", "has_wandb_key", "start_run"]
-
 WandbMode = Literal["online", "offline", "disabled"]
 
 PROJECT = "lambda-rl"

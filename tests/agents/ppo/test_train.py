@@ -187,7 +187,7 @@ def test_seeds_share_no_tasks(tmp_path: Path) -> None:
         config = tiny_config(tmp_path, "x", seed=seed).resolved("x")
         learner = _build(config, load_suite(config.suite).on("agent"), load_train("synthetic"))
         learner.normalize.reset()
-        runs = learner.env._core.runs  # type: ignore[attr-defined]
+        runs = learner.env._core.runs
         seen.append({run.task.seed for run in runs})
         assert len(seen[-1]) == PPO.n_envs
         learner.normalize.close()
