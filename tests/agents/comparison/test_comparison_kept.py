@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from lambda_rl.agents.comparison.command import CompareConfig, run_comparison
 from lambda_rl.agents.comparison.folder import FILES
 from lambda_rl.agents.comparison.protocol import play
 from lambda_rl.agents.comparison.store import RunStore
-from lambda_rl.envs.judging import RunResult, ScheduleJob
+from lambda_rl.envs.judging import Hooks, RunResult, ScheduleJob
 from lambda_rl.envs.tasks.suites import load_suite
 from lambda_rl.envs.training.placement import TrainerConfig
 
@@ -54,10 +54,11 @@ class Runs:
         self,
         jobs: Sequence[ScheduleJob],
         *images: object,
-        progress: Callable[[int, int], None],
+        hooks: Hooks,
         **options: object,
     ) -> list[RunResult]:
-        before = self.done
+        before, progress = self.done, hooks.progress
+        assert progress is not None
 
         def tell(done: int, total: int) -> None:
             progress(done, total)
@@ -65,7 +66,8 @@ class Runs:
             if self.done >= self.kill_after:
                 raise KeyboardInterrupt
 
-        return self._original(jobs, *images, progress=tell, **options)  # type: ignore[arg-type]
+        hooks = dataclasses.replace(hooks, progress=tell)
+        return self._original(jobs, *images, hooks=hooks, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture
