@@ -233,7 +233,7 @@ def _time_networks(config: BenchmarkConfig, results: dict[str, Any], console: Co
         results["networks"][name] = _time_network(name, config, setting, peaks[setting.threads])
         show_network(name, results["networks"][name], console)
     if config.compile:
-        results["recompilations"] = _recompilations(config, data, console)
+        results["recompilations"] = _recompilations(config, any_setting, console)
     if config.precision_seeds:
         results["precision"] = {name: _precision(name, config, data, console) for name in config.networks}
     if config.anatomy:
@@ -274,9 +274,6 @@ def _time_network(name: str, config: BenchmarkConfig, setting: Setting, peaks: P
             "share_of_peak": speed * model["flops"] / peaks.flops[precision],
         }
     best = max(ours, key=lambda label: timed[label]["steps_per_second"])
-    cost = own_cost(
-        data, task, setting.outer_size, setting.slots, ours[best], episodes=1 if config.self_test else 3
-    )
     result: dict[str, Any] = {
         "task": dataclasses.asdict(task),
         "outer_size": setting.outer_size,
@@ -285,13 +282,13 @@ def _time_network(name: str, config: BenchmarkConfig, setting: Setting, peaks: P
         "rows": timed,
         "skipped": skipped,
         "versions": {label: dict(row.versions) for label, row in rows.items() if row.versions},
-        "own_cost": {**cost, "row": best},
+        "own_cost": {**own_cost(task, setting, ours[best]), "row": best},
     }
     return {**result, "targets": judge(name, result)}
 
 
 def _calibrate(config: BenchmarkConfig, data: ImageData, console: Console) -> dict[str, dict[int, float]]:
-    """Network-steps a second by kind and size of stack; the best sizes are kept."""
+    """Network-steps a second by kind and size of stack; the best sizes are kept, but for those of a self-test."""
     speeds = {}
     for name in config.networks:
         for options in config.all_options:
@@ -300,15 +297,16 @@ def _calibrate(config: BenchmarkConfig, data: ImageData, console: Console) -> di
             speeds[kind] = found
             shown = ", ".join(f"{size}: {speed:,.0f}" for size, speed in found.items())
             console.print(f"{kind}: network-steps/s by size of a stack: {shown}")
-    best = {kind: max(found, key=found.__getitem__) for kind, found in speeds.items()}
-    console.print(f"kept in {keep_sizes(best)}")
+    if not config.self_test:
+        best = {kind: max(found, key=found.__getitem__) for kind, found in speeds.items()}
+        console.print(f"kept in {keep_sizes(best)}")
     return speeds
 
 
-def _recompilations(config: BenchmarkConfig, data: ImageData, console: Console) -> dict[str, Any]:
+def _recompilations(config: BenchmarkConfig, setting: Setting, console: Console) -> dict[str, Any]:
     """How often the first network compiles again."""
-    size = {"changes": 20, "resets": 4} if config.self_test else {}
-    counted = recompilations(data, config.networks[0], **size)
+    size = {"changes": 20, "resets": 4} if setting.tiny else {}
+    counted = recompilations(config.networks[0], setting, **size)
     console.print(
         f"recompilations over {counted['changes']} changes of λ and {counted['resets']} resets: "
         f"{counted['recompilations']}"
@@ -333,4 +331,4 @@ def _anatomy(task: Task, config: BenchmarkConfig, setting: Setting) -> dict[str,
     options = {"fp32": dataclasses.replace(trainer, precision="fp32", compile=False)}
     if config.compile:
         options["bf16, compiled"] = dataclasses.replace(trainer, precision="bf16")
-    return anatomy(setting.images, task, setting.outer_size, setting.slots, options, tiny=config.self_test)
+    return anatomy(task, setting, options)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch._dynamo.utils
 
 from lambda_rl.agents.benchmark.opponents import Setting
-from lambda_rl.agents.benchmark.timing import Row
+from lambda_rl.agents.benchmark.timing import Row, Spans
 from lambda_rl.agents.ppo.vec_env import SB3VecEnv
-from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.tasks.suites import Suite, TaskList
 from lambda_rl.envs.tasks.task import Task
@@ -25,15 +23,13 @@ OURS = "ours"
 """What our rows begin with."""
 
 
-def make_env(
-    data: ImageData, task: Task, outer_size: int, slots: int, config: TrainerConfig
-) -> CifarLambdaVectorEnv:
+def make_env(task: Task, setting: Setting, config: TrainerConfig) -> CifarLambdaVectorEnv:
     """Slots that all run this task, each episode with another seed."""
     return CifarLambdaVectorEnv(
-        slots,
+        setting.slots,
         suite=Suite("benchmark", "agent", TaskList((task,))),
-        data=data,
-        reward=RewardConfig(outer_size=outer_size),
+        data=setting.images,
+        reward=RewardConfig(outer_size=setting.outer_size),
         device=config.device,
         precision=config.precision,
         threads=config.threads,
@@ -53,7 +49,7 @@ def our_rows(
 def _row(task: Task, setting: Setting, config: TrainerConfig) -> Row:
     """Our environment through SB3's interface; a run of the row is one episode in every slot."""
     slots = setting.slots
-    vec_env = SB3VecEnv(make_env(setting.images, task, setting.outer_size, slots, config))
+    vec_env = SB3VecEnv(make_env(task, setting, config))
     vec_env.seed(0)
     vec_env.reset()
     action = np.zeros((slots, 1), np.float32)
@@ -66,35 +62,7 @@ def _row(task: Task, setting: Setting, config: TrainerConfig) -> Row:
     return Row(episode, close=vec_env.close, precision=config.precision)
 
 
-class _Spans:
-    """Times at which something ran, on any thread."""
-
-    def __init__(self) -> None:
-        self._spans: list[tuple[float, float]] = []
-
-    def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*arguments: Any, **options: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return function(*arguments, **options)
-            finally:
-                self._spans.append((start, time.perf_counter()))
-
-        return timed
-
-    def covered(self) -> float:
-        """Seconds in which at least one ran; forgets them."""
-        total, end = 0.0, 0.0
-        for start, stop in sorted(self._spans):
-            total += max(0.0, stop - max(start, end))
-            end = max(end, stop)
-        self._spans = []
-        return total
-
-
-def own_cost(
-    data: ImageData, task: Task, outer_size: int, slots: int, config: TrainerConfig, episodes: int
-) -> dict[str, float]:
+def own_cost(task: Task, setting: Setting, config: TrainerConfig) -> dict[str, float]:
     """The share of a decision that our environment spends outside training and evaluation.
 
     That is all but ``Trainer._train`` and ``Trainer._evaluate``: the control law, stacking the networks and taking
@@ -104,17 +72,17 @@ def own_cost(
         Medians over the episodes after the first: ``decision``, the share in decisions that end no episode, and
         ``episode``, the share in a whole episode with the start of the next one in every slot.
     """
-    env = make_env(data, task, outer_size, slots, config)
+    env = make_env(task, setting, config)
     trainer: Trainer = env._core.trainer
-    spans = _Spans()
+    spans = Spans()
     for name in ("_train", "_evaluate"):
         setattr(trainer, name, spans.wrap(getattr(trainer, name)))
     vec_env = SB3VecEnv(env)
     vec_env.seed(0)
     vec_env.reset()
-    action = np.zeros((slots, 1), np.float32)
+    action = np.zeros((setting.slots, 1), np.float32)
     shares = []
-    for _ in range(episodes + 1):
+    for _ in range(2 if setting.tiny else 4):
         times = []
         spans.covered()
         for _ in range(task.decisions):
@@ -129,7 +97,7 @@ def own_cost(
 
 
 def recompilations(
-    data: ImageData, network: str = Task().network, *, changes: int = 1000, resets: int = 100
+    network: str, setting: Setting, *, changes: int = 1000, resets: int = 100
 ) -> dict[str, int]:
     """How often a compiled environment compiles again while λ changes and slots are reset, after its first step.
 
@@ -137,8 +105,8 @@ def recompilations(
     those of a suite do.
 
     Args:
-        data: images.
         network: their architecture.
+        setting: images.
         changes: decisions, each with another λ in every slot.
         resets: single slots that get a new task meanwhile, besides those whose episode ended.
     """
@@ -146,7 +114,8 @@ def recompilations(
         network, width=4, batch_size=8, steps=changes + 1, decisions=changes + 1, train_size=64, val_size=16
     )
     slots = 8
-    env = make_env(data, task, 16, slots, TrainerConfig(precision="fp32", compile=True))
+    small = dataclasses.replace(setting, outer_size=16, slots=slots)
+    env = make_env(task, small, TrainerConfig(precision="fp32", compile=True))
     rng = np.random.default_rng(0)
     env.reset(seed=0)
     env.step(np.zeros((slots, 1), np.float32))  # compiles

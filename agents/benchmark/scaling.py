@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from lambda_rl.agents.benchmark.opponents import Setting
 from lambda_rl.agents.benchmark.ours import make_env
+from lambda_rl.agents.benchmark.timing import Spans
 from lambda_rl.agents.presenting.style import GREY, PALETTE, dress, new_figure
-from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.data.split import split_data
 from lambda_rl.envs.networks import NETWORKS
 from lambda_rl.envs.tasks.task import Task
@@ -57,42 +58,37 @@ def _seconds_per_decision(env: CifarLambdaVectorEnv, decisions: int) -> float:
     return float(np.median(times))
 
 
-def scaling(
-    data: ImageData, task: Task, outer_size: int, slots: int, config: TrainerConfig, *, tiny: bool = False
-) -> dict[str, Any]:
+def scaling(task: Task, setting: Setting, config: TrainerConfig) -> dict[str, Any]:
     """Microseconds per network-step in the middle of an episode, everything at a decision included.
 
     Args:
-        data: images.
         task: what is trained where nothing is varied.
-        outer_size: images that the reward is taken on.
-        slots: N where it is not varied.
+        setting: the same of images and N; tiny: only the first value of each sweep.
         config: device, precision, threads, whether to compile.
-        tiny: only the first value of each sweep.
 
     Returns:
         By sweep: ``values``, ``microseconds``, and ``base``, the value where it is not varied.
     """
     base = {
-        "slots": slots, "interval": task.steps // task.decisions, "width": task.width, "val_size": task.val_size,
-        "train_size": task.train_size,
+        "slots": setting.slots, "interval": task.steps // task.decisions, "width": task.width,
+        "val_size": task.val_size, "train_size": task.train_size,
     }  # fmt: skip
-    split = split_data(len(data.labels), "agent")
+    split = split_data(len(setting.images.labels), "agent")
     most = {"train_size": len(split.inner_train), "val_size": len(split.inner_val)}
     if NETWORKS[task.network].convolutional:
         most["width"] = WIDEST
     found: dict[str, Any] = {}
     for name, values in SWEEPS.items():
-        fitting = [value for value in values if value <= most.get(name, value)][: 1 if tiny else None]
+        fitting = [value for value in values if value <= most.get(name, value)][: 1 if setting.tiny else None]
         cost = []
         for value in fitting:
             now = {**base, name: value}
-            decisions = 4 if tiny else max(5, min(15, 200 // now["interval"]))
+            decisions = 4 if setting.tiny else max(5, min(15, 200 // now["interval"]))
             varied = dataclasses.replace(
                 task, width=now["width"], val_size=now["val_size"], train_size=now["train_size"],
                 steps=now["interval"] * (decisions + 3), decisions=decisions + 3,
             )  # fmt: skip
-            env = make_env(data, varied, outer_size, now["slots"], config)
+            env = make_env(varied, dataclasses.replace(setting, slots=now["slots"]), config)
             seconds = _seconds_per_decision(env, decisions)
             env.close()
             cost.append(1e6 * seconds / (now["slots"] * now["interval"]))
@@ -126,7 +122,7 @@ def draw_scaling(found: dict[str, dict[str, Any]]) -> Figure:
 
 
 def profile_decision(
-    data: ImageData, task: Task, outer_size: int, slots: int, config: TrainerConfig, *, decisions: int = 10
+    task: Task, setting: Setting, config: TrainerConfig, *, decisions: int = 10
 ) -> dict[str, Any]:
     """What a decision's time is spent on, in the middle of an episode.
 
@@ -134,35 +130,23 @@ def profile_decision(
         ``wall``, seconds of a decision; ``threads``; ``parts``, thread-seconds a decision of each part, their sum with
         ``waiting`` (threads without work, and everything that is done between stacks) being wall x threads.
     """
-    spent: dict[str, float] = {}
-
-    def timed(label: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return function(*arguments, **options)
-            finally:
-                spent[label] = spent.get(label, 0.0) + time.perf_counter() - start
-
-        return call
-
     kept = [
         (Interval, "_minibatch"), (Interval, "_all_steps"), (Trainer, "_train"), (Trainer, "_evaluate"),
         (Trainer, "_advance"), (trainer_module, "_weight_measures"),
     ]  # fmt: skip
     before = [(owner, name, getattr(owner, name)) for owner, name in kept]
-    env = make_env(
-        data, dataclasses.replace(task, steps=task.steps // task.decisions * (decisions + 3), decisions=decisions + 3),
-        outer_size, slots, config,
-    )  # fmt: skip
-    action = np.zeros((slots, 1), np.float32)
+    spans = {name: Spans() for _, name in kept}
+    steps = task.steps // task.decisions * (decisions + 3)
+    env = make_env(dataclasses.replace(task, steps=steps, decisions=decisions + 3), setting, config)
+    action = np.zeros((setting.slots, 1), np.float32)
     try:
         for owner, name, function in before:
-            setattr(owner, name, timed(name, function))
+            setattr(owner, name, spans[name].wrap(function))
         env.reset(seed=0)
         for _ in range(2):
             env.step(action)
-        spent.clear()
+        for each in spans.values():
+            each.summed()
         start = time.perf_counter()
         for _ in range(decisions):
             env.step(action)
@@ -171,29 +155,27 @@ def profile_decision(
         for owner, name, function in before:
             setattr(owner, name, function)
         env.close()
-    each = {name: seconds / decisions for name, seconds in spent.items()}
+    spent = {name: each.summed() / decisions for name, each in spans.items()}
     parts = {
-        "gathering minibatches": each["_minibatch"],
-        "forward, backward, update": each["_all_steps"] - each["_minibatch"],
-        "laying out the interval": each["_train"] - each["_all_steps"],
-        "evaluation": each["_evaluate"],
-        "norms": each["_weight_measures"],
-        "collecting": each["_advance"] - each["_train"] - each["_evaluate"] - each["_weight_measures"],
+        "gathering minibatches": spent["_minibatch"],
+        "forward, backward, update": spent["_all_steps"] - spent["_minibatch"],
+        "laying out the interval": spent["_train"] - spent["_all_steps"],
+        "evaluation": spent["_evaluate"],
+        "norms": spent["_weight_measures"],
+        "collecting": spent["_advance"] - spent["_train"] - spent["_evaluate"] - spent["_weight_measures"],
     }
-    parts["waiting, and the rest of the environment"] = wall * config.threads - each["_advance"]
+    parts["waiting, and the rest of the environment"] = wall * config.threads - spent["_advance"]
     return {"wall": wall, "threads": config.threads, "parts": parts}
 
 
-def operators(
-    data: ImageData, task: Task, outer_size: int, slots: int, config: TrainerConfig, *, most: int = 8
-) -> list[dict[str, Any]]:
+def operators(task: Task, setting: Setting, config: TrainerConfig, *, most: int = 8) -> list[dict[str, Any]]:
     """The operators of torch that a decision spends its time in, by ``torch.profiler``, on one thread.
 
     Returns:
         Rows with ``name``, ``share`` of all operators' own time, ``calls``, those with the largest share first.
     """
-    env = make_env(data, task, outer_size, slots, dataclasses.replace(config, threads=1))
-    action = np.zeros((slots, 1), np.float32)
+    env = make_env(task, setting, dataclasses.replace(config, threads=1))
+    action = np.zeros((setting.slots, 1), np.float32)
     env.reset(seed=0)
     env.step(action)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
@@ -206,17 +188,16 @@ def operators(
     ]
 
 
-def anatomy(
-    data: ImageData, task: Task, outer_size: int, slots: int, options: dict[str, TrainerConfig], *, tiny: bool
-) -> dict[str, Any]:
+def anatomy(task: Task, setting: Setting, options: Mapping[str, TrainerConfig]) -> dict[str, Any]:
     """All of the above for some ways to compute, by label.
 
     Returns:
-        ``scaling`` and ``profile``, by label, and ``operators``, by label.
+        ``scaling``, ``profile`` and ``operators``, each by label.
     """
-    made = (data, task, outer_size, slots)
+    measures: dict[str, Callable[..., Any]] = {
+        "scaling": scaling, "profile": profile_decision, "operators": operators,
+    }  # fmt: skip
     return {
-        "scaling": {label: scaling(*made, config, tiny=tiny) for label, config in options.items()},
-        "profile": {label: profile_decision(*made, config) for label, config in options.items()},
-        "operators": {label: operators(*made, config) for label, config in options.items()},
+        name: {label: measure(task, setting, config) for label, config in options.items()}
+        for name, measure in measures.items()
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,3 +77,37 @@ def time_rows(
             "first_use_seconds": warm[label],
         }
     return found
+
+
+class Spans:
+    """Times at which something ran, on any thread."""
+
+    def __init__(self) -> None:
+        self._spans: list[tuple[float, float]] = []
+
+    def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, whose calls are taken note of."""
+
+        def timed(*arguments: Any, **options: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return function(*arguments, **options)
+            finally:
+                self._spans.append((start, time.perf_counter()))
+
+        return timed
+
+    def covered(self) -> float:
+        """Seconds in which at least one ran; forgets them."""
+        total, end = 0.0, 0.0
+        for start, stop in sorted(self._spans):
+            total += max(0.0, stop - max(start, end))
+            end = max(end, stop)
+        self._spans = []
+        return total
+
+    def summed(self) -> float:
+        """Seconds of all of them; forgets them."""
+        total = sum(stop - start for start, stop in self._spans)
+        self._spans = []
+        return total

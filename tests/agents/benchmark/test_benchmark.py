@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from tiny_envs import tiny_data
 
 from lambda_rl.agents.benchmark import command, timing
 from lambda_rl.agents.benchmark.calibrate import sizes_to_try
@@ -22,17 +23,19 @@ from lambda_rl.agents.benchmark.opponents import OPPONENTS, Opponent, Setting
 from lambda_rl.agents.benchmark.opponents.dacbench_opponent import DACBench
 from lambda_rl.agents.benchmark.opponents.plain import PlainLoop
 from lambda_rl.agents.benchmark.opponents.torch_layers import trains_alike
-from lambda_rl.agents.benchmark.ours import _Spans, compiled_graphs, own_cost, recompilations
+from lambda_rl.agents.benchmark.ours import compiled_graphs, own_cost, recompilations
 from lambda_rl.agents.benchmark.targets import judge
 from lambda_rl.agents.benchmark.timed import RIDDEN, TIMED
-from lambda_rl.agents.benchmark.timing import Row, time_rows
-from lambda_rl.envs.data import load_train
+from lambda_rl.agents.benchmark.timing import Row, Spans, time_rows
+from lambda_rl.agents.options import DataOptions
+from lambda_rl.envs.hardware.calibration import kept_sizes
 from lambda_rl.envs.networks import NetworkSpec, make_network
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.placement import TrainerConfig
 
 CPU = torch.device("cpu")
 TASK = Task(width=4, batch_size=8, steps=6, decisions=3, train_size=40, val_size=20, initial_lam=0.1)
+SETTING = Setting(DataOptions(), tiny_data(2000), outer_size=10, slots=2, device=CPU, tiny=True)
 
 
 def test_what_is_timed_is_what_the_results_are_about() -> None:
@@ -96,14 +99,17 @@ def test_a_busy_machine_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_spans_that_overlap_count_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    spans = _Spans()
+    spans = Spans()
     spans._spans = [(5.0, 6.0), (1.0, 3.0), (2.0, 4.0), (2.5, 3.5)]
     assert spans.covered() == 4.0
     assert spans.covered() == 0.0
+    spans._spans = [(1.0, 3.0), (2.0, 4.0)]
+    assert spans.summed() == 4.0
+    assert spans.summed() == 0.0
 
 
 def test_the_own_cost_is_a_share() -> None:
-    cost = own_cost(load_train("synthetic"), TASK, 10, 2, TrainerConfig(precision="fp32"), episodes=1)
+    cost = own_cost(TASK, SETTING, TrainerConfig(precision="fp32"))
     assert set(cost) == {"decision", "episode"}
     assert all(0 < share < 1 for share in cost.values())
 
@@ -114,7 +120,7 @@ def test_nothing_is_compiled_again_when_lambda_changes_and_slots_are_reset() -> 
         pytest.skip("needs a C++ compiler")
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "the training step is not compiled")
-        found = recompilations(load_train("synthetic"), changes=1000, resets=100)
+        found = recompilations(TASK.network, SETTING, changes=1000, resets=100)
     assert found == {"changes": 1000, "resets": 100, "recompilations": 0}
     assert compiled_graphs() > 0
 
@@ -147,12 +153,14 @@ def test_what_is_promised() -> None:
 
 def test_everything_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DACBench, "missing", lambda self, setting: "no lambda-rl[bench]")
+    kept = kept_sizes()
     file = tmp_path / "found.json"
     console = Console(record=True, width=160, file=io.StringIO())
     config = BenchmarkConfig(
         networks=("mlp",),
         repeats=1,
         compile=False,
+        calibrate=True,
         overhead=False,
         json=str(file),
         force=True,
@@ -171,7 +179,9 @@ def test_everything_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "left out: no lambda-rl[bench]" in console.export_text(clear=False)
     assert mlp["task"]["width"] == 4
     assert mlp["targets"]
+    assert len(found["calibration"]) == 2  # a precision each
     assert not found["believed"]  # a self-test's numbers mean nothing
+    assert kept_sizes() == kept
     assert "not to be believed" in console.export_text()
 
 

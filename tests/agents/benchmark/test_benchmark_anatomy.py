@@ -7,12 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from places import ROOT
 from tiny_envs import tiny_data
 
+from lambda_rl.agents.benchmark.opponents import Setting
 from lambda_rl.agents.benchmark.page import blocks, publish
 from lambda_rl.agents.benchmark.precision import precision_gap
 from lambda_rl.agents.benchmark.scaling import SWEEPS, anatomy, draw_scaling
+from lambda_rl.agents.options import DataOptions
 from lambda_rl.agents.presenting.markdown import block_names, fill
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.placement import TrainerConfig
@@ -23,9 +26,9 @@ TASK = Task(width=4, batch_size=8, steps=6, decisions=3, train_size=40, val_size
 
 def test_what_a_decision_is_made_of(tmp_path: Path) -> None:
     """Tiny: every part is there, the parts add up, the figure is drawn and a page is filled."""
-    data = tiny_data(2000)
-    config = TrainerConfig(precision="fp32", threads=2)
-    found = anatomy(data, TASK, 20, 4, {"fp32": config}, tiny=True)
+    cpu = torch.device("cpu")
+    setting = Setting(DataOptions(), tiny_data(2000), outer_size=20, slots=4, device=cpu, tiny=True)
+    found = anatomy(TASK, setting, {"fp32": TrainerConfig(precision="fp32", threads=2)})
     for sweep, row in found["scaling"]["fp32"].items():
         assert row["values"] == [SWEEPS[sweep][0]]
         assert row["microseconds"][0] > 0

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_envs import tiny_data
 
 from lambda_rl.agents.benchmark.opponents import OPPONENTS, Setting
 from lambda_rl.agents.benchmark.opponents.dacbench_opponent import find_python
@@ -17,7 +18,6 @@ from lambda_rl.agents.benchmark.opponents.dacbench_worker import model
 from lambda_rl.agents.benchmark.opponents.plain import PlainEnv
 from lambda_rl.agents.benchmark.opponents.torch_layers import LAYERS, plain_network, trains_alike
 from lambda_rl.agents.options import DataOptions
-from lambda_rl.envs.data import load_train
 from lambda_rl.envs.networks import NETWORKS, Network, NetworkSpec, make_network
 from lambda_rl.envs.tasks.task import Task
 
@@ -25,7 +25,7 @@ TASK = Task(width=4, batch_size=8, steps=6, decisions=3, train_size=40, val_size
 
 
 def setting(**changes: object) -> Setting:
-    images = load_train("synthetic")
+    images = tiny_data(2000)
     usual = Setting(DataOptions(), images, outer_size=10, slots=3, device=torch.device("cpu"), tiny=True)
     return dataclasses.replace(usual, **changes)
 
