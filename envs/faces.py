@@ -18,7 +18,7 @@ from lambda_rl.envs.tasks.suites import Suite
 from lambda_rl.envs.training.placement import TrainerConfig
 from lambda_rl.envs.training.run import check_task
 from lambda_rl.envs.training.trainer import Trainer
-from lambda_rl.knobs import KNOBS, Knob
+from lambda_rl.knobs import Knob, further_knobs
 from lambda_rl.observation import FEATURE_BOUND
 
 Array = npt.NDArray[np.float64]
@@ -69,8 +69,7 @@ def controlled_runs(
     trainer = Trainer(parts, suite.fold, config, outer_size=reward.outer_size)
     for task in suite.largest:  # refused now, not when the first such task is drawn
         check_task(task, trainer.source(task))
-    named = [KNOBS[knob].knob(knob) if isinstance(knob, str) else knob for knob in knobs]
-    return ControlledRuns(num_slots, trainer, control or ControlLaw(), reward, named, features)
+    return ControlledRuns(num_slots, trainer, control or ControlLaw(), reward, further_knobs(knobs), features)
 
 
 def observation_space(runs: ControlledRuns) -> spaces.Box:

@@ -106,10 +106,10 @@ KNOBS: Registry[KnobKind] = Registry("knob")
 """Kinds of knobs beside λ, by name."""
 
 
-def further_knobs(names: Iterable[str]) -> tuple[Knob, ...]:
-    """Knobs beside λ, each under its kind's own range.
+def further_knobs(knobs: Iterable[str | Knob]) -> tuple[Knob, ...]:
+    """Knobs beside λ: those that are named under their kind's own range, others as they are.
 
     Raises:
         ValueError: there is no such knob; the message lists those that there are.
     """
-    return tuple(KNOBS[name].knob(name) for name in names)
+    return tuple(KNOBS[knob].knob(knob) if isinstance(knob, str) else knob for knob in knobs)

@@ -12,7 +12,6 @@ from lambda_rl.agents.comparison.statistics import mean_interval
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.placement import TrainerConfig
-from lambda_rl.envs.training.resident import ResidentImages
 from lambda_rl.envs.training.trainer import Trainer, to_log
 
 
@@ -38,8 +37,7 @@ def precision_gap(
         runs = [trainer.start(task.with_seed(seed)) for seed in range(seeds)]
         for _ in range(task.decisions):
             trainer.advance(runs, np.full(seeds, to_log(task.initial_lam)))
-        images = ResidentImages(test, trainer.device, trainer.data.statistics, reference=trainer.data)
-        found[precision] = trainer.test(runs, images)[1].tolist()
+        found[precision] = trainer.test(runs, trainer.source(task).tested(test))[1].tolist()
         trainer.close()
     difference = np.array(found["bf16"]) - np.array(found["fp32"])
     low, high = mean_interval(difference)

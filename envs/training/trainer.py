@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from lambda_rl.envs.data import Images, by_name
-from lambda_rl.envs.data.split import Fold, Split
+from lambda_rl.envs.data.split import Fold
 from lambda_rl.envs.networks import Network, Params
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.evaluation import evaluate, evaluate_shared
@@ -114,11 +114,6 @@ class Trainer:
     def data(self) -> ResidentImages:
         """The images of tasks that name no data set."""
         return self.sources[""].images
-
-    @property
-    def split(self) -> Split:
-        """Their parts."""
-        return self.sources[""].split
 
     def close(self) -> None:
         """Ends the threads; nothing can be trained any more."""

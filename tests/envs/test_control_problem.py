@@ -100,7 +100,7 @@ def test_outer_images_reach_the_reward_and_nothing_else() -> None:
     """Other labels on outer-val: other rewards, the same observations."""
     moves = actions(4, 1)
     labels = DATA.labels.clone()
-    outer = Trainer(DATA, "agent").split.outer_val
+    outer = Trainer(DATA, "agent").sources[""].split.outer_val
     labels[outer] = (labels[outer] + 1) % 10
     seen, rewards, _ = episode(CifarLambdaEnv(DISTRIBUTION, DATA), moves, options={"task": BASE})
     other = CifarLambdaEnv(DISTRIBUTION, replace(DATA, labels=labels))

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from whole_way import compared, decided, deployed, loaded, losses, model, suite_file, trained_and_exported
+from whole_way import compared, deploy, deployed, loaded, suite_file, trained_and_exported
 
-import lambda_rl
 from lambda_rl.knobs import KNOBS, KnobKind
 
 
@@ -35,14 +33,9 @@ def test_a_knob_goes_the_whole_way(tmp_path: Path) -> None:
         assert [knob.name for knob in policy.card.knobs] == ["lam", "rate"]
         assert policy.card.features[-2:] == ("rate:position", "rate:change")
 
-        network = model()
-        optimizer = torch.optim.SGD(lambda_rl.split_parameters(network, 0.01), lr=0.1)
-        schedule = deployed(policy, optimizer, num_train=40, val_size=20, num_classes=2, batch_size=16)
-        for progress, loss in losses(network):
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            decided(schedule, loss, progress)
+        schedule = deploy(policy)
+        assert schedule.groups is not None
+        (optimizer,) = schedule.groups.optimizers
         assert schedule.knobs["rate"] != 1.0  # it was moved, and the optimizer has it
         assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * schedule.knobs["rate"])
         assert optimizer.param_groups[0]["weight_decay"] == schedule.value

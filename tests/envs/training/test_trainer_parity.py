@@ -176,7 +176,7 @@ def test_parity_with_plain_torch(network: str, optimizer: str, penalty: str, dec
     mean, deviation = (s.view(3, 1, 1) for s in trainer.data.statistics)
     for index, loss, accuracy in (
         (run.val_index, measured[-1].val_loss, measured[-1].val_accuracy),
-        (trainer.split.outer_val, measured[-1].outer_loss, measured[-1].outer_accuracy),
+        (trainer.sources[""].split.outer_val, measured[-1].outer_loss, measured[-1].outer_accuracy),
     ):
         with torch.no_grad():
             logits = module((trainer.data.images(resolution)[index].double() - mean) / deviation)
