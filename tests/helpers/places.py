@@ -20,7 +20,17 @@ FLOORS = {
 # Third-party packages that a floor may import at all (beside the standard library).
 BASE = {"torch", "numpy", "safetensors"}
 ENVS = BASE | {"gymnasium", "torchvision", "matplotlib", "PIL", "platformdirs", "pydantic", "yaml"}
-AGENTS = ENVS | {"stable_baselines3", "wandb", "pandas", "scipy", "rich", "tyro", "jinja2"}
+AGENTS = ENVS | {
+    "stable_baselines3",
+    "wandb",
+    "pandas",
+    "scipy",
+    "rich",
+    "tyro",
+    "jinja2",
+    "sklearn",
+    "mnist1d",
+}
 # A framework is allowed inside its own integration module only.
 INTEGRATIONS = {
     "lambda_rl.integrations.lightning": {"lightning", "pytorch_lightning"},

@@ -72,6 +72,8 @@ ROOMS: dict[str, str] = {
         " agents.options agents.presenting agents.baselines"
     ),
     "agents.comparison.figures": "files agents.presenting agents.baselines",
+    "agents.foreign": "lambda_rl knobs checks files agents.foreign.families",
+    "agents.foreign.families": "agents.foreign",
     "agents.model_cards": (
         "policy envs.optimizers envs.tasks agents.presenting agents.baselines agents.comparison"
     ),

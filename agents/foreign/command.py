@@ -1,0 +1,93 @@
+"""What ``scripts/generality.py`` does: run what is missing, keep it, say how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+from lambda_rl.agents.foreign.rows import Row, add_rows, read_rows, write_rows
+from lambda_rl.agents.foreign.runner import run
+from lambda_rl.agents.foreign.suite import selected
+from lambda_rl.checks import bounded_int
+
+ROWS = "rows.csv"
+
+
+@dataclass(frozen=True)
+class GeneralityConfig:
+    """Judges schedules on foreign loops: plain torch, on data, networks and optimizers that training never saw.
+
+    A command that was cut off goes on when it is given again, and no run is ever done twice.
+
+    Attributes:
+        out: folder for rows.csv and summary.json.
+        tasks: names of tasks or families; none: all.
+        seeds: seeds of each task.
+        policy: name of a shipped policy or a policy file; may be given several times.
+        constants: whether constants, the framework's default and the gap rule are run where they are missing.
+        again: drop the rows of the policies named here, and run them once more (after a change of how they are
+            deployed, which a policy's fingerprint does not tell).
+        processes: that run beside one another, with one thread each.
+        data: data set for the tasks on images, such as cifar10; empty: these are left out.
+        page: Markdown page that is written from the rows; empty: none.
+    """
+
+    out: Path = Path("docs/results/foreign")
+    tasks: tuple[str, ...] = ()
+    seeds: int = 5
+    policy: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    constants: bool = True
+    again: bool = False
+    processes: int = 1
+    data: str = ""
+    page: str = ""
+
+
+def run_generality(config: GeneralityConfig) -> None:
+    """Runs and writes.
+
+    Raises:
+        ValueError: an option is out of range, or the folder holds something else.
+    """
+    bounded_int("--seeds", config.seeds, 1, 1000)
+    bounded_int("--processes", config.processes, 1, 256)
+    tasks = selected(config.tasks)
+    path = config.out / ROWS
+    policies = {_short(name): name for name in config.policy}
+    known = read_rows(path)
+    if config.again:
+        known = [row for row in known if row.contestant not in policies]
+        write_rows(path, known)
+
+    def done(rows: list[Row], finished: int, total: int) -> None:
+        add_rows(path, rows)
+        print(f"{finished}/{total} {rows[0].task} seed {rows[0].seed}", flush=True)
+
+    with _one_thread():
+        found = run(
+            tasks, range(config.seeds), policies, constants=config.constants, images=config.data, known=known,
+            processes=config.processes, done=done,
+        )  # fmt: skip
+    write_rows(path, [*known, *found])
+
+
+def _short(spec: str) -> str:
+    """A policy's name in tables: of a file, its name, or its folder's where the file is called policy."""
+    path = Path(spec)
+    return path.parent.name if path.stem == "policy" and path.parent.name else path.stem
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

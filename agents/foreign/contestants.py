@@ -1,0 +1,157 @@
+"""Who takes part: constants in units of κ, the framework's default, the gap rule, and learned policies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from torch.optim import Optimizer
+
+from lambda_rl import Constant, GapRule, LearnedSchedule, Policy, Schedule, load_policy
+from lambda_rl.agents.foreign.loop import RunFigures
+from lambda_rl.agents.foreign.task import ForeignTask
+from lambda_rl.knobs import LAM
+
+KAPPAS = (0.0, 0.1, 0.3, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0, 100.0)
+"""The grid of constants; λ is each over the run's true sum of learning rates."""
+
+RULE_OF_THUMB = 2.0
+"""The κ of the grid that stands for "one number everywhere"."""
+
+DEFAULT, GAP = "default", "gap-rule"
+
+ADAMW_DEFAULT = 0.01
+"""``weight_decay`` of torch's AdamW; that of its SGD and Adam is 0."""
+
+GAP_START, GAP_RANGE = 0.5, (0.01, 160.0)
+"""First κ of the gap rule, and its range."""
+
+
+class Contestant(Protocol):
+    """A way to set λ.
+
+    Attributes:
+        name: in files and tables.
+        fingerprint: of a policy; else empty.
+        feedback: whether it looks at validation in the run.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - the class says it
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102
+    @property
+    def feedback(self) -> bool: ...  # noqa: D102
+
+    def schedule(self, optimizer: Optimizer, run: RunFigures) -> Schedule:
+        """What a run is made with."""
+
+
+@dataclass(frozen=True)
+class ConstantKappa:
+    """λ = κ / Σ learning rate throughout."""
+
+    kappa: float
+    fingerprint: str = ""
+    feedback: bool = False
+
+    @property
+    def name(self) -> str:
+        """Such as kappa-2."""
+        return constant_name(self.kappa)
+
+    def schedule(self, optimizer: Optimizer, run: RunFigures) -> Schedule:
+        """A constant."""
+        return Constant(self.kappa / run.lr_sum, optimizer)
+
+
+@dataclass(frozen=True)
+class FrameworkDefault:
+    """What torch's AdamW does when nothing is said; that of SGD and Adam is the constant 0."""
+
+    name: str = DEFAULT
+    fingerprint: str = ""
+    feedback: bool = False
+
+    def schedule(self, optimizer: Optimizer, run: RunFigures) -> Schedule:
+        """A constant."""
+        return Constant(ADAMW_DEFAULT, optimizer)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The gap rule with its defaults, in units of κ."""
+
+    name: str = GAP
+    fingerprint: str = ""
+    feedback: bool = True
+
+    def schedule(self, optimizer: Optimizer, run: RunFigures) -> Schedule:
+        """A gap rule whose first λ and range follow from the run's learning rates."""
+        low, high = (end / run.lr_sum for end in GAP_RANGE)
+        return GapRule(GAP_START / run.lr_sum, optimizer=optimizer, lam_range=(low, high))
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """A policy as a new user takes it: no hint but what the documentation asks for."""
+
+    name: str
+    policy: Policy
+    feedback: bool = True
+
+    @property
+    def fingerprint(self) -> str:
+        """The policy's."""
+        return self.policy.fingerprint
+
+    def schedule(self, optimizer: Optimizer, run: RunFigures) -> Schedule:
+        """A learned schedule; a policy in λ of the other meaning is converted."""
+        fits = self.policy.card.lam_meaning in ("coupled", "decoupled")
+        return LearnedSchedule(
+            optimizer,
+            policy=self.policy,
+            total_steps=run.total_steps,
+            num_train=run.num_train,
+            val_size=run.val_size,
+            num_classes=run.num_classes,
+            batch_size=run.batch_size,
+            lam_meaning="convert" if fits and _in_lam(self.policy) else None,
+            distributed=False,
+        )
+
+
+def constant_name(kappa: float) -> str:
+    """The name of a constant, as in rows."""
+    return f"kappa-{kappa:g}"
+
+
+def line_up(
+    task: ForeignTask, policies: Mapping[str, Policy | str | Path], *, constants: bool = True
+) -> list[Contestant]:
+    """Who runs on a task; SGD's and Adam's default is one of the constants and not run twice.
+
+    Args:
+        task: whose optimizer decides on the default.
+        policies: by name; a policy, or as ``lambda_rl.load_policy`` takes it.
+        constants: whether the constants, the default and the gap rule take part.
+
+    Raises:
+        lambda_rl.PolicyFileError: a policy cannot be used.
+    """
+    found: list[Contestant] = []
+    if constants:
+        found += [ConstantKappa(kappa) for kappa in KAPPAS]
+        found += [FrameworkDefault()] if task.optimizer == "adamw" else []
+        found.append(Gap())
+    found += [
+        Learned(name, given if isinstance(given, Policy) else load_policy(given))
+        for name, given in policies.items()
+    ]
+    return found
+
+
+def _in_lam(policy: Policy) -> bool:
+    return policy.card.knobs[0].name == LAM

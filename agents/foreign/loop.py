@@ -1,0 +1,167 @@
+"""The plain loop: what a user of torch writes, with a schedule of λ in it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lambda_rl import Schedule, split_parameters
+from lambda_rl.agents.foreign.task import Data, ForeignTask, Pair
+
+START_DECAY = 1e-4
+"""Any number but 0: it marks the groups that a schedule may write to."""
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """What a user knows of a run before it starts, and one thing that only we know.
+
+    Attributes:
+        total_steps: optimizer steps.
+        num_train: training examples.
+        val_size: validation examples.
+        num_classes: classes.
+        batch_size: examples a step.
+        lr_sum: effective learning rate truly summed over the run; not told to a policy.
+    """
+
+    total_steps: int
+    num_train: int
+    val_size: int
+    num_classes: int
+    batch_size: int
+    lr_sum: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Accuracies (fractions) and losses (nats) at the end of a run.
+
+    Attributes:
+        train_accuracy: over the minibatches since the last call.
+        val_accuracy: of the validation examples.
+        val_loss: likewise.
+        test_accuracy: of the test examples.
+        test_loss: likewise.
+        lams: λ of each interval.
+        warned: whether the schedule said that something was wrong.
+    """
+
+    train_accuracy: float
+    val_accuracy: float
+    val_loss: float
+    test_accuracy: float
+    test_loss: float
+    lams: tuple[float, ...]
+    warned: bool
+
+
+MakeSchedule = Callable[[torch.optim.Optimizer, RunFigures], Schedule]
+
+
+def figures(task: ForeignTask, data: Data) -> RunFigures:
+    """The figures of a run."""
+    examples = len(data.train[0])
+    return RunFigures(
+        total_steps=task.steps(examples),
+        num_train=examples,
+        val_size=len(data.val[0]),
+        num_classes=data.num_classes,
+        batch_size=task.batch_size,
+        lr_sum=task.lr_sum(examples),
+    )
+
+
+def train(
+    task: ForeignTask, data: Data, seed: int, make_schedule: MakeSchedule, *, feedback: bool
+) -> Outcome:
+    """Trains once.
+
+    Args:
+        task: what is trained.
+        data: its examples.
+        seed: of initial weights, minibatches and dropout: the same for all schedules.
+        make_schedule: (optimizer, figures) → schedule of its λ.
+        feedback: whether the schedule wants signals; validation in the run is left out otherwise.
+    """
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RuntimeWarning)
+        torch.manual_seed(seed)
+        model = _network(task, data)
+        groups = split_parameters(model, START_DECAY)
+        optimizer = _optimizer(task, groups)
+        told = figures(task, data)
+        total = told.total_steps
+        rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: task.rate((step + 0.5) / total))
+        schedule = make_schedule(optimizer, told)
+        calls = {round(call * total / task.calls) for call in range(1, task.calls + 1)}
+        losses, hits = [], []
+        for step, index in enumerate(_minibatches(task, told.num_train, seed), 1):
+            labels = data.train[1][index].flatten()
+            logits = model(data.train[0][index]).reshape(len(labels), data.num_classes)
+            loss = F.cross_entropy(logits, labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            rates.step()
+            losses.append(loss.detach())
+            hits.append((logits.detach().argmax(1) == labels).float().mean())
+            if step in calls:
+                train_loss, train_accuracy = (
+                    float(torch.stack(losses).mean()),
+                    float(torch.stack(hits).mean()),
+                )
+                losses, hits = [], []
+                if feedback:
+                    val_loss, val_accuracy = evaluate(model, data.val)
+                    schedule.step(
+                        train_loss=train_loss,
+                        val_loss=val_loss,
+                        train_accuracy=train_accuracy,
+                        val_accuracy=val_accuracy,
+                    )
+        parts = evaluate(model, data.val), evaluate(model, data.test)
+    lams = tuple(float(row["lam"] or 0.0) for row in schedule.history)
+    warned = any(issubclass(item.category, RuntimeWarning) for item in caught)
+    return Outcome(train_accuracy, *parts[0][::-1], *parts[1][::-1], lams[:-1] or lams, warned)
+
+
+def evaluate(model: nn.Module, examples: Pair) -> tuple[float, float]:
+    """Mean cross-entropy in nats, and the fraction of labels that are guessed."""
+    model.eval()
+    with torch.no_grad():
+        labels = examples[1].flatten()
+        logits = model(examples[0])
+        logits = logits.reshape(len(labels), logits.shape[-1])
+        loss = float(F.cross_entropy(logits, labels))
+    model.train()
+    return loss, float((logits.argmax(1) == labels).float().mean())
+
+
+def _network(task: ForeignTask, data: Data) -> nn.Module:
+    model = task.network(data)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(task.init_scale)
+    return model
+
+
+def _optimizer(task: ForeignTask, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    if task.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=task.lr, momentum=task.momentum)
+    return (torch.optim.Adam if task.optimizer == "adam" else torch.optim.AdamW)(groups, lr=task.lr)
+
+
+def _minibatches(task: ForeignTask, examples: int, seed: int) -> Iterator[Tensor]:
+    order = torch.Generator().manual_seed(seed)
+    size = min(task.batch_size, examples)
+    for _ in range(task.epochs):
+        mixed = torch.randperm(examples, generator=order)
+        yield from mixed[: examples // size * size].split(size)

@@ -1,0 +1,137 @@
+"""``rows.csv``: every foreign run as soon as it is done, so that a killed command goes on.
+
+Lines are only ever added while runs are being done; a line that was cut off is passed over, and its run done again.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lambda_rl.files import atomic_write
+
+Key = tuple[str, str, int, str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run.
+
+    Attributes:
+        task: name of the task.
+        digest: of its settings.
+        seed: of data, initial weights and minibatches.
+        contestant: kappa-N, default, gap-rule, or a policy's name.
+        fingerprint: of the policy; else empty.
+        test_accuracy: percent, at the end.
+        test_loss: nats.
+        val_accuracy: percent, of the examples that schedules watch.
+        val_loss: nats.
+        train_accuracy: percent, over the last minibatches.
+        lr_sum: effective learning rate truly summed: κ = λ times this.
+        seconds: of the run.
+        warned: whether the schedule said that something was wrong.
+        kappas: κ of each interval; empty for constants.
+    """
+
+    task: str
+    digest: str
+    seed: int
+    contestant: str
+    fingerprint: str
+    test_accuracy: float
+    test_loss: float
+    val_accuracy: float
+    val_loss: float
+    train_accuracy: float
+    lr_sum: float
+    seconds: float
+    warned: bool
+    kappas: tuple[float, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        """What is never run twice."""
+        return run_key(self.task, self.digest, self.seed, self.contestant, self.fingerprint)
+
+    @property
+    def mean_kappa(self) -> float:
+        """The geometric mean over the run; NaN for constants."""
+        if not self.kappas:
+            return math.nan
+        return math.exp(sum(math.log(max(kappa, 1e-9)) for kappa in self.kappas) / len(self.kappas))
+
+
+def run_key(task: str, digest: str, seed: int, contestant: str, fingerprint: str) -> Key:
+    """A policy is known by its fingerprint, whatever it is called."""
+    return task, digest, seed, fingerprint or contestant
+
+
+_FIELDS = tuple(item.name for item in dataclasses.fields(Row))
+
+
+def text_of(rows: Iterable[Row], *, header: bool = True) -> str:
+    """Rows as CSV."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    if header:
+        writer.writerow(_FIELDS)
+    for row in rows:
+        writer.writerow([_written(getattr(row, name)) for name in _FIELDS])
+    return buffer.getvalue()
+
+
+def read_rows(path: str | Path) -> list[Row]:
+    """The rows of a file, the last of a key; none if there is no file.
+
+    Raises:
+        ValueError: the file is something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return []
+    lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+    if not lines or tuple(lines[0]) != _FIELDS:
+        raise ValueError(f"{path}: not the rows of foreign runs of this version")
+    found = (_read(line) for line in lines[1:])
+    return list({row.key: row for row in found if row is not None}.values())
+
+
+def add_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Adds rows to a file, which is made if need be."""
+    if not path.is_file():
+        atomic_write(path, text_of(()))
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text_of(rows, header=False))
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Writes a file anew, in an order that does not depend on which run was done first."""
+    atomic_write(path, text_of(sorted(rows, key=lambda row: row.key)))
+
+
+def _written(value: object) -> str:
+    if isinstance(value, tuple):
+        return " ".join(f"{item:.4g}" for item in value)
+    if isinstance(value, bool):
+        return str(int(value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _read(line: list[str]) -> Row | None:
+    if len(line) != len(_FIELDS):
+        return None
+    task, digest, seed, contestant, fingerprint, *numbers, warned, kappas = line
+    try:
+        accuracies = [float(number) for number in numbers]
+        return Row(
+            task, digest, int(seed), contestant, fingerprint, *accuracies, warned == "1",
+            tuple(float(kappa) for kappa in kappas.split()),
+        )  # fmt: skip
+    except ValueError:
+        return None

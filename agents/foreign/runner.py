@@ -1,0 +1,140 @@
+"""Runs contestants on foreign tasks: several processes of one thread each, nothing twice."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lambda_rl import Policy
+from lambda_rl.agents.foreign.contestants import Contestant, line_up
+from lambda_rl.agents.foreign.loop import figures, train
+from lambda_rl.agents.foreign.rows import Key, Row, run_key
+from lambda_rl.agents.foreign.suite import by_name
+from lambda_rl.agents.foreign.task import Data, ForeignTask
+
+Policies = Mapping[str, Policy | str | Path]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one process does at a time: some contestants on one task with one seed, whose data is made once.
+
+    Attributes:
+        task: name of the task, by which other processes know it.
+        seed: of everything.
+        contestants: who runs.
+        images: name of the data set for tasks that need one.
+    """
+
+    task: str
+    seed: int
+    contestants: tuple[Contestant, ...]
+    images: str = ""
+
+
+def run(
+    tasks: Iterable[ForeignTask],
+    seeds: Sequence[int],
+    policies: Policies | None = None,
+    *,
+    constants: bool = True,
+    images: str = "",
+    known: Iterable[Row] = (),
+    processes: int = 1,
+    done: Callable[[list[Row], int, int], None] = lambda rows, finished, total: None,
+) -> list[Row]:
+    """Runs what is not known yet.
+
+    Args:
+        tasks: of the suite.
+        seeds: of each.
+        policies: learned contestants by name: a policy, the name of a shipped one, or a file.
+        constants: whether constants, the framework's default and the gap rule take part.
+        images: data set for tasks that need one, as ``--data`` takes it; empty: they are left out.
+        known: rows of before; what they hold is not run again.
+        processes: 1 runs here, with torch's threads as they are; more run beside one another with one thread each.
+        done: called with new rows, and how many pieces of work are finished of how many.
+
+    Returns:
+        The new rows.
+
+    Raises:
+        lambda_rl.PolicyFileError: a policy cannot be used.
+    """
+    have = {row.key for row in known}
+    work = list(_missing(tasks, seeds, policies or {}, constants, images, have))
+    found: list[Row] = []
+    for finished, rows in enumerate(_played(work, processes), 1):
+        found += rows
+        done(rows, finished, len(work))
+    return found
+
+
+def play(work: Work) -> list[Row]:
+    """Does one piece of work."""
+    task = by_name(work.task)
+    data = task.data(work.seed, images=work.images) if task.needs_images else task.data(work.seed)
+    return [play_one(task, data, work.seed, contestant) for contestant in work.contestants]
+
+
+def play_one(task: ForeignTask, data: Data, seed: int, contestant: Contestant) -> Row:
+    """One run of one contestant."""
+    started, lr_sum = time.perf_counter(), figures(task, data).lr_sum
+    outcome = train(task, data, seed, contestant.schedule, feedback=contestant.feedback)
+    return Row(
+        task=task.name,
+        digest=task.digest,
+        seed=seed,
+        contestant=contestant.name,
+        fingerprint=contestant.fingerprint,
+        test_accuracy=100 * outcome.test_accuracy,
+        test_loss=outcome.test_loss,
+        val_accuracy=100 * outcome.val_accuracy,
+        val_loss=outcome.val_loss,
+        train_accuracy=100 * outcome.train_accuracy,
+        lr_sum=lr_sum,
+        seconds=time.perf_counter() - started,
+        warned=outcome.warned,
+        kappas=tuple(lam * lr_sum for lam in outcome.lams) if contestant.feedback else (),
+    )
+
+
+def _missing(
+    tasks: Iterable[ForeignTask],
+    seeds: Sequence[int],
+    policies: Policies,
+    constants: bool,
+    images: str,
+    have: set[Key],
+) -> Iterator[Work]:
+    for task, seed in itertools.product(tasks, seeds):
+        if task.needs_images and not images:
+            continue
+        absent = tuple(
+            one
+            for one in line_up(task, policies, constants=constants)
+            if run_key(task.name, task.digest, seed, one.name, one.fingerprint) not in have
+        )
+        if absent:
+            yield Work(task.name, seed, absent, images)
+
+
+def _played(work: Sequence[Work], processes: int) -> Iterator[list[Row]]:
+    if processes == 1:
+        yield from map(play, work)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        waiting = [pool.submit(play, piece) for piece in work]
+        try:
+            for future in as_completed(waiting):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -1,0 +1,22 @@
+"""Judges schedules and policies on foreign loops: plain torch, with data and networks that training never saw.
+
+python scripts/generality.py --data cifar10 --processes 2
+python scripts/generality.py --policy cifar-mlp --policy runs/NAME/policy.safetensors --data cifar10
+python scripts/generality.py --tasks digits wine --seeds 2 --policy cifar-mlp --out runs/foreign
+"""
+
+from __future__ import annotations
+
+import tyro
+
+from lambda_rl.agents.foreign.command import GeneralityConfig, run_generality
+from lambda_rl.agents.presenting.script import run_script
+
+
+def main() -> None:
+    """Reads the command line and runs."""
+    run_generality(tyro.cli(GeneralityConfig))
+
+
+if __name__ == "__main__":
+    run_script(main)
