@@ -21,8 +21,8 @@ from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.run import InnerRun
 from lambda_rl.envs.training.trainer import Measurements, Trainer
-from lambda_rl.knobs import KNOBS, Knob
-from lambda_rl.observation import Observer, Signals
+from lambda_rl.knobs import KAPPA, KNOBS, LAM, UNITS, Knob
+from lambda_rl.observation import Observer, Signals, default_features
 
 Array = npt.NDArray[np.float64]
 
@@ -88,17 +88,23 @@ class ControlledRuns:
     Attributes:
         runs: of each slot.
         log_lam: log₁₀ of the λ in force, ``[N]``.
+        offset: log₁₀ κ - log₁₀ λ of each run where κ is the unit, ``[N]``; else 0.
         start_measures: norm of each run's penalised weights and R of them, before its first step.
         history: of each slot, a list for each of :data:`HISTORY_KEYS`, an entry per interval.
 
     Args:
         num_slots: N.
         trainer: trains the runs.
-        control: from action to λ.
+        control: from action to λ, or to κ, where that is the unit.
         reward: what is rewarded.
         knobs: moved beside λ; their kinds are registered in :data:`lambda_rl.knobs.KNOBS`. Each begins at its neutral
             value.
-        features: names of what is observed; None: all that are registered, and those of the knobs.
+        features: names of what is observed; None: those of the unit (:func:`lambda_rl.observation.default_features`).
+        unit: what the first action moves, λ (``lam``) or κ = λ · Σ learning rate (``kappa``); one of
+            :data:`lambda_rl.knobs.UNITS`.
+
+    Raises:
+        ValueError: there is no such unit or feature.
     """
 
     def __init__(
@@ -109,13 +115,19 @@ class ControlledRuns:
         reward: RewardConfig,
         knobs: Sequence[Knob] = (),
         features: Sequence[str] | None = None,
+        unit: str = LAM,
     ) -> None:
+        if unit not in UNITS:
+            raise ValueError(f"unknown unit {unit!r}; allowed: {', '.join(UNITS)}")
+        self.unit = unit
         self.trainer, self.control, self.reward = trainer, control, reward
         self.knobs = {knob.name: ControlLaw.from_knob(knob) for knob in knobs}
-        self.observer = Observer(num_slots, control, features, knobs)
+        names = default_features(unit, knobs) if features is None else features
+        self.observer = Observer(num_slots, control, names, knobs)
         self.log_knobs = {name: np.zeros(num_slots) for name in self.knobs}
         self.runs: list[InnerRun | None] = [None] * num_slots
         self.log_lam = np.zeros(num_slots)
+        self.offset = np.zeros(num_slots)
         self.last_score = np.zeros(num_slots)
         self.start_measures = [(0.0, 0.0)] * num_slots
         self.history: list[dict[str, list[float]]] = [{} for _ in range(num_slots)]
@@ -126,6 +138,9 @@ class ControlledRuns:
         if run is None:
             raise RuntimeError("no inner run: call reset() before step()")
         return run
+
+    def _offset(self, run: InnerRun) -> float:
+        return math.log10(run.facts.lr_sum) if self.unit == KAPPA else 0.0
 
     def begin(self, slots: Sequence[int], tasks: Sequence[Task]) -> npt.NDArray[np.float32]:
         """Starts a run in each of some slots, in place of those that were there.
@@ -138,7 +153,8 @@ class ControlledRuns:
 
     def _begin(self, slot: int, task: Task, run: InnerRun) -> npt.NDArray[np.float32]:
         self.runs[slot] = run
-        self.log_lam[slot] = self.control.clip(math.log10(task.initial_lam))
+        self.offset[slot] = self._offset(run)
+        self.log_lam[slot] = self.control.clip(math.log10(task.initial_lam), self.offset[slot])
         self.last_score[slot] = self.reward.chance(run.network.num_classes)
         self.history[slot] = {key: [] for key in HISTORY_KEYS}
         norm, penalty = self.start_measures[slot] = self.trainer.weight_measures(run)
@@ -158,12 +174,12 @@ class ControlledRuns:
         """Moves λ, and the other knobs, by the actions, trains the next interval, measures.
 
         Args:
-            actions: ``[n, A]`` in [-1, 1], λ first; ``[n]`` where λ is all there is.
+            actions: ``[n, A]`` in [-1, 1], λ (or κ) first; ``[n]`` where it is all there is.
             slots: which slots; all of them by default.
         """
         index = self._index(slots)
         moves = np.asarray(actions, np.float64).reshape(len(index), 1 + len(self.knobs))
-        log_lam = self.control.apply(self.log_lam[index], moves[:, 0])
+        log_lam = self.control.apply(self.log_lam[index], moves[:, 0], self.offset[index])
         log_knobs = {
             name: law.apply(self.log_knobs[name][index], moves[:, a])
             for a, (name, law) in enumerate(self.knobs.items(), 1)
@@ -246,6 +262,7 @@ class ControlledRuns:
             run = self.trainer.start(Task.from_mapping(saved["task"]))
             run.load_state_dict(saved)
             self.runs[slot] = run
+            self.offset[slot] = self._offset(run)
         self.log_lam[:] = state["log_lam"]
         for name, values in self.log_knobs.items():
             values[:] = state["log_knobs"][name]

@@ -14,6 +14,7 @@ from lambda_rl.control import ControlLaw
 from lambda_rl.envs.data import Images
 from lambda_rl.envs.faces import (
     RENDER_MODES,
+    Steering,
     action_space,
     check_options,
     checked_render_mode,
@@ -26,8 +27,8 @@ from lambda_rl.envs.faces import (
 from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.tasks.suites import Suite, load_suite
 from lambda_rl.envs.training.placement import TrainerConfig
-from lambda_rl.knobs import Knob
-from lambda_rl.observation import feature_table
+from lambda_rl.knobs import LAM, Knob
+from lambda_rl.observation import KAPPA_FEATURES, feature_table
 
 Observation = npt.NDArray[np.float32]
 
@@ -68,6 +69,17 @@ class CifarLambdaEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
     Losses and accuracies of training are means over the interval's minibatches, without the penalty; those of
     validation are taken at its end. Before the first decision nothing has been measured: losses and accuracies stand
     at what guessing gets, changes at 0.
+
+    ## The decay budget as unit
+
+    With ``unit="kappa"`` the first action moves log₁₀ of κ = λ · Σ learning rate over the run
+    (:class:`lambda_rl.RunFacts` says which), in units of 0.5 decades, within 10⁻² to 10^2.2; λ follows from it. κ is
+    by how many e-foldings decay alone would shrink the weights, so that one range serves runs of all learning rates,
+    optimizers and lengths. Observed are then the features below. Divide all weights by c: if the run is kept the same
+    by a learning rate over c² and a λ times c² (SGD), or a learning rate over c and a λ times c (AdamW), none of them
+    changes.
+
+    {kappa_features}
 
     ## Rewards
 
@@ -122,18 +134,19 @@ class CifarLambdaEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         suite: name, YAML file or :class:`~lambda_rl.envs.tasks.suites.Suite` that ``reset`` draws tasks from.
         data: of tasks that name no data set of their own: ``synthetic``, ``cifar10``, ``folder:PATH``, … or images;
             only training images are ever loaded.
-        control: range of λ and largest change; None: as above.
+        control: range of λ (or κ) and largest change; None: as above.
         reward: what is rewarded; None: as above.
         device: ``cpu``, ``cuda``, … (see :class:`~lambda_rl.envs.training.placement.TrainerConfig`).
         precision: number format of the inner training.
         threads: chunks trained at once; one run is one chunk.
         render_mode: ``rgb_array``: :meth:`render` draws the run so far.
         knobs: moved beside λ: names of :data:`lambda_rl.knobs.KNOBS`, or knobs with ranges of their own.
-        features: names of what is observed; None: all.
+        features: names of what is observed; None: those above.
+        unit: what the first action moves, ``lam`` or ``kappa``, see "The decay budget as unit".
 
     Raises:
-        ValueError: there is no such suite, data, knob, feature or render mode, or a task wants more images than there
-            are.
+        ValueError: there is no such suite, data, unit, knob, feature or render mode, or a task wants more images than
+            there are.
     """
 
     metadata: dict[str, Any] = {"render_modes": RENDER_MODES, "render_fps": 4}  # noqa: RUF012 (as in the base)
@@ -150,11 +163,14 @@ class CifarLambdaEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         render_mode: str | None = None,
         knobs: Sequence[str | Knob] = (),
         features: Sequence[str] | None = None,
+        unit: str = LAM,
     ) -> None:
         self.render_mode = checked_render_mode(render_mode)
         self.suite = suite if isinstance(suite, Suite) else load_suite(suite)
         config = TrainerConfig(device, precision, threads)
-        self._core = controlled_runs(1, config, self.suite, data, control, reward, knobs, features)
+        self._core = controlled_runs(
+            1, config, self.suite, data, reward, Steering(unit, control, knobs, features)
+        )
         self.observation_space: spaces.Box = observation_space(self._core)  # type: ignore[assignment]
         self.action_space: spaces.Box = action_space(self._core)  # type: ignore[assignment]
 
@@ -195,5 +211,6 @@ class CifarLambdaEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
 
 # The table of the observation is made by the registry of features, so that it cannot say anything else.
 CifarLambdaEnv.__doc__ = (CifarLambdaEnv.__doc__ or "").format(
-    features=feature_table().replace("\n", "\n    ")
+    features=feature_table().replace("\n", "\n    "),
+    kappa_features=feature_table(KAPPA_FEATURES).replace("\n", "\n    "),
 )

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from lambda_rl.control import ControlLaw
+from lambda_rl.control import ControlLaw, law_of
 from lambda_rl.envs.control_problem import ControlledRuns, Outcome
 from lambda_rl.envs.data import Images, load_parts
 from lambda_rl.envs.render import draw_run
 from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.tasks.suites import Suite
 from lambda_rl.envs.training.placement import TrainerConfig
-from lambda_rl.envs.training.run import check_task
 from lambda_rl.envs.training.trainer import Trainer
-from lambda_rl.knobs import Knob, further_knobs
+from lambda_rl.knobs import LAM, Knob, further_knobs
 from lambda_rl.observation import FEATURE_BOUND
 
 Array = npt.NDArray[np.float64]
@@ -39,15 +39,30 @@ def checked_render_mode(mode: str | None) -> str | None:
     return mode
 
 
+@dataclass(frozen=True)
+class Steering:
+    """What is moved and what is observed, see :class:`~lambda_rl.envs.env.CifarLambdaEnv`.
+
+    Attributes:
+        unit: what the first action moves.
+        control: its range and largest change; None: those of the unit.
+        knobs: moved beside it.
+        features: what is observed; None: those of the unit.
+    """
+
+    unit: str = LAM
+    control: ControlLaw | None = None
+    knobs: Sequence[str | Knob] = ()
+    features: Sequence[str] | None = None
+
+
 def controlled_runs(
     num_slots: int,
     config: TrainerConfig,
     suite: Suite,
     data: str | Images,
-    control: ControlLaw | None,
     reward: RewardConfig | None,
-    knobs: Sequence[str | Knob],
-    features: Sequence[str] | None,
+    steering: Steering,
 ) -> ControlledRuns:
     """Slots over the suite's fold of the training images; the test images are never loaded.
 
@@ -56,20 +71,21 @@ def controlled_runs(
         config: how runs are computed.
         suite: see :class:`~lambda_rl.envs.env.CifarLambdaEnv`, as for all others.
         data: see there.
-        control: see there.
         reward: see there.
-        knobs: see there.
-        features: see there.
+        steering: what is moved and observed.
 
     Raises:
-        ValueError: there is no such data, knob or feature, or a task wants more images than there are.
+        ValueError: there is no such data, unit, knob or feature, or a task wants more images than there are.
     """
     reward = reward or RewardConfig()
+    control = steering.control or law_of(steering.unit)
     parts = load_parts("train", data, suite.datasets)
     trainer = Trainer(parts, suite.fold, config, outer_size=reward.outer_size)
     for task in suite.largest:  # refused now, not when the first such task is drawn
-        check_task(task, trainer.source(task))
-    return ControlledRuns(num_slots, trainer, control or ControlLaw(), reward, further_knobs(knobs), features)
+        trainer.sources.check(task)
+    return ControlledRuns(
+        num_slots, trainer, control, reward, further_knobs(steering.knobs), steering.features, steering.unit
+    )
 
 
 def observation_space(runs: ControlledRuns) -> spaces.Box:

@@ -17,6 +17,7 @@ from lambda_rl.control import ControlLaw
 from lambda_rl.envs.data import Images
 from lambda_rl.envs.env import CifarLambdaEnv
 from lambda_rl.envs.faces import (
+    Steering,
     action_space,
     check_options,
     checked_render_mode,
@@ -30,7 +31,7 @@ from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.tasks.suites import Suite, load_suite
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.placement import TrainerConfig
-from lambda_rl.knobs import Knob
+from lambda_rl.knobs import LAM, Knob
 
 Observations = npt.NDArray[np.float32]
 
@@ -64,6 +65,7 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
         render_mode: ``rgb_array``: :meth:`render` gives one picture a slot.
         knobs: as for the single environment, and so the next.
         features: what is observed.
+        unit: what the first action moves, ``lam`` or ``kappa``.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 (as in the base class)
@@ -86,6 +88,7 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
         render_mode: str | None = None,
         knobs: Sequence[str | Knob] = (),
         features: Sequence[str] | None = None,
+        unit: str = LAM,
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
@@ -93,7 +96,9 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
         self.render_mode = checked_render_mode(render_mode)
         self.suite = suite if isinstance(suite, Suite) else load_suite(suite)
         config = TrainerConfig(device, precision, threads, compile=compile)
-        self._core = controlled_runs(num_envs, config, self.suite, data, control, reward, knobs, features)
+        self._core = controlled_runs(
+            num_envs, config, self.suite, data, reward, Steering(unit, control, knobs, features)
+        )
         self.single_observation_space = observation_space(self._core)
         self.single_action_space = action_space(self._core)
         self.observation_space = batch_space(self.single_observation_space, num_envs)

@@ -15,6 +15,13 @@ from lambda_rl.registry import Registry
 LAM = "lam"
 """Name of the knob that is λ, the strength of the penalty."""
 
+KAPPA = "kappa"
+"""Name of the knob that is κ = λ · Σ effective learning rate of the run, the decay budget: by how many e-foldings decay
+alone would shrink the weights. It makes λ comparable between learning rates, momenta, budgets and scales of weights."""
+
+UNITS = (LAM, KAPPA)
+"""What the first knob of a policy that sets λ may be."""
+
 LARGEST_LOG = 30.0
 """Knobs lie within 10 to the power of ± this."""
 
@@ -28,7 +35,7 @@ class Knob:
     The scale is logarithmic, to base 10.
 
     Attributes:
-        name: 1 to 64 letters, digits, ``_``, ``.`` or ``-``; :data:`LAM` is λ.
+        name: 1 to 64 letters, digits, ``_``, ``.`` or ``-``; :data:`LAM` is λ, :data:`KAPPA` the decay budget.
         log_low: log₁₀ of the smallest value, -30 or more.
         log_high: log₁₀ of the largest value, 30 or less.
         max_change: what an action of 1 adds to the logarithm, in decades; above 0, 60 or less.

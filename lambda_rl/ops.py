@@ -28,6 +28,7 @@ class Ops(NamedTuple):
         at_most: (value, bound) → the smaller one; a NaN stays.
         if_nan: (value, instead) → ``instead`` where the value is NaN.
         if_not_finite: (value, instead) → ``instead`` where the value is NaN or infinite.
+        where: (condition, value, otherwise) → the value where the condition holds. Both are computed.
     """
 
     log10: Callable[[Any], Any]
@@ -35,6 +36,7 @@ class Ops(NamedTuple):
     at_most: Callable[[Any, Any], Any]
     if_nan: Callable[[Any, Any], Any]
     if_not_finite: Callable[[Any, Any], Any]
+    where: Callable[[Any, Any, Any], Any]
 
     def clip(self, value: Any, low: float, high: float) -> Any:
         """Into [low, high]; a NaN stays."""
@@ -49,6 +51,7 @@ NUMBERS = Ops(
     at_most=min,
     if_nan=lambda value, instead: instead if math.isnan(value) else value,
     if_not_finite=lambda value, instead: value if math.isfinite(value) else instead,
+    where=lambda condition, value, otherwise: value if condition else otherwise,
 )
 ARRAYS = Ops(
     log10=np.log10,
@@ -56,6 +59,7 @@ ARRAYS = Ops(
     at_most=np.minimum,
     if_nan=lambda value, instead: np.where(np.isnan(value), instead, value),
     if_not_finite=lambda value, instead: np.where(np.isfinite(value), value, instead),
+    where=np.where,
 )
 
 

@@ -10,9 +10,10 @@ from typing import Any, ClassVar, Literal
 
 from lambda_rl.agents.options import MOST, ComputeOptions, DataOptions
 from lambda_rl.checks import bounded, bounded_int
-from lambda_rl.control import ControlLaw
+from lambda_rl.control import ControlLaw, law_of
 from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.tasks.suites import suite_names
+from lambda_rl.knobs import LAM
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,10 @@ class TrainConfig(ComputeOptions, DataOptions):
         eval_seeds: seeds per validation task.
         checkpoint_every: rollouts between two checkpoints.
         ppo: the algorithm.
-        control: how an action moves λ.
+        unit: what the first action moves: λ, or the decay budget κ, from which λ follows.
+        control: how an action moves λ, or κ, whose own range is taken where this one is left as that of λ.
         knobs: names of knobs that are moved beside λ.
-        features: names of what the agent observes; by default all that are registered.
+        features: names of what the agent observes; by default those of the unit.
         reward: the score that is learned on.
     """
 
@@ -122,6 +124,7 @@ class TrainConfig(ComputeOptions, DataOptions):
     eval_seeds: int = 1
     checkpoint_every: int = 1
     ppo: PPOConfig = field(default_factory=PPOConfig)
+    unit: Literal["lam", "kappa"] = LAM
     control: ControlLaw = field(default_factory=ControlLaw)
     knobs: tuple[str, ...] = ()
     features: tuple[str, ...] | None = None
@@ -130,6 +133,8 @@ class TrainConfig(ComputeOptions, DataOptions):
     def __post_init__(self) -> None:
         """Checks every option that can be checked without reading anything."""
         self.check()
+        if self.control == ControlLaw():
+            object.__setattr__(self, "control", law_of(self.unit))
         for name, least in (
             ("total_decisions", 1),
             ("eval_seeds", 1),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,15 @@ import torch
 
 from lambda_rl.agents.ppo.checkpoint import Origin, Progress, read_origin, read_progress
 from lambda_rl.agents.ppo.checkpoint_file import load_checkpoint, load_newest
+from lambda_rl.agents.ppo.config import TrainConfig
 from lambda_rl.agents.record.provenance import without_places
 from lambda_rl.agents.record.run_folder import RunFolder
 from lambda_rl.envs.tasks.suites import Suite, load_suite
-from lambda_rl.knobs import KNOBS, further_knobs
-from lambda_rl.observation import all_features
+from lambda_rl.envs.tasks.task import Task
+from lambda_rl.knobs import KAPPA, KNOBS, further_knobs
+from lambda_rl.observation import default_features
 from lambda_rl.policy.actor import Policy, policy_from_arrays
-from lambda_rl.policy.card import PolicyCard
+from lambda_rl.policy.card import ANY, PolicyCard
 from lambda_rl.policy.file import save_policy
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -100,12 +102,11 @@ def make_card(
     suite = load_suite(config.suite) if suite is None else suite
     rng = np.random.default_rng(0)
     tasks = suite.tasks or tuple(suite.sample(rng) for _ in range(_CARD_DRAWS))
-    start = config.control.clip(float(np.mean([math.log10(task.initial_lam) for task in tasks])))
-    knobs = (config.control.knob, *further_knobs(config.knobs))
+    knobs = (config.control.knob_of(config.unit), *further_knobs(config.knobs))
     return PolicyCard(
         knobs=knobs,
-        features=tuple(all_features(knobs[1:])) if config.features is None else config.features,
-        lam_meaning=_common({task.decay for task in tasks}),
+        features=default_features(config.unit, knobs[1:]) if config.features is None else config.features,
+        lam_meaning=ANY if config.unit == KAPPA else _common({task.decay for task in tasks}),
         penalty=_common({task.penalty for task in tasks}),
         decisions=round(float(np.median([task.decisions for task in tasks]))),
         suite=suite.name,
@@ -113,7 +114,7 @@ def make_card(
         commit=origin.commit,
         command=origin.command,
         results={} if validation is None else {"validation": validation},
-        initial=(10.0**start, *(KNOBS[knob.name].neutral for knob in knobs[1:])),
+        initial=(_start(config, tasks), *(KNOBS[knob.name].neutral for knob in knobs[1:])),
     )
 
 
@@ -164,6 +165,13 @@ def export_policy(source: Path, out: Path | None = None, *, last: bool = False) 
         out = RunFolder.of_checkpoint(path).policy
     save_policy(out, policy)
     return out
+
+
+def _start(config: TrainConfig, tasks: Sequence[Task]) -> float | None:
+    """The geometric mean of the start values of the first knob; None if the tasks say none of its unit."""
+    name = f"initial_{config.unit}"
+    told = [math.log10(getattr(task, name)) for task in tasks if getattr(task, name) > 0]
+    return 10.0 ** config.control.clip(float(np.mean(told))) if told else None
 
 
 def _common(values: set[str]) -> str:

@@ -195,6 +195,7 @@ def _build(config: TrainConfig, suite: Suite, data: Images) -> Learner:
         ppo.n_envs,
         suite=suite,
         data=data,
+        unit=config.unit,
         control=config.control,
         knobs=config.knobs,
         features=config.features,

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, fields
 
 from lambda_rl.arguments import real_number, whole_number
+from lambda_rl.checks import shown
 
 STATIC_SCALES = {
     "num_train": (3.5, 1.5),
@@ -17,10 +18,13 @@ STATIC_SCALES = {
 
 CONSTANTS = (
     "initial_norm", "log_classes", "chance", "log_lr_sum", "log_num_train", "log_num_params", "log_epochs",
-    "log_val_size",
+    "log_val_size", "adaptive", "normalised",
 )  # fmt: skip
-"""What :func:`constants` gives: the norm of the initial penalised weights, log C and 1/C of C classes, and log₁₀ of the
-other facts."""
+"""What :func:`constants` gives: the norm of the initial penalised weights, log C and 1/C of C classes, log₁₀ of the
+other numbers, and 1, -1 or 0 for yes, no or unknown."""
+
+YES_OR_NO = ("adaptive", "normalised")
+"""Facts that are yes, no or unknown."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,13 @@ class RunFacts:
         lr_sum: effective learning rate summed over the steps of the whole run: Σ lr for decoupled decay and Adam,
             Σ lr / (1 - momentum) for SGD with momentum. ``lam * lr_sum`` is how many e-foldings L2 alone would
             shrink the weights by, which makes λ comparable between learning rates, momenta and budgets.
+        adaptive: whether the optimizer scales each weight's step by its gradients (Adam and its like); None: unknown.
+        normalised: whether the network has layers that normalise, so that the size of the weights before them does
+            not matter; None: unknown.
 
     Raises:
-        ValueError: a number is not finite and positive, or there are fewer than two classes.
+        ValueError: a number is not finite and positive, there are fewer than two classes, or one of the last two is
+            neither true, false nor None.
     """
 
     num_train: int
@@ -47,16 +55,25 @@ class RunFacts:
     num_classes: int
     epochs: float
     lr_sum: float
+    adaptive: bool | None = None
+    normalised: bool | None = None
 
     def __post_init__(self) -> None:
         """Refuses facts that no run can have, and makes the others plain numbers, so that JSON can hold them."""
         for item in fields(self):
             name, value = f"run facts: {item.name}", getattr(self, item.name)
+            if item.name in YES_OR_NO:
+                if value is not None and type(value) is not bool:
+                    raise ValueError(f"{name} must be True, False or None, got {shown(value)}")
+                continue
             if item.type == "int":
                 number: float = whole_number(name, value, least=2 if item.name == "num_classes" else 1)
             else:
                 number = real_number(name, value, more=True)
             object.__setattr__(self, item.name, number)
+
+
+_SIGNS = {None: 0.0, False: -1.0, True: 1.0}
 
 
 def constants(facts: RunFacts, initial_norm: float) -> dict[str, float]:
@@ -67,6 +84,7 @@ def constants(facts: RunFacts, initial_norm: float) -> dict[str, float]:
         "log_classes": math.log(facts.num_classes),
         "chance": 1.0 / facts.num_classes,
         **{f"log_{name}": math.log10(getattr(facts, name)) for name in logs},
+        **{name: _SIGNS[getattr(facts, name)] for name in YES_OR_NO},
     }
 
 

@@ -11,14 +11,15 @@ nothing for the policies that there are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from lambda_rl.control import ControlLaw
 from lambda_rl.knobs import Knob
 from lambda_rl.observation.facts import STATIC_SCALES
 from lambda_rl.observation.signals import Signals
+from lambda_rl.observation.view import Values, View
 from lambda_rl.ops import Ops, Value
 from lambda_rl.registry import Registry
 
@@ -32,28 +33,6 @@ FEATURE_BOUND = 5.0
 _MAX_LOSS = 4.0  # in units of log C; beyond it a run is lost, and how far no longer matters
 TINY = 1e-12
 
-Values = Mapping[str, Value]
-
-
-class View(NamedTuple):
-    """What a feature is computed from. All are plain floats of one run, or arrays of n runs.
-
-    Attributes:
-        signals: as measured.
-        now: the :data:`LEVELS` of this decision, scale-free and finite.
-        before: those of the last decision; at the first one, those of the start.
-        run: what was known before the run (see :func:`lambda_rl.observation.facts.constants`).
-        control: gives the range of λ.
-        ops: operations on this kind of value.
-    """
-
-    signals: Signals[Any]
-    now: Values
-    before: Values
-    run: Values
-    control: ControlLaw
-    ops: Ops
-
 
 @dataclass(frozen=True)
 class Feature:
@@ -65,6 +44,8 @@ class Feature:
         low: smallest value in a sound run.
         high: largest.
         version: of its meaning.
+        remembers: it reads :data:`~lambda_rl.observation.memories.MEMORIES`, which are kept only where such a feature
+            is observed.
     """
 
     meaning: str
@@ -72,6 +53,7 @@ class Feature:
     low: float = -FEATURE_BOUND
     high: float = FEATURE_BOUND
     version: int = FEATURES_VERSION
+    remembers: bool = False
 
 
 Level = Callable[[Signals[Any], Values, Ops], Value]
@@ -81,7 +63,10 @@ LEVELS: Registry[Level] = Registry("level")
 """What is remembered of a decision."""
 
 FEATURES: Registry[Feature] = Registry("feature")
-"""All features, in the order of the observation."""
+"""Features that are observed where none are named, in the order of the observation."""
+
+FURTHER_FEATURES: Registry[Feature] = Registry("feature")
+"""Features that are observed only where they are named, or where κ is the unit."""
 
 
 def _loss(signal: str) -> Level:
@@ -187,7 +172,7 @@ def knob_features(knob: Knob) -> dict[str, Feature]:
 
 def all_features(knobs: Sequence[Knob] = ()) -> dict[str, Feature]:
     """All registered features, then those of the knobs beyond λ, by name."""
-    found = dict(FEATURES.items())
+    found = {**dict(FEATURES.items()), **dict(FURTHER_FEATURES.items())}
     for knob in knobs:
         found |= knob_features(knob)
     return found
@@ -198,9 +183,15 @@ def bounded(value: Value, ops: Ops) -> Value:
     return ops.clip(ops.if_nan(value, 0.0), -FEATURE_BOUND, FEATURE_BOUND)
 
 
-def feature_table(knobs: Sequence[Knob] = ()) -> str:
-    """The observation as a Markdown table: number, name, meaning, smallest and largest value in a sound run."""
+def feature_table(features: Sequence[str] | None = None) -> str:
+    """An observation as a Markdown table: number, name, meaning, smallest and largest value in a sound run.
+
+    Args:
+        features: names of those in it; None: those that are observed where none are named.
+    """
+    known = all_features()
     lines = ["| no. | name | meaning | min | max |", "| --- | --- | --- | --- | --- |"]
-    for number, (name, feature) in enumerate(all_features(knobs).items()):
+    for number, name in enumerate(FEATURES.names() if features is None else features):
+        feature = known[name]
         lines.append(f"| {number} | `{name}` | {feature.meaning} | {feature.low:g} | {feature.high:g} |")
     return "\n".join(lines)

@@ -11,10 +11,13 @@ import numpy.typing as npt
 
 from lambda_rl.control import ControlLaw
 from lambda_rl.knobs import Knob
-from lambda_rl.observation.facts import CONSTANTS, RunFacts, constants
-from lambda_rl.observation.features import LEVELS, TINY, View, all_features, bounded
+from lambda_rl.observation.facts import CONSTANTS, YES_OR_NO, RunFacts, constants
+from lambda_rl.observation.features import LEVELS, TINY, all_features, bounded
+from lambda_rl.observation.further import default_features
+from lambda_rl.observation.memories import MEMORIES
 from lambda_rl.observation.signals import Signals
-from lambda_rl.ops import ARRAYS, NUMBERS, Array
+from lambda_rl.observation.view import Value, Values, View
+from lambda_rl.ops import ARRAYS, NUMBERS, Array, Ops
 
 
 class Observer:
@@ -26,7 +29,7 @@ class Observer:
     Args:
         num_slots: N.
         control: gives the range of λ.
-        features: names of those that are observed, in order; None: all that are registered, then those of the knobs.
+        features: names of those that are observed, in order; None: :func:`default_features` of λ.
         knobs: that are moved beside λ.
 
     Attributes:
@@ -44,7 +47,7 @@ class Observer:
         knobs: Sequence[Knob] = (),
     ) -> None:
         known = all_features(knobs)
-        self.features = tuple(known) if features is None else tuple(features)
+        self.features = default_features(knobs=knobs) if features is None else tuple(features)
         unknown = [name for name in self.features if name not in known]
         if unknown:
             raise ValueError(f"unknown feature {', '.join(unknown)}; allowed: {', '.join(known)}")
@@ -53,7 +56,10 @@ class Observer:
         self._levels = dict(LEVELS.items())
         for knob in self.knobs:
             self._levels[f"{knob.name}:log"] = lambda signals, run, ops, name=knob.name: signals.knobs[name]  # type: ignore[misc]
-        self._previous = np.zeros((len(self._levels), num_slots))
+        remembers = any(known[name].remembers for name in self.features)
+        self._memories = dict(MEMORIES.items()) if remembers else {}
+        self._kept = (*self._levels, *self._memories)
+        self._previous = np.zeros((len(self._kept), num_slots))
         self._constants = np.ones((len(CONSTANTS), num_slots))
 
     def reset(
@@ -93,7 +99,11 @@ class Observer:
             lr_ratio=1.0,
             knobs=dict(log_knobs or {}),
         )
-        self._previous[:, slot] = [level(start, run, NUMBERS) for level in self._levels.values()]
+        values: dict[str, Value] = {name: level(start, run, NUMBERS) for name, level in self._levels.items()}
+        view = View(start, values, dict(values), run, self.control, NUMBERS)
+        for name, memory in self._memories.items():
+            values[name] = memory.start(view)
+        self._previous[:, slot] = list(values.values())
         return self.observe_one(start, slot)
 
     def observe_one(self, signals: Signals[float], slot: int = 0) -> npt.NDArray[np.float32]:
@@ -107,10 +117,9 @@ class Observer:
             float32 ``[F]``, finite, within ±FEATURE_BOUND.
         """
         run = dict(zip(CONSTANTS, self._constants[:, slot].tolist(), strict=True))
-        before = dict(zip(self._levels, self._previous[:, slot].tolist(), strict=True))
-        now = {name: level(signals, run, NUMBERS) for name, level in self._levels.items()}
-        view = View(signals, now, before, run, self.control, NUMBERS)
-        self._previous[:, slot] = list(now.values())
+        before = dict(zip(self._kept, self._previous[:, slot].tolist(), strict=True))
+        view = self._view(signals, before, run, NUMBERS)
+        self._previous[:, slot] = list(view.now.values())
         return np.array([bounded(compute(view), NUMBERS) for compute in self._computed], np.float32)
 
     def observe(
@@ -127,32 +136,41 @@ class Observer:
         """
         index = np.asarray(slots, np.int64)
         run = dict(zip(CONSTANTS, self._constants[:, index], strict=True))
-        before = dict(zip(self._levels, self._previous[:, index], strict=True))
+        before = dict(zip(self._kept, self._previous[:, index], strict=True))
         table = np.empty((len(index), len(self._computed)))
         with np.errstate(all="ignore"):
-            now = {name: level(signals, run, ARRAYS) for name, level in self._levels.items()}
-            view = View(signals, now, before, run, self.control, ARRAYS)
+            view = self._view(signals, before, run, ARRAYS)
             for i, compute in enumerate(self._computed):
                 table[:, i] = compute(view)
-        for row, value in zip(self._previous, now.values(), strict=True):
+        for row, value in zip(self._previous, view.now.values(), strict=True):
             row[index] = value
         return np.asarray(bounded(table, ARRAYS), np.float32)
+
+    def _view(self, signals: Signals[Any], before: Values, run: Values, ops: Ops) -> View:
+        """What features are computed from, with the levels and memories of now."""
+        now: dict[str, Value] = {name: level(signals, run, ops) for name, level in self._levels.items()}
+        view = View(signals, now, before, run, self.control, ops)
+        for name, memory in self._memories.items():
+            now[name] = memory.update(view)
+        return view
 
     def state_dict(self) -> dict[str, dict[str, list[float]]]:
         """Everything remembered, as plain lists."""
         return {
-            "levels": {name: row.tolist() for name, row in zip(self._levels, self._previous, strict=True)},
+            "levels": {name: row.tolist() for name, row in zip(self._kept, self._previous, strict=True)},
             "run": {name: row.tolist() for name, row in zip(CONSTANTS, self._constants, strict=True)},
         }
 
     def load_state_dict(self, state: dict[str, dict[str, list[float]]]) -> None:
         """Takes back what :meth:`state_dict` gave; the number of slots must agree."""
         for names, table, saved in (
-            (self._levels, self._previous, state["levels"]),
+            (self._kept, self._previous, state["levels"]),
             (CONSTANTS, self._constants, state["run"]),
         ):
             for name, row in zip(names, table, strict=True):
-                row[:] = np.asarray(saved[name], np.float64)
+                # states of before had no facts that may be unknown
+                value = saved.get(name, 0.0) if name in YES_OR_NO else saved[name]
+                row[:] = np.asarray(value, np.float64)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Formulas cannot be pickled; the copy takes them from the registry.

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from lambda_rl.checks import bounded, shown
 from lambda_rl.knobs import LAM
-from lambda_rl.observation.features import FEATURE_BOUND, FEATURES
+from lambda_rl.observation.features import FEATURE_BOUND, FEATURES, all_features
 from lambda_rl.policy.card import FEATURES_1, PolicyCard
 
 ACTIVATION = "tanh"
@@ -101,7 +101,7 @@ class Policy:
         """The features that the policy reads, in its order.
 
         Args:
-            observation: ``[..., len(FEATURES)]``, all features that this lambda_rl computes.
+            observation: ``[..., len(FEATURES)]``, those that are observed where none are named.
 
         Returns:
             ``[..., F]``; the observation itself where the policy reads all of it.
@@ -140,8 +140,8 @@ class Policy:
             ValueError: lambda_rl has no such feature.
         """
         features = self.card.features
-        if feature not in FEATURES and feature not in features:
-            raise ValueError(f"unknown feature {shown(feature)}; allowed: {', '.join(FEATURES)}")
+        if feature not in features and feature not in all_features():
+            raise ValueError(f"unknown feature {shown(feature)}; allowed: {', '.join(all_features())}")
         return float(self.obs_mean[features.index(feature)]) if feature in features else None
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lambda_rl.checks import bounded, bounded_int, listed, nested_beyond, shown
 from lambda_rl.control import ControlLaw
-from lambda_rl.knobs import KNOBS, LAM, LARGEST_LOG, Knob
+from lambda_rl.knobs import KAPPA, KNOBS, LAM, LARGEST_LOG, UNITS, Knob
 from lambda_rl.observation.features import FEATURES, all_features
 from lambda_rl.penalties import DECAYS, PENALTIES, Penalty
 from lambda_rl.penalties import DEFAULT as DEFAULT_PENALTY
@@ -49,8 +49,9 @@ class PolicyCard:
     """What a policy is and where it comes from.
 
     Attributes:
-        knobs: what the policy's actions move, in their order; most policies have one, λ. A list is taken, too.
-        lam_meaning: one of :data:`LAM_MEANINGS`, see "What λ means" in the README.
+        knobs: what the policy's actions move, in their order; most policies have one, λ, or κ, from which λ follows.
+            A list is taken, too.
+        lam_meaning: one of :data:`LAM_MEANINGS`, see "What λ means" in the README; "any" where the first knob is κ.
         penalty: the penalty that λ stands before, one of ``lambda_rl.PENALTIES``, or "any".
         decisions: decisions in a run as it was trained (the interval is a run's steps over it), 1 to 10⁹.
         suite: training suite; a text, as the next four, of 10,000 characters or less.
@@ -99,20 +100,25 @@ class PolicyCard:
         return tuple((knob, ControlLaw.from_knob(knob)) for knob in self.knobs)
 
     @property
+    def unit(self) -> str:
+        """Name of the first knob: one of :data:`lambda_rl.knobs.UNITS` in a policy that sets λ."""
+        return self.knobs[0].name
+
+    @property
     def control(self) -> ControlLaw:
         """The control law of the first knob."""
         return self.controls[0][1]
 
     @property
     def lam_control(self) -> ControlLaw:
-        """The control law of λ, which must be the first knob, for those who move it and what stands beside it.
+        """The control law of λ, or κ, which must be the first knob, for those who move it and what stands beside it.
 
         Raises:
             ValueError: the first knob is another, or one beside it is of no registered kind.
         """
-        if self.knobs[0].name != LAM:
+        if self.unit not in UNITS:
             raise ValueError(
-                f"the first knob must be {LAM}, the policy moves {listed(k.name for k in self.knobs)}"
+                f"the first knob must be {' or '.join(UNITS)}, the policy moves {listed(k.name for k in self.knobs)}"
             )
         for knob in self.knobs[1:]:
             KNOBS.get(knob.name)
@@ -152,6 +158,10 @@ class PolicyCard:
             raise ValueError(
                 f"unknown lam_meaning {shown(self.lam_meaning)}; allowed: {', '.join(LAM_MEANINGS)}"
             )
+        if self.unit == KAPPA and self.lam_meaning != ANY:
+            raise ValueError(
+                f"lam_meaning of a policy that moves {KAPPA} must be {ANY}, got {shown(self.lam_meaning)}"
+            )
         if self.penalty not in (*PENALTIES, ANY):
             raise ValueError(f"unknown penalty {shown(self.penalty)}; allowed: {', '.join(PENALTIES)}, {ANY}")
         bounded_int("decisions", self.decisions, 1, MOST_DECISIONS)
@@ -166,7 +176,7 @@ class PolicyCard:
         known = known_features(self.knobs)
         unknown = [name for name in self.features if name not in known]
         if unknown:
-            raise ValueError(f"unknown features: {listed(unknown)}; this lambda_rl has {', '.join(known)}")
+            raise ValueError(f"unknown features: {listed(unknown)}; this lambda_rl has {listed(known)}")
         if not self.features:
             raise ValueError("a policy must read at least one feature")
         if len(set(self.features)) < len(self.features):

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lambda_rl.checks import cut, printable
-from lambda_rl.knobs import LAM
+from lambda_rl.knobs import KAPPA, LAM
 from lambda_rl.policy.actor import ACTIVATION, Policy
 
 _LONGEST_RESULT = 2000  # characters
+_SHOWN = {LAM: "lam (λ)", KAPPA: "kappa (κ, the decay budget: λ = κ / summed learning rate)"}
 
 
 def policy_facts(policy: Policy) -> dict[str, str]:
@@ -21,7 +22,7 @@ def policy_facts(policy: Policy) -> dict[str, str]:
     facts = {
         "network": f"{sizes}, {ACTIVATION}",
         "fingerprint": policy.fingerprint,
-        "knobs": ", ".join("lam (λ)" if knob.name == LAM else knob.name for knob in card.knobs),
+        "knobs": ", ".join(_SHOWN.get(knob.name, knob.name) for knob in card.knobs),
         **dict(_ranges(policy)),
         "λ means": f"{card.lam_meaning} decay, penalty {card.penalty}",
         "decisions in a run": str(card.decisions),
@@ -40,7 +41,8 @@ def _ranges(policy: Policy) -> Iterator[tuple[str, str]]:
     card = policy.card
     for knob, start in zip(card.knobs, card.initial, strict=True):
         begin = "middle of the range" if start is None else f"{start:g}"
-        of, name = ("", "λ") if knob.name == LAM else (f" of {knob.name}", knob.name)
+        signs = {LAM: ("", "λ"), KAPPA: ("", "κ")}
+        of, name = signs.get(knob.name, (f" of {knob.name}", knob.name))
         yield f"{name} range", f"{10.0**knob.log_low:.3g} to {10.0**knob.log_high:.3g}, start {begin}"
         yield f"largest change{of}", f"a factor of {10.0**knob.max_change:.3g} a decision"
 
