@@ -15,10 +15,10 @@ from lambda_rl.observation.features import (
     FURTHER_FEATURES,
     TINY,
     Feature,
-    View,
     knob_features,
 )
-from lambda_rl.observation.memories import HALF_LIVES, log_growth, passed, shrunk, trended
+from lambda_rl.observation.memories import HALF_LIVES, log_growth, shrunk, trended
+from lambda_rl.observation.view import View
 from lambda_rl.ops import Value
 
 _SMALL_LOSS = 1e-2  # in units of log C; losses below it are alike in ratios
@@ -43,21 +43,23 @@ def _since_trend(pace: str, name: str) -> Callable[[View], Value]:
 
 
 def _mean_kappa(view: View) -> Value:
-    progress = view.now["progress"]
-    mean = view.now["kappa_spent"] / view.ops.at_least(progress, TINY)
-    return view.ops.where(progress > 0, _log(view, mean, TINY), view.now["log_kappa"]) / 2.0
+    elapsed = view.now["elapsed"]
+    mean = view.now["kappa_spent"] / view.ops.at_least(elapsed, TINY)
+    return view.ops.where(elapsed > 0, _log(view, mean, TINY), view.now["log_kappa"]) / 2.0
 
 
 def _decay_share(view: View) -> Value:
     """How much of all that moved the norm was decay: ½ in balance, 1 where decay alone is left, 0 without decay."""
     decay = shrunk(view)
-    return decay / view.ops.at_least(decay + abs(log_growth(view) + decay), TINY)
+    rest = log_growth(view) + decay
+    return decay / view.ops.at_least(decay + view.ops.at_least(rest, -rest), TINY)
 
 
 def _per_error(part: str) -> Callable[[View], Value]:
     def compute(view: View) -> Value:
-        error = 1.0 - view.now[f"{part}_accuracy"]
-        return _log(view, (view.now[f"{part}_loss"] + _SMALL_LOSS) / (error + _SMALL_SHARE), TINY)
+        error: Value = 1.0 - view.now[f"{part}_accuracy"]
+        loss: Value = view.now[f"{part}_loss"]
+        return _log(view, (loss + _SMALL_LOSS) / (error + _SMALL_SHARE), TINY)
 
     return compute
 
@@ -65,7 +67,7 @@ def _per_error(part: str) -> Callable[[View], Value]:
 def _pace(view: View) -> Value:
     """Fall of log₁₀ train loss per progress."""
     before, now = (_log(view, losses["train_loss"], _SMALL_LOSS) for losses in (view.before, view.now))
-    return (before - now) / view.ops.at_least(passed(view), 1e-3) / 5.0
+    return (before - now) / view.ops.at_least(view.now["interval"], 1e-3) / 5.0
 
 
 _FURTHER: dict[str, Feature] = {
@@ -114,7 +116,7 @@ _FURTHER: dict[str, Feature] = {
     ),
     "since_best": Feature(
         "progress since the best validation loss",
-        lambda v: v.now["progress"] - v.now["progress_at_best"], 0, 1, remembers=True,
+        lambda v: v.now["elapsed"] - v.now["elapsed_at_best"], 0, 1, remembers=True,
     ),
     # overfitting, and what is learned by heart
     "log_gap_ratio": Feature(

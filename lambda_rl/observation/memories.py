@@ -47,6 +47,10 @@ def _same(formula: Callable[[View], Value]) -> Memory:
     return Memory(formula, formula)  # type: ignore[arg-type]
 
 
+def _sum(name: str, term: Callable[[View], Value]) -> Memory:
+    return Memory(lambda view: 0.0, lambda view: view.before[name] + term(view))
+
+
 def _log_kappa(view: View) -> Value:
     log_kappa = view.ops.if_nan(view.signals.log_lam + view.run["log_lr_sum"], 0.0)
     return view.ops.clip(log_kappa, -LOG_KAPPA_BOUND, LOG_KAPPA_BOUND)
@@ -75,15 +79,16 @@ def _trend(pace: str, name: str) -> Memory:
     return Memory(lambda view: trended(view, name), update)  # type: ignore[arg-type, return-value]
 
 
-def passed(view: View) -> Value:
-    """Progress since the last decision, 0 or more."""
-    return view.ops.at_least(view.now["progress"] - view.before["progress"], 0.0)
+def _interval(view: View) -> Value:
+    """Progress since the last decision; of a run that goes on when it was to be over, what it was before."""
+    passed = view.ops.at_least(view.now["progress"] - view.before["progress"], 0.0)
+    return view.ops.where(view.now["progress"] < 1.0, passed, view.before["interval"])
 
 
 def shrunk(view: View) -> Value:
     """E-foldings by which decay alone shrank the weights since the last decision."""
     rate = 0.5 * (view.now["lr_ratio"] + view.before["lr_ratio"])
-    return 10.0 ** view.now["log_kappa"] * passed(view) * rate
+    return 10.0 ** view.now["log_kappa"] * view.now["interval"] * rate
 
 
 def _at_best(name: str) -> Memory:
@@ -97,6 +102,8 @@ def _at_best(name: str) -> Memory:
 
 
 MEMORIES.register("progress", _same(lambda v: v.signals.progress))
+MEMORIES.register("interval", Memory(lambda v: 0.0, _interval))
+MEMORIES.register("elapsed", _sum("elapsed", lambda v: v.now["interval"]))
 MEMORIES.register(
     "lr_ratio", _same(lambda v: v.ops.clip(v.ops.if_not_finite(v.signals.lr_ratio, 1.0), 0.0, 1e3))
 )
@@ -110,14 +117,10 @@ for _pace in HALF_LIVES:
     for _trended in TRENDS:
         MEMORIES.register(f"{_pace}_{_trended}", _trend(_pace, _trended))
 MEMORIES.register(
-    "kappa_spent",
-    Memory(
-        lambda v: 0.0,
-        lambda v: v.before["kappa_spent"] + 10.0 ** v.now["log_kappa"] * passed(v),
-    ),
+    "kappa_spent", _sum("kappa_spent", lambda v: 10.0 ** v.now["log_kappa"] * v.now["interval"])
 )
-MEMORIES.register("decay_spent", Memory(lambda v: 0.0, lambda v: v.before["decay_spent"] + shrunk(v)))
-for _name in ("log_kappa", "progress"):
+MEMORIES.register("decay_spent", _sum("decay_spent", shrunk))
+for _name in ("log_kappa", "elapsed"):
     MEMORIES.register(f"{_name}_at_best", _at_best(_name))
 
 
