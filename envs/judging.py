@@ -17,13 +17,13 @@ import numpy.typing as npt
 
 from lambda_rl.control import ControlLaw
 from lambda_rl.envs.control_problem import HISTORY_KEYS, ControlledRuns
-from lambda_rl.envs.data import Images, by_name
+from lambda_rl.envs.data import Images, by_name, is_generated, load_test
 from lambda_rl.envs.data.split import Fold
 from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.placement import TrainerConfig
 from lambda_rl.envs.training.resident import ResidentImages
-from lambda_rl.envs.training.run import InnerRun, check_task
+from lambda_rl.envs.training.run import InnerRun
 from lambda_rl.envs.training.trainer import Trainer, to_log
 from lambda_rl.knobs import KNOBS
 from lambda_rl.observation import Signals
@@ -158,8 +158,8 @@ def run_schedules(
     trainer = Trainer(train, fold, config, outer_size=0)
     tests = {} if test is None else by_name(test)
     for task in dict.fromkeys(job.task for job in jobs):  # refused now, not when its turn has come
-        check_task(task, trainer.source(task))
-        if tests and task.data not in tests:
+        trainer.sources.check(task)
+        if tests and task.data not in tests and not is_generated(task.data):
             raise ValueError(f"task {task.name}: no test images of its data {task.data!r} were given")
     resident = {name: trainer.sources[name].tested(part) for name, part in tests.items()}
     results: dict[int, RunResult] = {}
@@ -167,7 +167,8 @@ def run_schedules(
         for batch in _batches(jobs, trainer):
             judged = _Batch([jobs[i] for i in batch], batch, trainer, hooks)
             judged.train()
-            for index, result in zip(batch, judged.results(resident, keep_runs), strict=True):
+            tested = _tested(resident, jobs[batch[0]].task, trainer)
+            for index, result in zip(batch, judged.results(tested, keep_runs), strict=True):
                 results[index] = result
                 if hooks.on_result is not None:
                     hooks.on_result(index, result)
@@ -176,6 +177,15 @@ def run_schedules(
     finally:
         trainer.close()
     return [results[i] for i in range(len(jobs))]
+
+
+def _tested(
+    resident: Mapping[str, ResidentImages], task: Task, trainer: Trainer
+) -> Mapping[str, ResidentImages]:
+    """Test images of a batch's data set; those of a generated one are made, if there are any at all."""
+    if not resident or task.data in resident:
+        return resident
+    return {task.data: trainer.source(task).tested(load_test(task.data))}
 
 
 class _Batch:

@@ -64,9 +64,11 @@ class StackedOptimizer:
     Attributes:
         name: what those of this package are registered as.
         state_names: names of the tensors that it keeps for each parameter; they begin at zero.
+        adaptive: whether it divides by the size of the gradients, as Adam does: schedules are told.
     """
 
     name: ClassVar[str] = ""
+    adaptive: ClassVar[bool] = False
     state_names: tuple[str, ...] = ()
 
     def step(self, weight: Tensor, grad: Tensor, state: Params, inputs: StepInputs) -> None:
@@ -137,6 +139,7 @@ class Adam(StackedOptimizer):
     """Adam where decay is coupled (L2 in the gradient), AdamW where it is decoupled."""
 
     name = "adamw"
+    adaptive = True
     state_names = ("first_moment", "second_moment")
 
     def step(self, weight: Tensor, grad: Tensor, state: Params, inputs: StepInputs) -> None:

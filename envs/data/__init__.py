@@ -1,15 +1,17 @@
 """Images: data sets by name, their cache, and the split that keeps the test part out of reach."""
 
-from lambda_rl.envs.data import sources  # fills the registry
+from lambda_rl.envs.data import sources, tables  # fill the registry
 from lambda_rl.envs.data.sets import (
     DATA_SETS,
     DataSet,
+    Dimensions,
     ImageData,
     Images,
     Places,
     by_name,
     data_forms,
     data_set,
+    is_generated,
     load_parts,
     load_test,
     load_train,
@@ -18,14 +20,17 @@ from lambda_rl.envs.data.sets import (
 __all__ = [
     "DATA_SETS",
     "DataSet",
+    "Dimensions",
     "ImageData",
     "Images",
     "Places",
     "by_name",
     "data_forms",
     "data_set",
+    "is_generated",
     "load_parts",
     "load_test",
     "load_train",
     "sources",
+    "tables",
 ]

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
-from lambda_rl.envs.data.cache import Part, cache_folder, cached
+from lambda_rl.envs.data.cache import Part, cache_folder, cached, content_fingerprint
 from lambda_rl.envs.data.folder import Progress
 from lambda_rl.registry import Registry
 
@@ -54,6 +54,23 @@ class Places:
     progress: Progress | None = None
 
 
+@dataclass(frozen=True)
+class Dimensions:
+    """How large a part of a data set is.
+
+    Attributes:
+        count: images.
+        side: pixels on a side.
+        channels: of each pixel.
+        num_classes: C.
+    """
+
+    count: int
+    side: int
+    channels: int
+    num_classes: int
+
+
 class DataSet:
     """A kind of data set: what stands behind the first word of ``--data`` and of ``Task.data``.
 
@@ -65,9 +82,12 @@ class DataSet:
 
     Attributes:
         form: how the name is written, for messages and help; a class attribute.
+        generated: it is made from its name in no time, so it is never cached, and tasks may name ever new ones of the
+            kind; a class attribute. Such a class says :attr:`dimensions`.
     """
 
-    form: str = ""
+    form: ClassVar[str] = ""
+    generated: ClassVar[bool] = False
 
     def __init__(self, spec: str, argument: str | None) -> None:
         self.spec, self.argument = spec, argument
@@ -86,6 +106,11 @@ class DataSet:
     def key(self, part: PartName) -> str:
         """What its content is known by before it is read: the key of the cache."""
         return f"{self.spec}:{part}"
+
+    @property
+    def dimensions(self) -> Dimensions:
+        """How large the training part is, of what is :attr:`generated`: known before it is made."""
+        raise NotImplementedError
 
     def make(self, part: PartName, places: Places) -> Part:
         """The part itself: images uint8 ``[n, C, H, H]``, labels int64 ``[n]`` and the names of the classes."""
@@ -160,10 +185,17 @@ def load_test(
     return _load(spec, "test", cache_dir, root, progress)
 
 
+def is_generated(spec: str) -> bool:
+    """Whether a name (empty: no) is of a kind that is made when it is asked for, see :class:`DataSet`."""
+    return bool(spec) and data_set(spec).generated
+
+
 def load_parts(
     part: PartName, default: str | Images, names: Iterable[str] = (), *, root: str | Path | None = None
 ) -> dict[str, ImageData]:
     """A part of each data set that tasks name, by those names; "" stands for the default.
+
+    Not those that are generated: whoever needs one makes it.
 
     Args:
         part: "train"; "test" for evaluation only.
@@ -176,7 +208,9 @@ def load_parts(
     """
     load = load_train if part == "train" else load_test
     parts = dict(by_name(load(default, root=root) if isinstance(default, str) else default))
-    return parts | {name: load(name, root=root) for name in names if name and name not in parts}
+    return parts | {
+        name: load(name, root=root) for name in names if name and name not in parts and not is_generated(name)
+    }
 
 
 Images = ImageData | Mapping[str, ImageData]
@@ -198,7 +232,11 @@ def _load(
     source = data_set(spec)
     folder = cache_folder(cache_dir)
     places = Places(Path(root).expanduser() if root is not None else folder / "downloads", progress)
-    found, fingerprint = cached(folder, source.key(part), lambda: source.make(part, places))
+    if source.generated:
+        found = source.make(part, places)
+        fingerprint = content_fingerprint(*found[:2])
+    else:
+        found, fingerprint = cached(folder, source.key(part), lambda: source.make(part, places))
     source.notice(part, found)
     images, labels, classes = found
     return ImageData(source.name, images, labels, len(classes), fingerprint, classes)

@@ -48,6 +48,14 @@ def split_data(num_images: int, fold: Fold, seed: int = 0) -> Split:
     Raises:
         ValueError: unknown fold, or so few images that a part would be empty.
     """
+    sizes = part_sizes(num_images, fold)
+    order = torch.randperm(num_images, generator=torch.Generator().manual_seed(seed))
+    start = sum(sum(_sizes(num_images, name)) for name in FOLDS[: FOLDS.index(fold)])
+    return Split(*order[start : start + sum(sizes)].split(list(sizes)))
+
+
+def part_sizes(num_images: int, fold: Fold) -> tuple[int, int, int]:
+    """Images of inner-train, inner-val and outer-val; errors as of :func:`split_data`."""
     if fold not in SHARES:
         raise ValueError(f"unknown fold {fold!r}; allowed: {', '.join(SHARES)}")
     # So many that every part of every fold gets at least one.
@@ -56,12 +64,10 @@ def split_data(num_images: int, fold: Fold, seed: int = 0) -> Split:
         raise ValueError(
             f"{num_images} training images are too few for two folds of three parts: at least {needed} needed"
         )
-    order = torch.randperm(num_images, generator=torch.Generator().manual_seed(seed))
-    start = sum(sum(_sizes(num_images, name)) for name in FOLDS[: FOLDS.index(fold)])
-    sizes = _sizes(num_images, fold)
-    return Split(*order[start : start + sum(sizes)].split(sizes))
+    return _sizes(num_images, fold)
 
 
-def _sizes(num_images: int, fold: Fold) -> list[int]:
+def _sizes(num_images: int, fold: Fold) -> tuple[int, int, int]:
     # 0.08 * 50,000 may fall just short of 4,000.
-    return [int(share * num_images + 1e-9) for share in SHARES[fold]]
+    train, val, outer = (int(share * num_images + 1e-9) for share in SHARES[fold])
+    return train, val, outer

@@ -120,6 +120,11 @@ class Network(Sequential):
         self.penalised = tuple(name for name, spec in self.specs.items() if spec.penalised)
         self.num_penalised = sum(math.prod(self.specs[name].shape) for name in self.penalised)
 
+    @property
+    def normalised(self) -> bool:
+        """Whether a layer normalises its features, so that the size of the weights before it does not matter."""
+        return any(name.endswith(".scale") for name in self.specs)
+
     def layers(self) -> Iterable[Layer]:
         """The layers, first to last; may read all that :class:`NetworkSpec` has, and :attr:`settings`.
 

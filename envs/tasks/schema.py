@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from lambda_rl.envs.data.tables import TABLES
 from lambda_rl.envs.tasks.files import LIST_KEYS
 from lambda_rl.envs.tasks.suites import load_suite, suite_names
 from lambda_rl.envs.tasks.task import Task, may_range
@@ -95,14 +96,32 @@ def _some(items: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": items, "minItems": 1}
 
 
+def _tables() -> dict[str, Any]:
+    """What stands behind ``tables``."""
+    whole = {"type": "integer"}
+    pair = {"type": "array", "items": whole, "minItems": 2, "maxItems": 2}
+    inside = {
+        "kinds": _some({"enum": list(TABLES)}),
+        "inputs": pair,
+        "classes": pair,
+        "rows": whole,
+        "seeds": pair,
+    }
+    return {"type": "object", "properties": inside, "required": list(inside), "additionalProperties": False}
+
+
 def _variation(name: str) -> dict[str, Any]:
-    return _ways(_field(name), ranges=may_range(name))
+    return _ways(_field(name), ranges=may_range(name), field=name)
 
 
-def _ways(value: dict[str, Any], *, ranges: bool) -> dict[str, Any]:
+def _ways(value: dict[str, Any], *, ranges: bool, field: str = "") -> dict[str, Any]:
     """A value (not a mapping, which must stand behind ``const``), or a way to vary it."""
-    arguments = {"const": value, "choice": _some(value)}
-    ways = [_worded(word, arguments.get(word, {})) for word, way in VARIATIONS.items() if not way.numeric]
+    arguments = {"const": value, "choice": _some(value), "tables": _tables()}
+    ways = [
+        _worded(word, arguments.get(word, {}))
+        for word, way in VARIATIONS.items()
+        if not way.numeric and field in (getattr(way, "fields", ()) or (field,))
+    ]
     if ranges:
         ways.append({"$ref": "#/$defs/range"})
     return {"anyOf": [{"allOf": [value, _SCALAR]}, *ways]}

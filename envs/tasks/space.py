@@ -148,6 +148,8 @@ class TaskSpace:
             raise ValueError(f"{field} must vary by one of {', '.join(VARIATIONS)}; got {shown(variation)}")
         if variation.numeric and not dot and not may_range(root):
             raise ValueError(f"{field} cannot vary over a range; give a choice")
+        if field not in (getattr(variation, "fields", ()) or (field,)):
+            raise ValueError(f"{field} cannot vary so; {', '.join(variation.fields)} can")  # type: ignore[attr-defined]
 
     def _check_base(self, number: int, base: Task) -> None:
         """Makes a task of every end of every field, and of all combinations where fields depend on each other."""

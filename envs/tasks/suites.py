@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from lambda_rl.checks import shown
+from lambda_rl.envs.data import is_generated
 from lambda_rl.envs.data.split import FOLDS, Fold
 from lambda_rl.envs.tasks.files import read_suite
 from lambda_rl.envs.tasks.space import MAX_SEED, MIN_SEED, TaskList, TaskSource, TaskSpace, bounds
@@ -105,8 +106,11 @@ class Suite:
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        """Names of all data sets that its tasks can name; empty: the one that the command or environment was given."""
-        return tuple(map(str, sorted(bounds(self.source)["data"])))
+        """Names of all data sets that its tasks can name; empty: the one that the command or environment was given.
+
+        Those that are generated are left out: a trainer makes them itself.
+        """
+        return tuple(sorted(str(name) for name in bounds(self.source)["data"] if not is_generated(str(name))))
 
     def on(self, fold: Fold) -> Suite:
         """The same tasks, on another fold's images.

@@ -28,7 +28,8 @@ from lambda_rl.envs.tasks.fields import (
 from lambda_rl.penalties import DECAYS, PENALTIES
 from lambda_rl.penalties import DEFAULT as DEFAULT_PENALTY
 
-LR_SCHEDULES = ("constant", "cosine", "exponential", "step")
+LR_SCHEDULES = ("constant", "cosine", "linear", "exponential", "step")
+LR_TOLD = ("sum", "nominal")
 PIXELS = ("standardised", "mean-subtracted")
 
 
@@ -70,10 +71,10 @@ class Task:
     resolution: Annotated[
         int,
         Field(
-            ge=4,
+            ge=1,
             le=512,
             description="side of the input in pixels; it divides that of the images, which are averaged in blocks: "
-            "2×2 of images of 32 at 16",
+            "2×2 of images of 32 at 16; tables have 1",
         ),
     ] = 16
     train_size: Annotated[
@@ -107,8 +108,8 @@ class Task:
         str,
         OneOf(lambda: LR_SCHEDULES),
         Field(
-            description="`constant`, `cosine` (to 0 at the end), `exponential` (to 1/100 at the end) or `step` (times "
-            "`lr_decay` after every `lr_decay_every` steps)"
+            description="`constant`, `cosine` or `linear` (both to 0 at the end), `exponential` (to 1/100 at the end) "
+            "or `step` (times `lr_decay` after every `lr_decay_every` steps)"
         ),
     ] = "cosine"
     momentum: Annotated[float, Field(ge=0.0, le=0.9999, description="of SGD; β₁ of AdamW")] = 0.9
@@ -169,6 +170,47 @@ class Task:
             "at least 1)",
         ),
     ] = 0
+    warmup: Annotated[
+        float,
+        Field(
+            ge=0.0,
+            le=0.9,
+            description="share of the steps over which the learning rate rises to what `lr_schedule` says",
+        ),
+    ] = 0.0
+    init_scale: Annotated[
+        float, Field(ge=0.001, le=100.0, description="initial weights that λ acts on are multiplied by this")
+    ] = 1.0
+    input_scale: Annotated[
+        float,
+        Field(
+            ge=1e-3,
+            le=1e3,
+            description="the network reads `input_scale` times the sum of pixels and `input_shift`",
+        ),
+    ] = 1.0
+    input_shift: Annotated[float, Field(ge=-10.0, le=10.0, description="see `input_scale`")] = 0.0
+    horizon: Annotated[
+        float,
+        Field(
+            ge=0.1, le=10.0, description="total steps that schedules are told, over those that the run has"
+        ),
+    ] = 1.0
+    lr_told: Annotated[
+        str,
+        OneOf(lambda: LR_TOLD),
+        Field(
+            description="sum of learning rates that schedules are told: the true one, or `learning_rate` times steps"
+        ),
+    ] = "sum"
+    initial_kappa: Annotated[
+        float,
+        Field(
+            ge=0.0,
+            le=1e6,
+            description="start λ times the told sum of learning rates; 0: `initial_lam` says it",
+        ),
+    ] = 0.0
     data: Annotated[
         str,
         Spec(DATA_SETS.names, data_forms, data_set),
@@ -220,12 +262,17 @@ class Task:
         """Runs whose keys agree have the same shapes and update rule, so that they can be trained as one network."""
         return (
             self.network, self.width, self.resolution, self.batch_size, self.optimizer, self.penalty, self.decay,
-            self.augment, self.pixels, self.data, self.network_options,
+            self.augment, self.pixels, self.input_scale, self.input_shift, self.data, self.network_options,
         )  # fmt: skip
 
     def boundary(self, decision: int) -> int:
         """How many steps are done when ``decision`` (0 … decisions) is taken."""
         return round(decision * self.steps / self.decisions)
+
+    @property
+    def told_steps(self) -> float:
+        """The steps that schedules take the run to have."""
+        return self.steps * self.horizon
 
     def with_seed(self, seed: int) -> Task:
         """The same task with another seed."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from lambda_rl.checks import shown
+from lambda_rl.envs.data import data_set, is_generated
+from lambda_rl.envs.data.tables import TABLES, TableSize, table_name
 from lambda_rl.registry import Registry
 
 
@@ -17,6 +20,8 @@ class Variation(Protocol):
 
     Attributes:
         numeric: it is for fields that are numbers, and may give any between its ends.
+
+    A class whose attribute ``fields`` is not empty is for these fields alone.
     """
 
     numeric: ClassVar[bool]
@@ -135,6 +140,70 @@ class TimesLogUniform(LogUniform):
     def ends(self, base: Any) -> tuple[Any, ...]:
         """The base's value times each limit."""
         return tuple(base * limit for limit in self.limits)
+
+
+@VARIATIONS.register("tables")
+@dataclass(frozen=True)
+class Tables:
+    """A table to generate (:mod:`lambda_rl.envs.data.tables`), another one for each task.
+
+    ``{kinds: [clusters, tree], inputs: [8, 256], classes: [2, 20], rows: 20000, seeds: [0, 1000000]}``: each kind is as
+    likely as it stands there often, inputs and classes are uniform in the logarithm, both ends included, seeds are
+    uniform up to the last but one. Where the base names no table, nothing is drawn, and its data stays.
+
+    Raises:
+        ValueError: not all of these are there, or not as they should be.
+    """
+
+    argument: Mapping[str, Any]
+    numeric: ClassVar[bool] = False
+    fields: ClassVar[tuple[str, ...]] = ("data",)
+    pairs: ClassVar[tuple[str, ...]] = ("inputs", "classes", "seeds")
+
+    def __post_init__(self) -> None:
+        """Checks all that can be drawn by its ends."""
+        given = self.argument
+        if not isinstance(given, Mapping) or set(given) != {"kinds", "rows", *self.pairs}:
+            raise ValueError(
+                f"must be a mapping of kinds, inputs, classes, rows and seeds, got {shown(given)}"
+            )
+        for name in self.pairs:
+            pair = given[name]
+            good = isinstance(pair, (list, tuple)) and len(pair) == 2 and all(type(n) is int for n in pair)
+            if not good or not 0 <= pair[0] <= pair[1]:
+                raise ValueError(
+                    f"{name} must be two whole numbers, the smaller one first, got {shown(pair)}"
+                )
+        if given["seeds"][0] == given["seeds"][1]:
+            raise ValueError(f"seeds must be two numbers that differ, got {shown(given['seeds'])}")
+        kinds = given["kinds"]
+        if not isinstance(kinds, (list, tuple)) or not kinds:
+            raise ValueError(f"kinds must be some of {', '.join(TABLES)}, got {shown(kinds)}")
+        for kind in kinds:
+            for name in self._ends(kind):
+                data_set(name)
+
+    def _ends(self, kind: str) -> tuple[str, str]:
+        """The smallest and the largest table of a kind."""
+        low, high = (
+            TableSize(*(self.argument[name][end] for name in ("inputs", "classes")), self.argument["rows"])
+            for end in (0, 1)
+        )
+        seeds = self.argument["seeds"]
+        return table_name(kind, low, seeds[0]), table_name(kind, high, seeds[1] - 1)
+
+    def draw(self, rng: np.random.Generator, base: Any) -> Any:
+        """The name of a table."""
+        if not is_generated(base):
+            return base
+        kind = self.argument["kinds"][int(rng.integers(len(self.argument["kinds"])))]
+        sizes = [round(LogUniform(self.argument[name]).draw(rng, base)) for name in ("inputs", "classes")]
+        seed = int(rng.integers(*self.argument["seeds"]))
+        return table_name(kind, TableSize(*sizes, self.argument["rows"]), seed)
+
+    def ends(self, base: Any) -> tuple[Any, ...]:
+        """The smallest and the largest table, of the first kind: the others have the same sizes."""
+        return self._ends(self.argument["kinds"][0]) if is_generated(base) else (base,)
 
 
 def is_number(value: Any) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor
 from lambda_rl.envs.networks import Network
 from lambda_rl.envs.optimizers import OPTIMIZERS, Decay
 from lambda_rl.envs.tasks.task import Task
-from lambda_rl.envs.training.resident import ResidentImages, crop_and_flip
+from lambda_rl.envs.training.resident import Reading, ResidentImages, crop_and_flip
 from lambda_rl.envs.training.run import InnerRun
 from lambda_rl.envs.training.stack import Stack
 from lambda_rl.envs.training.step import Minibatch, StepSpec, Sums, compiled_step, training_step
@@ -65,7 +65,7 @@ class Interval:
             else functools.partial(training_step, spec)
         )
         self._images = data.images(task.resolution) if task.augment else data.rows(network)
-        self._scale, self._shift = data.affine(network, compute, task.pixels)
+        self._scale, self._shift = data.affine(network, compute, Reading.of(task))
 
         def zeros(*shape: int, dtype: torch.dtype = dtype) -> Tensor:
             return torch.zeros(shape, dtype=dtype, device=device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,29 @@ from torch import Tensor
 
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.networks import Network
+from lambda_rl.envs.tasks.task import Task
+
+
+class Reading(NamedTuple):
+    """What a network reads of a pixel: ``scale`` times the sum of the pixel and ``shift``.
+
+    Attributes:
+        pixels: see ``Task.pixels``.
+        scale: see ``Task.input_scale``.
+        shift: see ``Task.input_shift``.
+    """
+
+    pixels: str = "standardised"
+    scale: float = 1.0
+    shift: float = 0.0
+
+    @classmethod
+    def of(cls, task: Task) -> Reading:
+        """That of a task."""
+        return cls(task.pixels, task.input_scale, task.input_shift)
+
+
+STANDARDISED = Reading()
 
 
 @dataclass(frozen=True)
@@ -52,7 +76,7 @@ class ResidentImages:
         self._reference = reference
         self._mean_images: dict[int, Tensor] = {}
         self._rows: dict[tuple[int, object], Tensor] = {}
-        self._affine: dict[tuple[int, object, torch.dtype, str], tuple[Tensor, Tensor]] = {}
+        self._affine: dict[tuple[int, object, torch.dtype, Reading], tuple[Tensor, Tensor]] = {}
 
     @staticmethod
     def _measure(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,28 +144,30 @@ class ResidentImages:
             self._rows[key] = torch.cat([network.arranged(part) for part in images.split(4096)])
         return self._rows[key]
 
-    def affine(self, network: Network, dtype: torch.dtype, pixels: str) -> tuple[Tensor, Tensor]:
-        """Scale and shift ``[D]`` that bring rows of images to what ``Task.pixels`` says; 0 where a row is padded."""
-        key = (network.resolution, network.arrangement, dtype, pixels)
+    def affine(self, network: Network, dtype: torch.dtype, reading: Reading) -> tuple[Tensor, Tensor]:
+        """Scale and shift ``[D]`` that bring rows of images to what is read of them; 0 where a row is padded."""
+        key = (network.resolution, network.arrangement, dtype, reading)
         if key not in self._affine:
             shape = (self.channels, network.resolution, network.resolution)
-            if pixels == "standardised":
+            if reading.pixels == "standardised":
                 mean, deviation = (s.view(-1, 1, 1).expand(shape) for s in self.statistics)
             else:
                 mean = self.mean_image(network.resolution)
                 deviation = torch.ones_like(mean)
             self._affine[key] = (
-                network.arranged((1 / deviation)[None])[0].to(self.device, dtype),
-                network.arranged((-mean / deviation)[None])[0].to(self.device, dtype),
+                network.arranged((reading.scale / deviation)[None])[0].to(self.device, dtype),
+                network.arranged((reading.scale * (reading.shift - mean / deviation))[None])[0].to(
+                    self.device, dtype
+                ),
             )
         return self._affine[key]
 
     def evaluation_set(
-        self, index: Tensor, network: Network, dtype: torch.dtype, pixels: str = "standardised"
+        self, index: Tensor, network: Network, dtype: torch.dtype, reading: Reading = STANDARDISED
     ) -> EvaluationSet:
         """The images of ``index`` (int64 ``[V]``), ready to be evaluated."""
         raw = network.arranged(self._images[network.resolution].index_select(0, index))
-        return EvaluationSet(normalised(raw, *self.affine(network, dtype, pixels)), self.labels[index])
+        return EvaluationSet(normalised(raw, *self.affine(network, dtype, reading)), self.labels[index])
 
 
 def normalised(raw: Tensor, scale: Tensor, shift: Tensor) -> Tensor:

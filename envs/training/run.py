@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from lambda_rl.envs.networks import Network, NetworkSpec, Params, make_network
 from lambda_rl.envs.optimizers import OPTIMIZERS
 from lambda_rl.envs.tasks.task import Task
-from lambda_rl.envs.training.resident import EvaluationSet
+from lambda_rl.envs.training.resident import EvaluationSet, Reading
 from lambda_rl.envs.training.source import Source
 from lambda_rl.observation import RunFacts
 
@@ -85,13 +86,13 @@ class InnerRun:
 
     @property
     def progress(self) -> float:
-        """Share of the steps that are done."""
-        return self.step / self.task.steps
+        """Share of the steps that are done, as schedules are told."""
+        return min(1.0, self.step / self.task.told_steps)
 
     @property
     def lr_ratio(self) -> float:
-        """Learning rate of the next step over the first one's."""
-        return float(self.learning_rates[self.step] / self.learning_rates[0])
+        """Learning rate of the next step over the task's, which is the largest."""
+        return float(self.learning_rates[self.step] / self.task.learning_rate)
 
     def state_dict(self) -> dict[str, Any]:
         """What cannot be made again from the task: plain values and tensors."""
@@ -126,6 +127,8 @@ def learning_rates(task: Task) -> Tensor:
     share = torch.arange(task.steps + 1, dtype=torch.float64) / task.steps
     if task.lr_schedule == "cosine":
         factor = 0.5 * (1 + torch.cos(math.pi * share))
+    elif task.lr_schedule == "linear":
+        factor = 1 - share
     elif task.lr_schedule == "exponential":
         factor = 0.01**share
     elif task.lr_schedule == "step":
@@ -133,6 +136,9 @@ def learning_rates(task: Task) -> Tensor:
         factor = task.lr_decay ** (torch.arange(task.steps + 1) // every).double()
     else:
         factor = torch.ones_like(share)
+    rising = round(task.warmup * task.steps)
+    if rising:
+        factor = factor * ((torch.arange(task.steps + 1) + 1).double() / rising).clamp_max(1.0)
     return task.learning_rate * factor
 
 
@@ -151,15 +157,24 @@ def network_of(task: Task, num_classes: int, channels: int = 3) -> Network:
 
 def run_facts(task: Task, network: Network) -> RunFacts:
     """The static facts that schedules may know."""
-    lr_sum = float(learning_rates(task)[:-1].sum())
+    nominal = task.learning_rate * task.steps
+    lr_sum = nominal if task.lr_told == "nominal" else float(learning_rates(task)[:-1].sum())
+    optimizer = OPTIMIZERS[task.optimizer]
     return RunFacts(
         num_train=task.train_size,
         num_params=network.num_penalised,
         val_size=task.val_size,
         num_classes=network.num_classes,
-        epochs=task.steps * task.batch_size / task.train_size,
-        lr_sum=OPTIMIZERS[task.optimizer].effective_lr_sum(lr_sum, task.momentum, task.decay),
+        epochs=task.told_steps * task.batch_size / task.train_size,
+        lr_sum=optimizer.effective_lr_sum(lr_sum * task.horizon, task.momentum, task.decay),
+        adaptive=optimizer.adaptive,
+        normalised=network.normalised,
     )
+
+
+def start_log_lam(task: Task, facts: RunFacts) -> float:
+    """log₁₀ of the λ that schedules start from: ``initial_lam``, or what ``initial_kappa`` makes of the facts."""
+    return math.log10(task.initial_kappa / facts.lr_sum if task.initial_kappa else task.initial_lam)
 
 
 def check_task(task: Task, source: Source) -> None:
@@ -170,16 +185,25 @@ def check_task(task: Task, source: Source) -> None:
             network cannot be of that resolution.
     """
     split, images = source.split, source.images
-    for name, part, have in (
-        ("train_size", "inner-train", len(split.inner_train)),
-        ("val_size", "inner-val", len(split.inner_val)),
+    check_sizes(task, (len(split.inner_train), len(split.inner_val)))
+    images.averaged(task.resolution)
+    network_of(task, images.num_classes, images.channels)
+
+
+def check_sizes(task: Task, sizes: Sequence[int]) -> None:
+    """Refuses a task that wants more images than there are; see :func:`check_task`.
+
+    Args:
+        task: what to train.
+        sizes: images of the parts inner-train and inner-val.
+    """
+    for name, part, have in zip(
+        ("train_size", "val_size"), ("inner-train", "inner-val"), sizes, strict=False
     ):
         if getattr(task, name) > have:
             raise ValueError(
                 f"task {task.name}: {name}={getattr(task, name)}, but the {part} part has {have} images"
             )
-    images.averaged(task.resolution)
-    network_of(task, images.num_classes, images.channels)
 
 
 def _generator(seed: int) -> torch.Generator:
@@ -215,6 +239,9 @@ def start_run(
     labels = _noisy(data.labels[train_index.to(device)].cpu(), task.label_noise, data.num_classes, noise)
     stream = _minibatches(task, minibatches)
     params, buffers = network.init(weights, dtype, task.init_std)
+    if task.init_scale != 1.0:
+        for name in network.penalised:
+            params[name] = params[name] * task.init_scale
     params = {name: value.to(device) for name, value in params.items()}
     return InnerRun(
         task=task,
@@ -230,9 +257,9 @@ def start_run(
         labels=labels[stream].to(device),
         learning_rates=learning_rates(task),
         val_index=val_index,
-        val=data.evaluation_set(val_index, network, compute, task.pixels),
+        val=data.evaluation_set(val_index, network, compute, Reading.of(task)),
         outer_index=outer_index,
-        outer=data.evaluation_set(outer_index, network, compute, task.pixels),
+        outer=data.evaluation_set(outer_index, network, compute, Reading.of(task)),
         augmentation=augmentation,
     )
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.data.split import Fold, split_data
 from lambda_rl.envs.networks import Network
-from lambda_rl.envs.training.resident import EvaluationSet, ResidentImages
+from lambda_rl.envs.training.resident import EvaluationSet, Reading, ResidentImages
 
 
 class Source:
@@ -35,17 +35,17 @@ class Source:
         # By the images themselves, which are kept so: others may come to have the place, hence the id, of lost ones.
         self._whole: dict[tuple[object, ...], EvaluationSet] = {}
 
-    def outer(self, network: Network, compute: torch.dtype, pixels: str) -> EvaluationSet:
+    def outer(self, network: Network, compute: torch.dtype, reading: Reading) -> EvaluationSet:
         """The whole of ``outer-val``, made once for all runs alike; ask before threads do."""
-        return self.whole(self.images, self._outer_all, network, compute, pixels)
+        return self.whole(self.images, self._outer_all, network, compute, reading)
 
     def whole(
-        self, images: ResidentImages, index: Tensor, network: Network, compute: torch.dtype, pixels: str
+        self, images: ResidentImages, index: Tensor, network: Network, compute: torch.dtype, reading: Reading
     ) -> EvaluationSet:
         """A set of images that all runs share."""
-        key = (images, network.resolution, network.arrangement, compute, pixels)
+        key = (images, network.resolution, network.arrangement, compute, reading)
         if key not in self._whole:
-            self._whole[key] = images.evaluation_set(index, network, compute, pixels)
+            self._whole[key] = images.evaluation_set(index, network, compute, reading)
         return self._whole[key]
 
     def tested(self, test: ImageData) -> ResidentImages:

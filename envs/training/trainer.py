@@ -18,16 +18,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lambda_rl.envs.data import Images, by_name
+from lambda_rl.envs.data import Images, load_train
 from lambda_rl.envs.data.split import Fold
 from lambda_rl.envs.networks import Network, Params
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.evaluation import evaluate, evaluate_shared
 from lambda_rl.envs.training.interval import Interval, cuda_graph
 from lambda_rl.envs.training.placement import Placement, TrainerConfig
-from lambda_rl.envs.training.resident import EvaluationSet, ResidentImages
+from lambda_rl.envs.training.resident import EvaluationSet, Reading, ResidentImages
 from lambda_rl.envs.training.run import InnerRun, network_of, start_run
 from lambda_rl.envs.training.source import Source
+from lambda_rl.envs.training.sources import Load, Sources
 from lambda_rl.envs.training.stack import ROWS, Knobs, Stack, StackedSets, stack_params, take
 from lambda_rl.penalties import PENALTIES
 
@@ -66,6 +67,8 @@ class Trainer:
         outer_size: images of ``outer-val`` that each run is scored on at its decisions; the last one takes the
             whole part. 0 scores at the end only.
         sizes: see :class:`~lambda_rl.envs.training.placement.Placement`.
+        load: makes the training images of data sets that are generated, when a task first names them; None: those that
+            were given are all.
 
     Attributes:
         sources: each data set's share, by name.
@@ -79,14 +82,13 @@ class Trainer:
         *,
         outer_size: int = 500,
         sizes: Mapping[str, int] | None = None,
+        load: Load | None = load_train,
     ) -> None:
         self.config = config or TrainerConfig()
         self.placement = Placement(self.config, sizes)
         self.device = self.placement.device
         self.fold = fold
-        self.sources = {
-            name: Source(part, fold, self.device, outer_size) for name, part in by_name(data).items()
-        }
+        self.sources = Sources(data, fold, self.device, outer_size, load)
         threads = self.placement.threads
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._stacks: dict[tuple[object, ...], Stack] = {}
@@ -105,10 +107,7 @@ class Trainer:
         Raises:
             ValueError: it was not loaded.
         """
-        if task.data not in self.sources:
-            known = ", ".join(name or "the default" for name in self.sources)
-            raise ValueError(f"task {task.name}: its data {task.data!r} was not loaded; loaded: {known}")
-        return self.sources[task.data]
+        return self.sources.of(task)
 
     @property
     def data(self) -> ResidentImages:
@@ -135,7 +134,10 @@ class Trainer:
 
     def start_all(self, tasks: Sequence[Task]) -> list[InnerRun]:
         """Many at once, on the threads if there are any."""
-        return self._each([self._prepare(task) for task in tasks])
+        runs = self._each([self._prepare(task) for task in tasks])
+        for run in runs:
+            self.sources.use(run)
+        return runs
 
     def _prepare(self, task: Task) -> Callable[[], InnerRun]:
         """Starts a run when called; what it shares with others is made before, lest two threads make it."""
@@ -144,7 +146,7 @@ class Trainer:
         source.images.prepare(task.resolution)
         if not task.augment:
             source.images.rows(network)
-        source.outer(network, compute, task.pixels)
+        source.outer(network, compute, Reading.of(task))
         return functools.partial(start_run, task, network, source, dtype, compute)
 
     @torch.no_grad()
@@ -204,7 +206,7 @@ class Trainer:
             images.prepare(run.task.resolution)
             everything = torch.arange(len(images), device=self.device)
             compute = self.placement.dtypes(run.network)[1]
-            return source.whole(images, everything, run.network, compute, run.task.pixels)
+            return source.whole(images, everything, run.network, compute, Reading.of(run.task))
 
         def measured(members: list[InnerRun]) -> Tensor:
             network = members[0].network
@@ -305,8 +307,8 @@ class Trainer:
         else:
             loss, accuracy = torch.empty_like(val[0]), torch.empty_like(val[1])
         some = seats if len(ended) == len(runs) else torch.tensor(ended, device=self.device)
-        compute, pixels = self.placement.dtypes(network)[1], runs[0].task.pixels
-        whole = self.source(runs[0].task).outer(network, compute, pixels)
+        compute, reading = self.placement.dtypes(network)[1], Reading.of(runs[0].task)
+        whole = self.source(runs[0].task).outer(network, compute, reading)
         loss[some], accuracy[some] = evaluate_shared(
             network, take(prepared, some), take(buffers, some), whole, len(ended)
         )

@@ -20,7 +20,7 @@ from lambda_rl.envs.judging import Hooks, RunResult, ScheduleJob, run_schedules
 from lambda_rl.envs.networks import NetworkSpec, make_network
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.placement import TrainerConfig
-from lambda_rl.envs.training.resident import ResidentImages
+from lambda_rl.envs.training.resident import Reading, ResidentImages
 from lambda_rl.envs.training.run import InnerRun, learning_rates
 from lambda_rl.envs.training.trainer import Trainer
 
@@ -122,7 +122,7 @@ def test_the_mean_image_is_the_training_images_own() -> None:
         test.prepare(side)
         mean = pooled(TRAIN, side).mean(0)
         mlp = make_network(NetworkSpec("mlp", 4, side))
-        got = test.evaluation_set(torch.arange(50), mlp, torch.float64, "mean-subtracted").inputs
+        got = test.evaluation_set(torch.arange(50), mlp, torch.float64, Reading("mean-subtracted")).inputs
         got = got.unflatten(1, (3, side, side))
         assert torch.allclose(got, pooled(TEST, side)[:50] - mean, atol=1e-9)
     standard = test.evaluation_set(

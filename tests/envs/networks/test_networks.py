@@ -12,7 +12,7 @@ from torch import nn
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.networks import NETWORKS, Network, NetworkSpec, Option, make_network
 from lambda_rl.envs.networks.layers import Activation, Layer, Linear, Logits
-from lambda_rl.envs.training.resident import ResidentImages, crop_and_flip
+from lambda_rl.envs.training.resident import Reading, ResidentImages, crop_and_flip
 
 
 def stacked(network: Network, count: int) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
@@ -181,7 +181,7 @@ def test_grey_images_of_28_pixels_and_7_classes(name: str) -> None:
     network = make_network(NetworkSpec(name, 2, 28, data.channels, data.num_classes))
     params, buffers = stacked(network, 2)
     for pixels in ("standardised", "mean-subtracted"):
-        held = data.evaluation_set(torch.arange(20), network, torch.float64, pixels)
+        held = data.evaluation_set(torch.arange(20), network, torch.float64, Reading(pixels))
         rows = data.rows(network)
         assert held.inputs.shape == rows.shape
         assert abs(held.inputs[rows > 0].mean()) < (0.1 if pixels == "standardised" else 2.0)

@@ -149,7 +149,7 @@ def test_one_base_need_not_be_written(tmp_path: Path) -> None:
         ("tasks: [{width: 0}]", "task 1: width must be a whole number between 1 and .*, got 0"),
         (
             "tasks: [{resolution: 16.0}]",
-            "task 1: resolution must be a whole number between 4 and 512, got 16.0",
+            "task 1: resolution must be a whole number between 1 and 512, got 16.0",
         ),
         ("tasks: [{penalty: l7}]", r"task 1: penalty must be one of l2, l1, l0\.5; got 'l7'"),
         ("tasks: [{learning_rate: fast}]", "task 1: learning_rate must be a finite number, got 'fast'"),

@@ -99,7 +99,7 @@ def test_every_field_is_described_and_bounded() -> None:
         assert "default" in schema
         if schema["type"] in ("integer", "number") and "enum" not in schema:
             assert schema["minimum"] < schema["maximum"], name
-    assert (fields["resolution"]["minimum"], fields["resolution"]["maximum"]) == (4, 512)
+    assert (fields["resolution"]["minimum"], fields["resolution"]["maximum"]) == (1, 512)
     assert fields["pixels"]["enum"] == ["standardised", "mean-subtracted"]
     assert fields["network_options"]["default"] == {}
 

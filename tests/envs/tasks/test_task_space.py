@@ -45,6 +45,13 @@ def test_any_field_can_vary() -> None:
         "init_std": Choice((0.0, 0.1)),
         "lr_decay": Uniform((0.5, 1.0)),
         "lr_decay_every": Choice((0, 7)),
+        "warmup": Uniform((0.0, 0.3)),
+        "init_scale": LogUniform((0.1, 2.0)),
+        "input_scale": TimesLogUniform((0.1, 10.0)),
+        "input_shift": Uniform((-1.0, 1.0)),
+        "horizon": LogUniform((0.5, 2.0)),
+        "lr_told": Choice(("sum", "nominal")),
+        "initial_kappa": LogUniform((0.1, 10.0)),
         "data": Choice(("synthetic:1", "cifar10")),
         "network_options": Choice(({"activation": "gelu"}, {"activation": "relu", "norm": "batch"})),
     }

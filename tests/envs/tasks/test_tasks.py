@@ -22,7 +22,8 @@ from lambda_rl.penalties import PENALTIES
 FIELDS = (
     "network", "width", "resolution", "train_size", "val_size", "label_noise", "optimizer", "learning_rate",
     "lr_schedule", "momentum", "batch_size", "steps", "decisions", "penalty", "decay", "initial_lam", "augment",
-    "pixels", "init_std", "lr_decay", "lr_decay_every", "data", "network_options", "seed",
+    "pixels", "init_std", "lr_decay", "lr_decay_every", "warmup", "init_scale", "input_scale", "input_shift",
+    "horizon", "lr_told", "initial_kappa", "data", "network_options", "seed",
 )  # fmt: skip
 
 
@@ -52,12 +53,12 @@ def test_defaults_are_a_task() -> None:
     [
         ("network", "vgg", "one of mlp, cnn3, resnet9; got 'vgg'"),
         ("network", ["mlp"], "one of mlp, cnn3, resnet9"),
-        ("resolution", 3, "whole number between 4 and 512, got 3"),
-        ("resolution", 513, "whole number between 4 and 512, got 513"),
-        ("resolution", 16.0, "whole number between 4 and 512, got 16.0"),
-        ("resolution", True, "whole number between 4 and 512, got True"),
+        ("resolution", 0, "whole number between 1 and 512, got 0"),
+        ("resolution", 513, "whole number between 1 and 512, got 513"),
+        ("resolution", 16.0, "whole number between 1 and 512, got 16.0"),
+        ("resolution", True, "whole number between 1 and 512, got True"),
         ("optimizer", "rmsprop", "one of sgd, adamw"),
-        ("lr_schedule", "linear", "one of constant, cosine, exponential, step"),
+        ("lr_schedule", "poly", "one of constant, cosine, linear, exponential, step"),
         ("penalty", "l3", r"one of l2, l1, l0\.5"),
         ("decay", "both", "one of coupled, decoupled"),
         ("width", 0, "whole number between 1 and [0-9,]+, got 0"),
@@ -275,10 +276,11 @@ def test_what_is_fused_is_alike_in_all_that_is_not_a_number_per_run() -> None:
     change: dict[str, Any]
     for change in ({"learning_rate": 0.1}, {"momentum": 0.5}, {"train_size": 10}, {"val_size": 5}, {"seed": 3},
                    {"label_noise": 0.3}, {"lr_schedule": "constant"}, {"initial_lam": 1.0}, {"init_std": 1e-4},
-                   {"lr_decay": 0.5}, {"lr_decay_every": 7}):  # fmt: skip
+                   {"lr_decay": 0.5}, {"lr_decay_every": 7}, {"warmup": 0.1}, {"init_scale": 0.1},
+                   {"horizon": 2.0}, {"lr_told": "nominal"}, {"initial_kappa": 1.0}):  # fmt: skip
         assert dataclasses.replace(base, **change).group_key == base.group_key, change
     for change in ({"network": "cnn3"}, {"width": 3}, {"resolution": 32}, {"batch_size": 3}, {"optimizer": "adamw"},
                    {"penalty": "l1"}, {"decay": "decoupled"}, {"augment": True},
-                   {"pixels": "mean-subtracted"}, {"data": "cifar10"},
+                   {"pixels": "mean-subtracted"}, {"data": "cifar10"}, {"input_scale": 2.0}, {"input_shift": 1.0},
                    {"network_options": {"depth": 3}}):  # fmt: skip
         assert dataclasses.replace(base, **change).group_key != base.group_key, change
