@@ -19,7 +19,7 @@ import numpy.typing as npt
 from lambda_rl.control import ControlLaw
 from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.tasks.task import Task
-from lambda_rl.envs.training.run import InnerRun
+from lambda_rl.envs.training.run import InnerRun, start_log_lam
 from lambda_rl.envs.training.trainer import Measurements, Trainer
 from lambda_rl.knobs import KAPPA, KNOBS, LAM, UNITS, Knob
 from lambda_rl.observation import Observer, Signals, default_features
@@ -140,7 +140,7 @@ class ControlledRuns:
         return run
 
     def _offset(self, run: InnerRun) -> float:
-        return math.log10(run.facts.lr_sum) if self.unit == KAPPA else 0.0
+        return math.log10(run.facts.decay_sum) if self.unit == KAPPA else 0.0
 
     def begin(self, slots: Sequence[int], tasks: Sequence[Task]) -> npt.NDArray[np.float32]:
         """Starts a run in each of some slots, in place of those that were there.
@@ -154,7 +154,7 @@ class ControlledRuns:
     def _begin(self, slot: int, task: Task, run: InnerRun) -> npt.NDArray[np.float32]:
         self.runs[slot] = run
         self.offset[slot] = self._offset(run)
-        self.log_lam[slot] = self.control.clip(math.log10(task.initial_lam), self.offset[slot])
+        self.log_lam[slot] = self.control.clip(start_log_lam(task, run.facts), self.offset[slot])
         self.last_score[slot] = self.reward.chance(run.network.num_classes)
         self.history[slot] = {key: [] for key in HISTORY_KEYS}
         norm, penalty = self.start_measures[slot] = self.trainer.weight_measures(run)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lambda_rl.envs.networks import Params
+from lambda_rl.observation.facts import ADAM_PULL
 from lambda_rl.penalties import Penalty
 from lambda_rl.registry import Registry
 
@@ -94,6 +95,10 @@ class StackedOptimizer:
         """
         return lr_sum
 
+    def pull(self, decay: str) -> float:
+        """What the pull of λ is multiplied by beside the learning rate; see :class:`lambda_rl.RunFacts`."""
+        return 1.0
+
     @torch.no_grad()
     def update(
         self, params: Params, grads: Params, state: dict[str, Params], inputs: StepInputs, decay: Decay
@@ -154,6 +159,10 @@ class Adam(StackedOptimizer):
         denominator = (second.sqrt() / per_network(correction2, weight)).add_(ADAM_EPSILON)
         rate = per_network(inputs["learning_rate"] / correction1, weight)
         weight.addcmul_(first / denominator, rate, value=-1)
+
+    def pull(self, decay: str) -> float:
+        """See :meth:`StackedOptimizer.pull`; a coupled penalty is divided by the size of the gradient."""
+        return ADAM_PULL if decay == "coupled" else 1.0
 
 
 for _rule in (SGD(), Adam()):

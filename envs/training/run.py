@@ -169,12 +169,18 @@ def run_facts(task: Task, network: Network) -> RunFacts:
         lr_sum=optimizer.effective_lr_sum(lr_sum * task.horizon, task.momentum, task.decay),
         adaptive=optimizer.adaptive,
         normalised=network.normalised,
+        pull=optimizer.pull(task.decay),
     )
 
 
+def start_lam(task: Task, facts: RunFacts) -> float:
+    """The λ that schedules start from: ``initial_lam``, or what ``initial_kappa`` makes of the facts."""
+    return task.initial_kappa / facts.decay_sum if task.initial_kappa else task.initial_lam
+
+
 def start_log_lam(task: Task, facts: RunFacts) -> float:
-    """log₁₀ of the λ that schedules start from: ``initial_lam``, or what ``initial_kappa`` makes of the facts."""
-    return math.log10(task.initial_kappa / facts.lr_sum if task.initial_kappa else task.initial_lam)
+    """log₁₀ of :func:`start_lam`."""
+    return math.log10(start_lam(task, facts))
 
 
 def check_task(task: Task, source: Source) -> None:

@@ -16,8 +16,13 @@ STATIC_SCALES = {
 }
 """Facts that are features: (log₁₀ of the fact - first) / second."""
 
+ADAM_PULL = 100.0
+"""What Adam multiplies a coupled penalty's pull by, about: it divides the penalty's gradient by the root mean square of the
+whole gradient, and that is 0.003 to 0.03 for most of a run in networks like those of this package's tasks. With it, the
+κ that is best has the size that it has with other optimizers."""
+
 CONSTANTS = (
-    "initial_norm", "log_classes", "chance", "log_lr_sum", "log_num_train", "log_num_params", "log_epochs",
+    "initial_norm", "log_classes", "chance", "log_lr_sum", "log_decay_sum", "log_num_train", "log_num_params", "log_epochs",
     "log_val_size", "adaptive", "normalised",
 )  # fmt: skip
 """What :func:`constants` gives: the norm of the initial penalised weights, log C and 1/C of C classes, log₁₀ of the
@@ -43,6 +48,8 @@ class RunFacts:
         adaptive: whether the optimizer scales each weight's step by its gradients (Adam and its like); None: unknown.
         normalised: whether the network has layers that normalise, so that the size of the weights before them does
             not matter; None: unknown.
+        pull: what the optimizer multiplies the pull of the decay by: 1, or :data:`ADAM_PULL` for Adam with coupled
+            decay.
 
     Raises:
         ValueError: a number is not finite and positive, there are fewer than two classes, or one of the last two is
@@ -57,6 +64,12 @@ class RunFacts:
     lr_sum: float
     adaptive: bool | None = None
     normalised: bool | None = None
+    pull: float = 1.0
+
+    @property
+    def decay_sum(self) -> float:
+        """What λ is multiplied by to give κ."""
+        return self.lr_sum * self.pull
 
     def __post_init__(self) -> None:
         """Refuses facts that no run can have, and makes the others plain numbers, so that JSON can hold them."""
@@ -78,7 +91,7 @@ _SIGNS = {None: 0.0, False: -1.0, True: 1.0}
 
 def constants(facts: RunFacts, initial_norm: float) -> dict[str, float]:
     """The constants of a run that features are computed from, by the names in :data:`CONSTANTS`."""
-    logs = ("lr_sum", "num_train", "num_params", "epochs", "val_size")
+    logs = ("lr_sum", "decay_sum", "num_train", "num_params", "epochs", "val_size")
     return {
         "initial_norm": initial_norm,
         "log_classes": math.log(facts.num_classes),

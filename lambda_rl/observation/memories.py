@@ -52,7 +52,7 @@ def _sum(name: str, term: Callable[[View], Value]) -> Memory:
 
 
 def _log_kappa(view: View) -> Value:
-    log_kappa = view.ops.if_nan(view.signals.log_lam + view.run["log_lr_sum"], 0.0)
+    log_kappa = view.ops.if_nan(view.signals.log_lam + view.run["log_decay_sum"], 0.0)
     return view.ops.clip(log_kappa, -LOG_KAPPA_BOUND, LOG_KAPPA_BOUND)
 
 

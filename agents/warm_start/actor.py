@@ -1,0 +1,89 @@
+"""The actor in torch, while it is trained on regret curves; what leaves it is a :class:`lambda_rl.Policy`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+CLIP_OBS = 10.0
+EPSILON = 1e-8
+
+Arrays = dict[str, npt.NDArray[np.float64]]
+"""Tensors of an actor by name, as they go to worker processes."""
+
+
+class Moments:
+    """Running mean and variance of observations."""
+
+    def __init__(self, features: int) -> None:
+        self.mean, self.var, self.count = np.zeros(features), np.ones(features), 0.0
+
+    def update(self, values: npt.ArrayLike) -> None:
+        """Takes in ``[n, F]`` (Chan et al. 1979)."""
+        values = np.asarray(values, np.float64)
+        count = len(values)
+        if not count:
+            return
+        total = self.count + count
+        shift = values.mean(0) - self.mean
+        both = self.var * self.count + values.var(0) * count + shift**2 * self.count * count / total
+        self.mean, self.var, self.count = self.mean + shift * count / total, both / total, total
+
+
+class TorchActor(nn.Module):
+    """Tanh layers on normalised observations; the mean of the action.
+
+    Args:
+        features: F.
+        hidden: units of each hidden layer.
+        generator: draws the initial weights (orthogonal; the last layer small, so that a new actor holds κ).
+    """
+
+    def __init__(self, features: int, hidden: Sequence[int], generator: torch.Generator) -> None:
+        super().__init__()
+        sizes = (features, *hidden, 1)
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+        for number, layer in enumerate(self.layers):
+            gain = 0.01 if number == len(hidden) else 2.0**0.5
+            nn.init.orthogonal_(layer.weight, gain, generator=generator)
+            nn.init.zeros_(layer.bias)
+        self.register_buffer("mean", torch.zeros(features, dtype=torch.float64))
+        self.register_buffer("var", torch.ones(features, dtype=torch.float64))
+
+    def normalise(self, moments: Moments) -> None:
+        """Takes the moments of observations."""
+        self.mean.copy_(torch.from_numpy(moments.mean))
+        self.var.copy_(torch.from_numpy(moments.var))
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Actions ``[n]``, not clipped, of observations ``[n, F]``."""
+        hidden = (observations.double() - self.mean) / (self.var + EPSILON).sqrt()
+        hidden = hidden.clamp(-CLIP_OBS, CLIP_OBS).float()
+        for layer in self.layers[:-1]:
+            hidden = torch.tanh(layer(hidden))
+        return self.layers[-1](hidden)[:, 0]
+
+    def arrays(self) -> Arrays:
+        """All numbers."""
+        return {name: value.detach().numpy().astype(np.float64) for name, value in self.state_dict().items()}
+
+    def linear(self) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
+        """(Weight, bias) of the layers, as a policy takes them."""
+        return [(layer.weight.detach().numpy().copy(), layer.bias.detach().numpy().copy()) for layer in self.layers]
+
+
+def act_with(arrays: Arrays, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """The actor in numpy: actions ``[n]``, not clipped."""
+    hidden = (observations - arrays["mean"]) / np.sqrt(arrays["var"] + EPSILON)
+    hidden = np.clip(hidden, -CLIP_OBS, CLIP_OBS)
+    count = sum(name.endswith(".weight") for name in arrays)
+    for i in range(count):
+        hidden = hidden @ arrays[f"layers.{i}.weight"].T + arrays[f"layers.{i}.bias"]
+        if i < count - 1:
+            hidden = np.tanh(hidden)
+    return np.asarray(hidden[:, 0])
