@@ -1,0 +1,93 @@
+"""Training loss rising with decay dominating: κ goes back to the last good one.
+
+A controller that raises κ finds the edge by stepping over it: half a decade too much, and the weights collapse within a
+decision or two. What was learned is then undone in training and validation alike, while the norm falls. (Where a high κ
+makes a network forget wrong labels, the training loss rises too, but validation falls; the rule does nothing.)
+
+The rule acts when both losses rise and the weights shrink, by much in one decision (:data:`COLLAPSING`), or steadily
+in two, with both losses far above their best. The bound (``most``) is the κ at the best validation accuracy, and half a
+decade below the one in force; it stays for the rest of the run. Where most is lost already it is 1 at first.
+
+**An example** (digits with 30 % label noise; a policy that always raises κ by half a decade)::
+
+    decision      1     2     3     4
+    train loss 0.90  0.62  0.66  0.62
+    val loss   0.74  0.70  0.78  0.66
+    val acc    0.53  0.62  0.61  0.66
+    shrunk     0.04  0.22  0.68  0.10
+    κ           3.2  10.0  31.6  10.0
+    most          -     -  10.0  10.0
+
+Without the rule the loss is at chance at decision 4, with a 17th of the weights left.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from lambda_rl.schedules.guard.reading import Reading
+from lambda_rl.schedules.guard.rule import NONE, Rule
+
+WORSE = 0.02
+"""A loss over log C that rises by more than this is worse: training above the last decision, validation above its best.
+Means over an interval move by less from chance alone."""
+
+COLLAPSING = 0.25
+"""E-foldings that the norm shrank by in one decision: one more like it, and three layers let half as much through."""
+
+SHRINKING, RISE = 0.05, 0.1
+"""The slower way: two decisions that shrink the norm and are worse, and both losses this far above their best."""
+
+STEP = 0.5
+"""Decades below the κ that did the harm, at least."""
+
+LOST, LEARNED = 0.9, 0.8
+"""From this loss on most is lost; and below this one it is learned again."""
+
+GENTLE = 0.0
+"""log₁₀ κ until then."""
+
+
+class Rising(Rule):
+    """The rule."""
+
+    name: ClassVar[str] = "rising"
+    warning: ClassVar[str] = (
+        "decay undoes what was learned (training and validation loss rise while the weights shrink); κ goes back to "
+        "{kappa:.2g}"
+    )
+    remembered: ClassVar[tuple[str, ...]] = (
+        "best_train", "best_val", "best_accuracy", "good", "before", "rises", "cap",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.best_train = self.best_val = NONE  # losses
+        self.best_accuracy = 0.0  # of validation
+        self.good = NONE  # log₁₀ κ in force there
+        self.before = NONE  # training loss at the last decision
+        self.rises = 0.0  # decisions in a row that were worse
+        self.cap = NONE  # the bound for the rest of the run
+
+    def see(self, reading: Reading) -> bool:
+        """Compares with the best and with the last decision."""
+        if reading.val_accuracy >= self.best_accuracy:
+            self.best_accuracy, self.good = reading.val_accuracy, reading.log_kappa
+        acts = self._worse(reading)
+        self.best_train = min(self.best_train, reading.train_loss)
+        self.best_val = min(self.best_val, reading.val_loss)
+        self.before = reading.train_loss
+        if acts:
+            self.cap = min(self.cap, self.good, reading.log_kappa - STEP)
+        if acts and reading.train_loss > LOST:
+            self.high = min(self.cap, GENTLE)
+        elif acts or reading.train_loss < LEARNED:
+            self.high = self.cap
+        return acts
+
+    def _worse(self, reading: Reading) -> bool:
+        rise, above = reading.train_loss - self.before, reading.val_loss - self.best_val
+        worse = rise > WORSE and above > WORSE and reading.shrunk > SHRINKING
+        self.rises = self.rises + 1 if worse else 0.0
+        far = reading.train_loss - self.best_train > RISE and above > RISE
+        return worse and (reading.shrunk > COLLAPSING or (self.rises >= 2 and far))

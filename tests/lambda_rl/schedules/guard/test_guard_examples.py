@@ -1,0 +1,123 @@
+"""The worked examples of the guard's rules are what the rules do."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+
+from lambda_rl import RunFacts, Signals
+from lambda_rl.schedules.guard import Guard, not_learning, overfitting, rising
+from lambda_rl.schedules.guard.not_learning import NotLearning
+from lambda_rl.schedules.guard.overfitting import Overfitting
+from lambda_rl.schedules.guard.reading import Reading
+from lambda_rl.schedules.guard.rising import Rising
+
+
+def row(doc: str | None, name: str) -> list[float]:
+    """The numbers of a line of an example; "-" is infinity."""
+    (line,) = re.findall(rf"^    {name} +([-\d. ]+)$", doc or "", flags=re.M)
+    return [math.inf if word == "-" else float(word) for word in line.split()]
+
+
+def reading(**change: float) -> Reading:
+    usual = {"progress": 0.1, "log_kappa": 0.0, "decayed": 0.0, "shrunk": 0.0, "train_loss": 0.5}
+    return Reading(**{**usual, "val_loss": 0.5, "train_accuracy": 0.5, "val_accuracy": 0.5, **change})
+
+
+def test_the_example_of_not_learning() -> None:
+    doc, rule = not_learning.__doc__, NotLearning()
+    columns = zip(
+        *(row(doc, name) for name in ("decision", "train loss", "κ", "decayed", "most")), strict=True
+    )
+    wish, bound = 4.0, math.inf
+    for decision, loss, kappa, decayed, most in columns:
+        assert kappa == pytest.approx(min(wish, bound)), decision
+        acts = rule.see(reading(
+            progress=decision / 20, log_kappa=math.log10(kappa), decayed=kappa / 20, train_loss=loss
+        ))  # fmt: skip
+        assert acts == (decision == 3)
+        assert rule.decayed == pytest.approx(decayed, abs=0.006)
+        bound = 10.0**rule.high
+        assert bound == pytest.approx(most, rel=0.01)
+    assert decision == 7
+
+
+def test_the_example_of_rising() -> None:
+    doc, rule = rising.__doc__, Rising()
+    names = ("train loss", "val loss", "val acc", "shrunk", "κ", "most")
+    for decision, *rest in zip(row(doc, "decision"), *(row(doc, name) for name in names), strict=True):
+        train, val, accuracy, shrunk, kappa, most = rest
+        seen = {"train_loss": train, "val_loss": val, "val_accuracy": accuracy, "shrunk": shrunk}
+        assert rule.see(reading(log_kappa=math.log10(kappa), **seen)) == (decision == 3)
+        assert 10.0**rule.high == pytest.approx(most, rel=0.01)
+
+
+def test_the_example_of_overfitting() -> None:
+    doc, rule = overfitting.__doc__, Overfitting(300)
+    start = {"train_loss": 0.55, "val_loss": 0.675, "train_accuracy": 0.68, "val_accuracy": 0.66}
+    rule.see(reading(log_kappa=-1.0, **start))
+    names = ("val acc", "val loss", "train acc", "κ", "least")
+    for decision, *rest in zip(row(doc, "decision"), *(row(doc, name) for name in names), strict=True):
+        accuracy, loss, train, kappa, least = rest
+        seen = {"val_accuracy": accuracy, "val_loss": loss, "train_accuracy": train}
+        assert rule.see(reading(log_kappa=math.log10(kappa), **seen)) == (decision in (7, 9))
+        assert (math.inf if rule.low == -math.inf else 10.0**rule.low) == pytest.approx(least, rel=0.01)
+
+
+def test_an_accuracy_that_was_inferred_has_to_fall_further() -> None:
+    def acts(inferred: bool) -> bool:
+        rule = Overfitting(10_000)
+        rule.see(reading(val_accuracy=0.6, val_loss=0.4))
+        worse = reading(val_accuracy=0.5, val_loss=0.5, train_accuracy=0.9, inferred=inferred)
+        return any(rule.see(worse) for _ in range(4))
+
+    assert acts(False)
+    assert not acts(True)
+
+
+def test_forgetting_wrong_labels_is_no_harm() -> None:
+    """High κ makes the training loss rise and the weights shrink, and validation is better for it."""
+    rule = Rising()
+    steps = [(0.1, 0.9), (0.2, 0.8), (0.35, 0.7), (0.5, 0.6), (0.6, 0.55)]
+    assert not any(rule.see(reading(train_loss=t, val_loss=v, shrunk=0.4)) for t, v in steps)
+
+
+def test_the_upper_bound_counts_more_and_the_range_most() -> None:
+    facts = RunFacts(num_train=9, num_params=9, val_size=100, num_classes=10, epochs=1.0, lr_sum=10.0)
+    guard = Guard(facts, 1.0, (-3.5, 1.2), lambda reason, text: None)
+    assert [guard.within(x) for x in (-9.0, 0.3, 9.0)] == [-3.5, 0.3, 1.2]
+    low, high = guard._rules[2], guard._rules[0]
+    low.low, high.high = math.log10(2.0), -1.0
+    assert guard.within(0.0) == pytest.approx(-2.0)  # of λ: κ = 0.1
+    high.high = math.inf
+    assert guard.within(-3.0) == pytest.approx(math.log10(0.2))
+    high.high = -9.0
+    assert guard.within(0.0) == -3.5
+
+
+def test_a_guard_goes_on_where_its_state_was_taken() -> None:
+    facts = RunFacts(num_train=9, num_params=9, val_size=100, num_classes=10, epochs=1.0, lr_sum=10.0)
+
+    def signals(i: int, loss: float, log_lam: float) -> Signals[float]:
+        return Signals(
+            progress=(i + 1) / 10, log_lam=log_lam, train_loss=loss, val_loss=loss, train_accuracy=0.1 * i,
+            val_accuracy=0.1 * i, weight_norm=1.0 - 0.05 * i, penalty=0.0, lr_ratio=1.0,
+        )  # fmt: skip
+
+    losses = [2.4, 2.35, 2.3, 2.2, 2.1, 1.5, 2.2, 2.4]
+
+    def trace(stops: bool) -> list[float]:
+        values, guard, log_lam = [], Guard(facts, 1.0, (-3.0, 1.0), lambda reason, text: None), 0.0
+        for i, loss in enumerate(losses):
+            if stops:
+                state = guard.state_dict()
+                guard = Guard(facts, 7.0, (-3.0, 1.0), lambda reason, text: None)
+                guard.load_state_dict(state)
+            guard.see(signals(i, loss, log_lam))
+            values.append(log_lam := guard.within(0.0))
+        return values
+
+    assert trace(True) == trace(False)
+    assert len(set(trace(False))) > 3
