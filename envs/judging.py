@@ -23,7 +23,7 @@ from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.placement import TrainerConfig
 from lambda_rl.envs.training.resident import ResidentImages
-from lambda_rl.envs.training.run import InnerRun
+from lambda_rl.envs.training.run import InnerRun, start_lam
 from lambda_rl.envs.training.trainer import Trainer, to_log
 from lambda_rl.knobs import KNOBS
 from lambda_rl.observation import Signals
@@ -216,7 +216,7 @@ class _Batch:
             facts=run.facts,
             weight_norm=norm,
             penalty_sum=penalty,
-            initial_lam=job.task.initial_lam,
+            initial_lam=start_lam(job.task, run.facts),
             decisions=job.task.decisions,
             decay=job.task.decay,
         )

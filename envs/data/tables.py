@@ -138,10 +138,10 @@ def clusters(rng: np.random.Generator, size: TableSize) -> Rows:
     latent = int(np.clip(round(_between(rng, 2, 24)), 2, size.inputs))
     per_class = int(rng.integers(1, 5))
     centres = rng.standard_normal((size.classes * per_class, latent))
-    centres *= _between(rng, 0.8, 4.0) * (1 + np.log10(size.classes))
+    centres *= _between(rng, 0.5, 2.5) * (1 + np.log10(size.classes)) / np.sqrt(latent)
     spreads = np.exp(0.4 * rng.standard_normal((len(centres), latent)))
     mixing = rng.standard_normal((latent, size.inputs)) / np.sqrt(latent)
-    noise = _between(rng, 0.03, 1.0)
+    noise = _between(rng, 0.03, 0.6)
     share = _frequencies(rng, size.classes)
 
     def rows(draw: np.random.Generator, count: int) -> tuple[Floats, Labels]:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from lambda_rl.checks import shown
+from lambda_rl.envs.networks import NETWORKS
 from lambda_rl.envs.tasks.fields import shown_name
 from lambda_rl.envs.tasks.task import Task, field_types, may_range
 from lambda_rl.envs.tasks.variations import VARIATIONS, Variation, is_number
@@ -94,7 +95,7 @@ class TaskSpace:
     """Tasks drawn at random, over any fields of a task.
 
     A base is drawn first, then the fields in the order in which they are written, then the seed. Where a field is a
-    whole number, what is drawn is rounded.
+    whole number, what is drawn is rounded. An option of the network varies in those bases whose network has it.
 
     >>> space = TaskSpace((Task(width=8), Task(width=16)), {"train_size": LogUniform((100, 1000))})
     >>> [(task.width, task.train_size) for task in space.extremes()]
@@ -151,17 +152,26 @@ class TaskSpace:
         if field not in (getattr(variation, "fields", ()) or (field,)):
             raise ValueError(f"{field} cannot vary so; {', '.join(variation.fields)} can")  # type: ignore[attr-defined]
 
+    def _varied(self, base: Task) -> dict[str, Variation]:
+        """What varies in a base: not options that its network lacks, if another base's network has them."""
+        return {
+            field: variation
+            for field, variation in self.vary.items()
+            if _has(base, field) or not any(_has(other, field) for other in self.bases)
+        }
+
     def _check_base(self, number: int, base: Task) -> None:
         """Makes a task of every end of every field, and of all combinations where fields depend on each other."""
         where = f"base {number}"
-        for field, variation in self.vary.items():
+        varied = self._varied(base)
+        for field, variation in varied.items():
             if variation.numeric and not is_number(_value(base, field)):
                 raise ValueError(
                     f"{where} must have a number for {field}, which varies over a range around it"
                 )
         corners = {
             field: _outermost(self._ends(base, field))
-            for field in self.vary
+            for field in varied
             if field.partition(".")[0] in _TOGETHER
         }
         covering = self._covering(base)
@@ -178,7 +188,7 @@ class TaskSpace:
 
     def _covering(self, base: Task) -> list[dict[str, Any]]:
         """As few combinations of values as have every choice and both ends of every range."""
-        ends = {field: self._ends(base, field) for field in self.vary}
+        ends = {field: self._ends(base, field) for field in self._varied(base)}
         count = max(map(len, ends.values()), default=1)
         return [{field: values[i % len(values)] for field, values in ends.items()} for i in range(count)]
 
@@ -195,7 +205,7 @@ class TaskSpace:
             at = int(rng.integers(len(self.bases)))
         base = self.bases[at]
         drawn = {}
-        for field, variation in self.vary.items():
+        for field, variation in self._varied(base).items():
             value = _value(base, field)
             new = variation.draw(rng, value)
             drawn[field] = _rounded(new, value) if variation.numeric else new
@@ -241,6 +251,12 @@ def _value(base: Task, field: str) -> Any:
     root, _, option = field.partition(".")
     value = getattr(base, root)
     return dict(value).get(option) if option else value
+
+
+def _has(task: Task, field: str) -> bool:
+    """Whether a task has a field, or its network that option."""
+    root, _, option = field.partition(".")
+    return root != _OPTIONS or not option or option in NETWORKS[task.network].options
 
 
 def _rounded(value: float, like: Any) -> float:

@@ -39,4 +39,5 @@ def test_built_in_suites_have_and_draw_the_tasks_of_before():
     before = json.loads((GOLDEN / "suites.json").read_text(encoding="utf-8"))
     fields = before["quick"]["samples"][0][0]
     assert len(fields) == 22
-    assert golden.suite_samples(list(fields)) == before
+    now = golden.suite_samples(list(fields))
+    assert {name: now[name] for name in before} == before

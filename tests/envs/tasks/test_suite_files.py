@@ -172,7 +172,10 @@ def test_one_base_need_not_be_written(tmp_path: Path) -> None:
         ("grid: {width: [3]}\ntasks: [{}, {width: 4}]", "task 2: width stands in `grid:` too"),
         ("include: quick", "`include:` must be a list of at least one name"),
         ("include: [3]", "`include:` must have names of built-in lists, got 3"),
-        ("include: [other.yaml]", "`include:` 'other.yaml' is not one of cifar-cnn"),
+        (
+            "include: [other.yaml]",
+            "`include:` 'other.yaml' is not one of any-loop, any-loop-validation, cifar-cnn",
+        ),
         (
             "include: [quick]",
             "`include:` suite quick is a distribution .* needs a list of tasks, as quick-held",
@@ -338,7 +341,7 @@ def test_a_file_name_that_makes_no_name_can_be_given_another(tmp_path: Path) -> 
 
 
 def test_built_in_files_say_their_fold_and_are_called_as_their_suites() -> None:
-    assert len(suite_names()) == 18
+    assert len(suite_names()) == 20
     for name in suite_names():
         text = (BUILTIN / f"{name}.yaml").read_text(encoding="utf-8")
         suite = load_suite(name)

@@ -58,7 +58,7 @@ def test_every_built_in_suite_fits_the_data_that_it_is_for(name: str) -> None:
     for task in suite.largest:
         assert task.train_size <= len(split.inner_train)
         assert task.val_size <= len(split.inner_val)
-        assert 15 <= task.decisions <= 25
+        assert 10 <= task.decisions <= 30
 
 
 def test_the_comparison_of_the_issue_can_be_made() -> None:
