@@ -138,7 +138,7 @@ def clusters(rng: np.random.Generator, size: TableSize) -> Rows:
     latent = int(np.clip(round(_between(rng, 2, 24)), 2, size.inputs))
     per_class = int(rng.integers(1, 5))
     centres = rng.standard_normal((size.classes * per_class, latent))
-    centres *= _between(rng, 0.5, 2.5) * (1 + np.log10(size.classes)) / np.sqrt(latent)
+    centres *= _between(rng, 1.0, 5.0) * (1 + np.log10(size.classes)) / np.sqrt(latent)
     spreads = np.exp(0.4 * rng.standard_normal((len(centres), latent)))
     mixing = rng.standard_normal((latent, size.inputs)) / np.sqrt(latent)
     noise = _between(rng, 0.03, 0.6)

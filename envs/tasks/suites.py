@@ -88,7 +88,8 @@ class Suite:
         """
         if isinstance(self.source, TaskList):
             return self.source.tasks
-        lists = [name for name in suite_names() if name.startswith(f"{self.name}-")]
+        beside = [name for name in suite_names() if name.startswith(f"{self.name}-")]
+        lists = [name for name in beside if load_suite(name).tasks]
         hint = f", as {' or '.join(lists)}" if lists else ""
         raise ValueError(
             f"suite {self.name} is a distribution to train on; {what} needs a list of tasks{hint}"
