@@ -23,6 +23,7 @@ from lambda_rl.schedules.learned import LearnedSchedule
 from lambda_rl.schedules.open_loop import Constant, Cosine, OpenLoop, PullDown, PullUp, Steps
 from lambda_rl.schedules.replay import ReplaySchedule
 from lambda_rl.schedules.text_form import SCHEDULE_FORMS, ScheduleFactory, parse_schedule
+from lambda_rl.suggest import Suggestion, suggest_weight_decay
 
 __version__ = "0.1.0"
 
@@ -40,6 +41,8 @@ __all__ = [
     "parse_schedule",
     "ScheduleFactory",
     "SCHEDULE_FORMS",
+    "suggest_weight_decay",
+    "Suggestion",
     "Policy",
     "PolicyCard",
     "PolicyFileError",

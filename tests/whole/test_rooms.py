@@ -37,8 +37,9 @@ ROOMS: dict[str, str] = {
     "schedules": "arguments checks files knobs penalties observation policy attach",
     "schedules.guard": "observation",
     "integrations": "attach schedules",
-    "lambda_rl": "penalties knobs control observation policy schedules",
-    "cli": "lambda_rl checks policy",
+    "suggest": "arguments checks observation attach",
+    "lambda_rl": "penalties knobs control observation policy schedules suggest",
+    "cli": "lambda_rl checks policy suggest",
     # envs: what is controlled
     "envs.data": "registry files",
     "envs.networks": "registry",
@@ -67,7 +68,7 @@ ROOMS: dict[str, str] = {
         "checks files knobs control observation policy schedules envs.data envs.tasks envs.reward envs.judging"
         " envs.vector_env agents.options agents.record agents.presenting"
     ),
-    "agents.baselines": "lambda_rl registry files envs envs.data envs.hardware envs.tasks envs.training envs.judging",
+    "agents.baselines": "lambda_rl registry files suggest envs envs.data envs.hardware envs.tasks envs.training envs.judging",
     "agents.comparison": (
         "lambda_rl checks files envs.data envs.hardware envs.tasks envs.training envs.judging agents.record"
         " agents.options agents.presenting agents.baselines"

@@ -1,0 +1,32 @@
+"""What a model and its optimizer are, as far as a schedule is told: norm layers or none, adaptive or not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+# Optimizers without betas in their groups that divide by the size of the gradients, or take their sign.
+_ADAPTIVE = ("adam", "rmsprop", "adagrad", "adadelta", "adafactor", "lion", "lamb", "rprop", "muon", "sophia")
+
+
+def normalises(model: nn.Module) -> bool:
+    """Whether there are layers that normalise: batch, layer, group, instance or RMS norm, or one so named."""
+    return any("norm" in type(module).__name__.lower() for module in model.modules())
+
+
+def is_adaptive(optimizer: Optimizer, group: dict[str, Any]) -> bool | None:
+    """Whether the steps of a group do not depend on the size of the gradients, as Adam's do not.
+
+    Args:
+        optimizer: its owner.
+        group: one of its ``param_groups``.
+
+    Returns:
+        False for SGD and its like; None where neither name nor options tell.
+    """
+    name = type(optimizer).__name__.lower()
+    if "betas" in group or any(word in name for word in _ADAPTIVE):
+        return True
+    return False if "sgd" in name or {"momentum", "nesterov"} <= group.keys() else None

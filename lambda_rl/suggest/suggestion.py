@@ -1,0 +1,161 @@
+"""λ for a decay budget κ, by parameter group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lambda_rl.arguments import real_number, whole_number
+from lambda_rl.attach.architecture import is_adaptive, normalises
+from lambda_rl.attach.groups import group_meaning, unwrapped
+from lambda_rl.checks import shown
+from lambda_rl.observation.facts import ADAM_PULL
+from lambda_rl.suggest.kappa_law import Known, load_kappa_law
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A constant weight decay.
+
+    Attributes:
+        weight_decay: of the group with the most parameters.
+        kappa: the decay budget that it gives, e-foldings by which decay alone shrinks the weights over the run.
+        interval: of κ, 95 %: values that are as good as can be told; that of a κ that was named is just this one.
+        groups: ``weight_decay`` of each parameter group; None for those that have none.
+    """
+
+    weight_decay: float
+    kappa: float
+    interval: tuple[float, float]
+    groups: tuple[float | None, ...]
+
+    def __float__(self) -> float:
+        """``weight_decay``."""
+        return self.weight_decay
+
+    def apply(self, optimizer: Optimizer) -> None:
+        """Writes it to the parameter groups of the optimizer that it was made for.
+
+        Raises:
+            ValueError: there are other groups.
+        """
+        groups = unwrapped(optimizer).param_groups
+        if len(groups) != len(self.groups):
+            raise ValueError(
+                f"the suggestion is for {len(self.groups)} parameter groups, there are {len(groups)}"
+            )
+        for group, decay in zip(groups, self.groups, strict=True):
+            if decay is not None and isinstance(group["weight_decay"], Tensor):
+                group["weight_decay"].fill_(decay)
+            elif decay is not None:
+                group["weight_decay"] = decay
+
+
+def suggest_weight_decay(
+    optimizer: Optimizer,
+    total_steps: int,
+    *,
+    kappa: float | None = None,
+    lr_sum: float | None = None,
+    epochs: float | None = None,
+    num_train: int | None = None,
+    model: nn.Module | None = None,
+) -> Suggestion:
+    """The weight decay of a run for a decay budget κ, which needs no validation data.
+
+    κ = λ · (effective learning rate summed over the run) is how many e-foldings decay alone would shrink the weights
+    by. The λ that is best spans many decades between runs, the κ far fewer (Wang & Aitchison, 2024, have the same for
+    AdamW: κ is epochs over their τ). The learning rate is taken to stay at its peak, for SGD over 1 - momentum. For
+    Adam with coupled decay see :data:`lambda_rl.observation.facts.ADAM_PULL`.
+
+    The decay goes to groups that have one (in the ratios that they have, or by ``wd_mult``), where there is none to all
+    with weights of two or more dimensions.
+
+    Args:
+        optimizer: made as it will be used, after its learning rate scheduler if there is one.
+        total_steps: optimizer steps of the run.
+        kappa: the budget, 0 or more; None: what was fitted on the training distribution of this package's policies.
+        lr_sum: Σ learning rate of the first group over the run, for SGD over 1 - momentum; None: as at the peak
+            throughout.
+        epochs: passes over the training examples; a fitted law may ask for it, as for the next two.
+        num_train: training examples.
+        model: tells whether there are norm layers.
+
+    Returns:
+        A number with its κ and interval; its ``apply(optimizer)`` sets it.
+
+    Raises:
+        ValueError: a number is not as said above, the learning rate is 0, or the optimizer knows no decay.
+    """
+    if not isinstance(optimizer, Optimizer):
+        raise ValueError(f"optimizer must be a torch.optim.Optimizer, got {shown(optimizer)}")
+    optimizer, steps = unwrapped(optimizer), whole_number("total_steps", total_steps)
+    groups, shares = optimizer.param_groups, _shares(optimizer)
+    sizes = [_size(group) if share else 0 for group, share in zip(groups, shares, strict=True)]
+    if kappa is None:
+        ratio = None if num_train is None else sum(sizes) / whole_number("num_train", num_train)
+        rounds = None if epochs is None else real_number("epochs", epochs, more=True)
+        layers = None if model is None else normalises(model)
+        known = Known(rounds, ratio, is_adaptive(optimizer, groups[0]), layers)
+        kappa, *interval = load_kappa_law().kappa(known)
+    else:
+        kappa = real_number("kappa", kappa)
+        interval = [kappa, kappa]
+    sums = [_decay_sum(optimizer, group, steps) for group in groups]
+    if lr_sum is not None:
+        scale = real_number("lr_sum", lr_sum, more=True) / _lr_sum(optimizer, groups[0], steps)
+        sums = [scale * total for total in sums]
+    decays = tuple(
+        share * kappa / total if share else None for share, total in zip(shares, sums, strict=True)
+    )
+    main = decays[sizes.index(max(sizes))]
+    assert main is not None  # the largest group with decay
+    return Suggestion(main, kappa, (interval[0], interval[1]), decays)
+
+
+def _size(group: dict[str, Any]) -> int:
+    return sum(p.numel() for p in group["params"] if p.requires_grad)
+
+
+def _shares(optimizer: Optimizer) -> list[float]:
+    """What the decay of each group is multiplied by; 0: it gets none."""
+    groups = optimizer.param_groups
+    name = type(optimizer).__name__
+    if any("weight_decay" not in group for group in groups):
+        raise ValueError(f"{name} has no weight_decay")
+    decays = [real_number("weight_decay of every group", group["weight_decay"]) for group in groups]
+    largest = max(decays)
+    told = [
+        group.get("wd_mult", decay / largest if largest else 0.0)
+        for group, decay in zip(groups, decays, strict=True)
+    ]
+    if not any(told):
+        told = [float(any(p.ndim > 1 for p in group["params"])) for group in groups]
+    shares = [real_number("wd_mult of every group", share) for share in told]
+    if not any(_size(group) for group, share in zip(groups, shares, strict=True) if share):
+        raise ValueError(f"{name} trains no weights of two or more dimensions, and no group of it has decay")
+    return shares
+
+
+def _lr_sum(optimizer: Optimizer, group: dict[str, Any], steps: int) -> float:
+    """Effective learning rate summed over the run."""
+    rates: Iterator[float] = (float(group[name]) for name in ("lr", "initial_lr", "max_lr") if name in group)
+    rate = max(rates, default=0.0)
+    if not rate > 0:
+        raise ValueError(
+            f"the learning rate of {type(optimizer).__name__} is {rate:g}, which says nothing of the run; make it with "
+            "the peak rate of the run"
+        )
+    momentum = 0.0 if group_meaning(optimizer, group) == "decoupled" else float(group.get("momentum", 0.0))
+    return rate / max(1.0 - momentum, 1e-3) * steps
+
+
+def _decay_sum(optimizer: Optimizer, group: dict[str, Any], steps: int) -> float:
+    """What λ is multiplied by to give κ."""
+    coupled = group_meaning(optimizer, group) == "coupled"
+    pull = ADAM_PULL if coupled and is_adaptive(optimizer, group) else 1.0
+    return pull * _lr_sum(optimizer, group, steps)
