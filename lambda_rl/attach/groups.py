@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from lambda_rl.arguments import real_number
+from lambda_rl.attach.architecture import is_adaptive
 from lambda_rl.attach.norms import norm_and_half_square
 from lambda_rl.checks import shown
 
@@ -77,14 +78,21 @@ class _Member:
     Attributes:
         mult: its decay is λ times this; 0: it has none.
         start_lr: its learning rate at the start.
+        peak_lr: the largest learning rate that it is known to have, without a warm-up.
         first: its first parameter, by which it is known again.
         written: the decay that was last written to it, if any.
     """
 
     mult: float
     start_lr: float
+    peak_lr: float
     first: Tensor | None
     written: float | None = None
+
+
+def _peak_lr(group: dict[str, Any]) -> float:
+    # "initial_lr" is that of a warm-up by LinearLR or LambdaLR, "max_lr" that of OneCycleLR.
+    return max((float(group[name]) for name in ("lr", "initial_lr", "max_lr") if name in group), default=1.0)
 
 
 def _first(group: dict[str, Any]) -> Tensor | None:
@@ -185,7 +193,7 @@ class DecayGroups:
                     if any(g.get("weight_decay") is decay for g in others):
                         group["weight_decay"] = decay.clone()
                 start_lr = float(group.get("initial_lr", group.get("lr", 1.0)))
-                members.append(_Member(mult, start_lr, _first(group)))
+                members.append(_Member(mult, start_lr, _peak_lr(group), _first(group)))
         self._find()
 
     def _mult(self, optimizer: Optimizer, group: dict[str, Any]) -> float:
@@ -257,19 +265,36 @@ class DecayGroups:
             if parameter.requires_grad
         )
 
-    def lr_ratio(self) -> float:
-        """Learning rate of the first scheduled group over its start (``initial_lr`` where a scheduler set one)."""
-        _, group, member = next(self._scheduled())
-        return float(group.get("lr", 1.0)) / member.start_lr if member.start_lr > 0 else 1.0
+    def lr_ratio(self, *, peak: bool = False) -> float:
+        """Learning rate of the first scheduled group over its start (``initial_lr`` where a scheduler set one).
 
-    def lr_sum(self, total_steps: int) -> float:
+        Args:
+            peak: over the largest that it is known to have (``max_lr`` of OneCycleLR) instead.
+        """
+        _, group, member = next(self._scheduled())
+        rate = member.peak_lr if peak else member.start_lr
+        return float(group.get("lr", 1.0)) / rate if rate > 0 else 1.0
+
+    def lr_sum(self, total_steps: int, *, peak: bool = False) -> float:
         """Effective learning rate summed over the run, if it stays as at the start.
 
         ``lr / (1 - momentum) · total_steps`` for groups with ``momentum`` (SGD), else ``lr · total_steps``.
+
+        Args:
+            total_steps: of the run.
+            peak: as if it stayed the largest that it is known to have; and decoupled decay is ``lr · total_steps``,
+                whatever the momentum.
         """
-        _, group, member = next(self._scheduled())
+        optimizer, group, member = next(self._scheduled())
         momentum = float(group.get("momentum", 0.0))
-        return member.start_lr / max(1.0 - momentum, 1e-3) * total_steps
+        if peak and group_meaning(optimizer, group) == "decoupled":
+            momentum = 0.0
+        return (member.peak_lr if peak else member.start_lr) / max(1.0 - momentum, 1e-3) * total_steps
+
+    def adaptive(self) -> bool | None:
+        """Whether the optimizer of the first scheduled group is adaptive, see :func:`~.architecture.is_adaptive`."""
+        optimizer, group, _ = next(self._scheduled())
+        return is_adaptive(optimizer, group)
 
     # ---- state
 
@@ -281,6 +306,7 @@ class DecayGroups:
         return {
             "wd_mult": [[member.mult for member in members] for members in self._members],
             "start_lr": [[member.start_lr for member in members] for members in self._members],
+            "peak_lr": [[member.peak_lr for member in members] for members in self._members],
             "largest": self._largest,
             "groups": [len(optimizer.param_groups) for optimizer in self.optimizers],
         }
@@ -299,12 +325,16 @@ class DecayGroups:
             )
         self._members = [
             [
-                _Member(float(mult), float(rate), _first(group))
+                _Member(float(mult), float(rate), float(peak), _first(group))
                 # Groups beyond those with multipliers are new ones.
-                for mult, rate, group in zip(mults, rates, optimizer.param_groups, strict=False)
+                for mult, rate, peak, group in zip(mults, rates, peaks, optimizer.param_groups, strict=False)
             ]
-            for optimizer, mults, rates in zip(
-                self.optimizers, state["wd_mult"], state["start_lr"], strict=True
+            for optimizer, mults, rates, peaks in zip(
+                self.optimizers,
+                state["wd_mult"],
+                state["start_lr"],
+                state.get("peak_lr", state["start_lr"]),  # states of before had none
+                strict=True,
             )
         ]
         self._largest = float(state["largest"])

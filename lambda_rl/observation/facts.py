@@ -17,13 +17,13 @@ STATIC_SCALES = {
 """Facts that are features: (log₁₀ of the fact - first) / second."""
 
 ADAM_PULL = 100.0
-"""What Adam multiplies a coupled penalty's pull by, about: it divides the penalty's gradient by the root mean square of the
-whole gradient, and that is 0.003 to 0.03 for most of a run in networks like those of this package's tasks. With it, the
-κ that is best has the size that it has with other optimizers."""
+"""What Adam multiplies a coupled penalty's pull by, about: it divides the penalty's gradient by the root mean square of
+the whole gradient, and that is 0.003 to 0.03 for most of a run in networks like those of this package's tasks. With it,
+the κ that is best has the size that it has with other optimizers."""
 
 CONSTANTS = (
-    "initial_norm", "log_classes", "chance", "log_lr_sum", "log_decay_sum", "log_num_train", "log_num_params", "log_epochs",
-    "log_val_size", "adaptive", "normalised",
+    "initial_norm", "log_classes", "chance", "log_lr_sum", "log_decay_sum", "log_num_train", "log_num_params",
+    "log_epochs", "log_val_size", "adaptive", "normalised",
 )  # fmt: skip
 """What :func:`constants` gives: the norm of the initial penalised weights, log C and 1/C of C classes, log₁₀ of the
 other numbers, and 1, -1 or 0 for yes, no or unknown."""

@@ -168,9 +168,7 @@ class Observer:
             (CONSTANTS, self._constants, state["run"]),
         ):
             for name, row in zip(names, table, strict=True):
-                # states of before had no facts that may be unknown
-                value = saved.get(name, 0.0) if name in YES_OR_NO else saved[name]
-                row[:] = np.asarray(value, np.float64)
+                row[:] = np.asarray(_saved(saved, name), np.float64)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Formulas cannot be pickled; the copy takes them from the registry.
@@ -179,3 +177,10 @@ class Observer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.load_state_dict(state)
+
+
+def _saved(rows: dict[str, list[float]], name: str) -> list[float] | float:
+    """A row of a state; those of before had neither facts that may be unknown, nor another sum than Σ learning rate."""
+    if name in rows:
+        return rows[name]
+    return 0.0 if name in YES_OR_NO else rows[{"log_decay_sum": "log_lr_sum"}.get(name, name)]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -141,6 +142,19 @@ def load_policy(policy: str | Path | None = None) -> Policy:
         raise PolicyFileError(f"policy file {path}: metadata is nested too deep") from error
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise PolicyFileError(f"policy file {path}: {error}") from error
+
+
+def as_policy(policy: Policy | str | Path | None) -> Policy:
+    """A policy as it is, or read by :func:`load_policy`.
+
+    Raises:
+        ValueError: neither a policy nor what names one, or the file cannot be used.
+    """
+    if isinstance(policy, Policy):
+        return policy
+    if policy is None or isinstance(policy, (str, os.PathLike)):
+        return load_policy(policy)
+    raise ValueError(f"policy must be a lambda_rl.Policy, a name or a path, got {shown(policy)}")
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, npt.NDArray[Any]]]:

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from lambda_rl.checks import shown
+from lambda_rl.observation import RunFacts
 from lambda_rl.penalties import DECAYS
 from lambda_rl.policy.actor import Policy
 from lambda_rl.policy.card import ANY
 
 LAM_MEANINGS_TOLD = (*DECAYS, "convert")
 """What ``lam_meaning`` of a learned schedule may say."""
+
+
+def check_decay(policy: Policy, decay: str | None, *, attached: bool) -> None:
+    """Whether λ can be the decay of a run.
+
+    Args:
+        policy: its card says which penalty λ stands before.
+        decay: the user's ``decay``: None, or a meaning.
+        attached: λ is written to ``weight_decay`` of an optimizer.
+
+    Raises:
+        ValueError: ``decay`` is no meaning, or the policy's penalty cannot be the decay of an optimizer.
+    """
+    if decay not in (None, *DECAYS):
+        raise ValueError(f"unknown decay {shown(decay)}; allowed: {', '.join(DECAYS)}")
+    rule = policy.card.rule
+    if attached and rule is not None and not rule.is_weight_decay:
+        raise ValueError(
+            f"the policy was trained for the {policy.card.penalty} penalty, which weight_decay of an "
+            "optimizer cannot be; use it without an optimizer and add value * lambda_rl.penalty(model, kind) to "
+            "the loss"
+        )
 
 
 def must_convert(policy: Policy, told: str | None, found: set[str]) -> bool:
@@ -56,3 +82,9 @@ def typical_lr_sum(policy: Policy) -> float:
     span = control.log_lam_max - control.log_lam_min
     log_lam = control.log_lam_min + 0.5 * (position + 1.0) * span
     return float(10.0 ** (2.0 * shrink - log_lam))
+
+
+def converted(facts: RunFacts, policy: Policy) -> tuple[float, RunFacts]:
+    """(What λ is multiplied by, facts): such that the weights shrink as much as in the policy's training."""
+    typical = typical_lr_sum(policy)
+    return typical / facts.lr_sum, replace(facts, lr_sum=typical)

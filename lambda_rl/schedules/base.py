@@ -69,6 +69,7 @@ class Schedule:
     """
 
     needs_progress: ClassVar[bool] = True
+    _open_ended = False  # the run may be longer than total_steps, which was a guess
 
     def __init__(
         self,
@@ -183,7 +184,7 @@ class Schedule:
             )
         else:
             done = self._counted() if step is None else float(one_number("step", step))
-            if done > self.total_steps and self.needs_progress:
+            if done > self.total_steps and self.needs_progress and not self._open_ended:
                 self._warn_once(
                     "over",
                     f"the run is longer than it was said to be: step {done:.0f} of total_steps={self.total_steps}; λ "
@@ -192,7 +193,7 @@ class Schedule:
             share = done / self.total_steps
         if not (math.isfinite(share) and share >= 0):
             raise ValueError(f"progress must be a finite number, 0 or more, got {share}")
-        return min(share, 1.0)
+        return share if self._open_ended else min(share, 1.0)
 
     def _counted(self) -> int:
         """Steps of the optimizer so far."""

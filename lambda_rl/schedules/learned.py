@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 from torch.optim import Optimizer
 
 from lambda_rl.arguments import real_number
 from lambda_rl.attach.distributed import Ranks
 from lambda_rl.attach.further_knobs import FurtherKnobs
-from lambda_rl.checks import shown
+from lambda_rl.knobs import KAPPA
 from lambda_rl.observation import Observer, RunFacts, Signals
 from lambda_rl.observation.collector import Number
-from lambda_rl.penalties import DECAYS
 from lambda_rl.policy.actor import Policy
-from lambda_rl.policy.file import load_policy
-from lambda_rl.policy.meaning import must_convert, typical_lr_sum
+from lambda_rl.policy.file import as_policy
+from lambda_rl.policy.meaning import check_decay, converted, must_convert
+from lambda_rl.policy.unit import Unit, declared_steps
 from lambda_rl.schedules.base import Schedule
 from lambda_rl.schedules.loss_scale import LossScale, LossScaleOption
 from lambda_rl.schedules.rhythm import Rhythm
@@ -56,6 +55,12 @@ class LearnedSchedule(Schedule):
     ``num_classes`` the first training loss stands for it (``loss_scale="start"``); better give the number, such
     as the variance of the targets for a squared error: ``loss_scale=2.5``. λ itself is not rescaled.
 
+    **Decay budget**: a policy that moves κ gives λ = κ / ``lr_sum``, whatever the optimizer, its learning rate and what
+    its decay means; nothing is to be converted. ``lr_sum`` is the peak learning rate times ``total_steps``, over
+    1 - momentum for SGD, unless it is told; make a learning rate scheduler before the schedule, so that it is known.
+    Where the length of the run is not known, ``horizon`` declares one: κ is then by how many e-foldings decay would
+    shrink the weights in so many steps. Beyond it progress stays 1, and the policy goes on deciding in its rhythm.
+
     **Safety** (:mod:`~.safety` has the numbers): λ stays in the policy's range, and the last one is held,
     with one warning for each reason that says why, if a signal is not finite, an accuracy not within 0 and 1, or a
     loss negative; four or more entries of the observation that the policy looks at lie more than 6 standard
@@ -75,6 +80,8 @@ class LearnedSchedule(Schedule):
             decoupled: AdamW), see ``lam_meaning``.
         policy: a policy, the name of a shipped one, or the path of a policy file; None: the default shipped one.
         total_steps: optimizer steps of the whole run.
+        horizon: in place of ``total_steps``, a guess of them, for a run that may stop earlier or go on for longer; only
+            of policies that move κ.
         facts: what is known before the run. Without it, an optimizer, ``total_steps`` and if possible the next
             five are needed; those of ``num_train``, ``val_size`` and ``batch_size`` that are missing are taken
             to be as on average in the policy's training, with one warning.
@@ -83,7 +90,8 @@ class LearnedSchedule(Schedule):
         num_classes: classes; None: the loss is not a cross-entropy.
         batch_size: examples a step, over all processes.
         lr_sum: effective learning rate summed over the run, see :class:`lambda_rl.RunFacts`; None: as if the
-            learning rate stayed as at the start.
+            learning rate stayed as at the start (of a policy that moves κ: as at its peak).
+        model: what is trained, so that the policy is told whether it has layers that normalise; may be left out.
         initial_lam: λ that the first decision changes; clipped to the policy's range. None: the card's, else
             the geometric middle of the range.
         weight_norm: norm of the initial penalised weights; needed without an optimizer.
@@ -91,7 +99,7 @@ class LearnedSchedule(Schedule):
         lam_meaning: for a run of the other meaning. The policy's own meaning uses λ unconverted (right
             for plain SGD, where both are the same). "convert" multiplies λ, and its range, by a constant such
             that λ · ``lr_sum``, the shrinking over the whole run, is that of an average run of the policy's
-            training. None: another meaning is refused.
+            training. None: another meaning is refused. A policy that moves κ fits all, and needs none.
         decay: what λ means in this run, "coupled" or "decoupled". None: what the optimizer says; without an
             optimizer, what the policy's λ means.
         decisions: K, decisions in the run; None: as many as the policy was trained with.
@@ -111,12 +119,14 @@ class LearnedSchedule(Schedule):
         *,
         policy: Policy | str | Path | None = None,
         total_steps: int | None = None,
+        horizon: int | None = None,
         facts: RunFacts | None = None,
         num_train: int | None = None,
         val_size: int | None = None,
         num_classes: int | None = None,
         batch_size: int | None = None,
         lr_sum: float | None = None,
+        model: nn.Module | None = None,
         initial_lam: float | None = None,
         weight_norm: float | None = None,
         penalty_sum: float | None = None,
@@ -126,22 +136,24 @@ class LearnedSchedule(Schedule):
         loss_scale: LossScaleOption = None,
         distributed: Literal["auto", False] = "auto",
     ) -> None:
-        self.policy = _policy(policy)
+        self.policy = as_policy(policy)
         card = self.policy.card
         self.control = card.lam_control
         self._ranks = Ranks(distributed)
-        super().__init__(optimizer, total_steps=total_steps)
+        self._open_ended = horizon is not None
+        super().__init__(optimizer, total_steps=declared_steps(self.policy, total_steps, horizon))
         self._rhythm = Rhythm(card.decisions if decisions is None else decisions, self.total_steps)
         meanings = self._meanings(decay)
-        converting = must_convert(self.policy, lam_meaning, meanings)
-        run = RunDescription(self.total_steps, facts, num_train, val_size, num_classes, batch_size, lr_sum)
-        facts = run.facts_for(self.policy, self.groups, self._warn_once)
-        self.factor, self.facts = _converted(facts, self.policy) if converting else (1.0, facts)
-        self.lam_range = self._range()
-        self._loss_scale = LossScale(loss_scale, facts.num_classes, run.classes_known)
-        start = (
-            card.initial_lam if initial_lam is None else real_number("initial_lam", initial_lam, more=True)
+        converting = must_convert(self.policy, self._meaning_needed(lam_meaning), meanings)
+        run = RunDescription(
+            self.total_steps, facts, num_train, val_size, num_classes, batch_size, lr_sum, model
         )
+        facts = run.facts_for(self.policy, self.groups, self._warn_once)
+        self.factor, self.facts = converted(facts, self.policy) if converting else (1.0, facts)
+        self._use_unit()
+        self._loss_scale = LossScale(loss_scale, facts.num_classes, run.classes_known)
+        given = None if initial_lam is None else real_number("initial_lam", initial_lam, more=True)
+        start = given or card.initial_lam
         self._config = {"policy": self.policy.fingerprint, "decisions": self.decisions}
         self._told = {
             "lam_meaning": lam_meaning,
@@ -152,10 +164,12 @@ class LearnedSchedule(Schedule):
         }
         if self._ranks.several:
             self._ranks.agree({**self._agreed(), "facts": vars(facts)})
-        self._log_lam = self._first_log_lam(start, told=initial_lam is not None)
-        self._safety = Safety(self.policy, self._log_lam, self._warn_once)
-        half_square = card.rule is not None and card.rule.is_weight_decay
-        self._watcher = Watcher(self.groups, self._ranks, weight_norm, penalty_sum, half_square=half_square)
+        self._log_lam = self._unit.first(start, told=given is not None)
+        self._safety = Safety(self.policy, self._log_lam, self._warn_once, self._unit.offset)
+        half = card.rule is not None and card.rule.is_weight_decay
+        self._watcher = Watcher(
+            self.groups, self._ranks, weight_norm, penalty_sum, half_square=half, peak=self._moves_kappa
+        )
         self._further = FurtherKnobs(card.controls[1:], self.groups.optimizers if self.groups else ())
         self.observer = Observer(1, self.control, card.features, card.knobs[1:])
         self._start(self._decide(self._first_observation()))
@@ -167,31 +181,27 @@ class LearnedSchedule(Schedule):
         """K, decisions in the run."""
         return self._rhythm.decisions
 
+    @property
+    def _moves_kappa(self) -> bool:
+        return self.policy.card.unit == KAPPA
+
+    def _meaning_needed(self, told: str | None) -> str | None:
+        """What the user's ``lam_meaning`` says that is not needless."""
+        if not (self._moves_kappa and told == "convert"):
+            return told
+        self._warn_once("convert", "the policy moves κ, which fits every optimizer: nothing is converted")
+        return None
+
     def _meanings(self, decay: str | None) -> set[str]:
         """What decay means in this run; empty if nobody knows."""
-        if decay not in (None, *DECAYS):
-            raise ValueError(f"unknown decay {shown(decay)}; allowed: {', '.join(DECAYS)}")
-        rule = self.policy.card.rule
-        if self.groups is not None and rule is not None and not rule.is_weight_decay:
-            raise ValueError(
-                f"the policy was trained for the {self.policy.card.penalty} penalty, which weight_decay of an "
-                "optimizer cannot be; use it without an optimizer and add value * lambda_rl.penalty(model, kind) to "
-                "the loss"
-            )
+        check_decay(self.policy, decay, attached=self.groups is not None)
         if decay is not None:
             return {decay}
         return set() if self.groups is None else self.groups.meanings()
 
-    def _range(self) -> tuple[float, float]:
-        """The range of λ, wider by a hair than rounded powers of ten: clipping never alters the control law's λ."""
-        low, high = 10.0**self.control.log_lam_min, 10.0**self.control.log_lam_max
-        return low * self.factor * (1 - 1e-12), high * self.factor * (1 + 1e-12)
-
-    def _first_log_lam(self, start: float | None, *, told: bool) -> float:
-        """log₁₀ of the λ that the first decision changes; what the user told is in units of this run."""
-        if start is None:
-            return 0.5 * (self.control.log_lam_min + self.control.log_lam_max)
-        return self.control.clip(math.log10(max(start / self.factor, 1e-300) if told else start))
+    def _use_unit(self) -> None:
+        self._unit = Unit(self.policy, self.facts.decay_sum, self.factor)
+        self.lam_range = self._unit.lam_range()
 
     def _first_observation(self) -> npt.NDArray[np.float32]:
         """What the policy reads before the first interval."""
@@ -219,7 +229,7 @@ class LearnedSchedule(Schedule):
         """Reads the signals of the interval that ends here, and sets λ for the next one."""
         signals, watched = self._watcher.read(self.value, progress)
         absent = [name for name in ("train_loss", "val_loss") if name not in watched]
-        if absent and progress < 1.0:
+        if absent and not self._over(progress):
             self._warn_once(
                 "losses", f"{' and '.join(absent)} not given; λ is held until there are both losses"
             )
@@ -229,6 +239,9 @@ class LearnedSchedule(Schedule):
         self._rhythm.decided(progress)
         self._set(self._value if absent else self._judge(progress, watched))
         self._record(progress, signals)
+
+    def _over(self, progress: float) -> bool:
+        return progress >= 1.0 and not self._open_ended
 
     def _judge(self, progress: float, watched: dict[str, float]) -> float:
         """The next λ; that in force if the signals are not to be believed."""
@@ -244,7 +257,7 @@ class LearnedSchedule(Schedule):
         if inferred:
             self._warn_once("accuracy", f"not given: {', '.join(inferred)}; inferred from the loss")
         signals = Signals(
-            progress=progress,
+            progress=min(progress, 1.0),
             log_lam=self._log_lam,
             train_loss=watched["train_loss"] * unit,
             val_loss=watched["val_loss"] * unit,
@@ -256,7 +269,7 @@ class LearnedSchedule(Schedule):
             knobs=dict(self._further.log_values),
         )
         observation = self.observer.observe_one(signals)
-        if progress >= 1.0 or self._safety.far(observation):
+        if self._over(progress) or self._safety.far(observation):
             return self.value
         return self._decide(observation)
 
@@ -267,10 +280,20 @@ class LearnedSchedule(Schedule):
             self._warn_once("action", "the policy's action is not finite; λ is held")
             actions = [0.0] * len(actions)
         action, *others = actions
-        self._log_lam = self._safety.within(self.control.apply(self._log_lam, action), action)
+        self._log_lam = self._safety.within(self._unit.after(self._log_lam, action), action)
         if not self._safety.holding:
             self._further.move(others)
         return 10.0**self._log_lam * self.factor
+
+    @property
+    def kappa(self) -> float:
+        """The decay budget κ = λ · ``facts.lr_sum`` that is in force now."""
+        return self.value / self.factor * self.facts.decay_sum
+
+    def _record(self, progress: float | None, signals: Mapping[str, float]) -> None:
+        super()._record(progress, signals)
+        if self._moves_kappa:
+            self.history[-1]["kappa"] = self.kappa
 
     @property
     def knobs(self) -> dict[str, float]:
@@ -306,27 +329,14 @@ class LearnedSchedule(Schedule):
         What was measured when the schedule was made (norm and number of weights, learning rate) is the state's.
         """
         super().load_state_dict(state)
-        self._safety.load_state_dict(state)
         self._rhythm.load_state_dict(state)
         self._watcher.load_state_dict(state)
         self._log_lam = float(state["log_lam"])
         self._further.load(state["log_knobs"])
         self.factor = float(state["factor"])
-        self.lam_range = self._range()
-        self._loss_scale.load_state(state["loss_scale"])
         self.facts = RunFacts(**state["facts"])
+        self._use_unit()
+        self._safety = Safety(self.policy, self._log_lam, self._warn_once, self._unit.offset)
+        self._safety.load_state_dict(state)
+        self._loss_scale.load_state(state["loss_scale"])
         self.observer.load_state_dict(state["observer"])
-
-
-def _policy(policy: Policy | str | Path | None) -> Policy:
-    if isinstance(policy, Policy):
-        return policy
-    if policy is None or isinstance(policy, (str, os.PathLike)):
-        return load_policy(policy)
-    raise ValueError(f"policy must be a lambda_rl.Policy, a name or a path, got {shown(policy)}")
-
-
-def _converted(facts: RunFacts, policy: Policy) -> tuple[float, RunFacts]:
-    """(What λ is multiplied by, facts): such that the weights shrink as much as in the policy's training."""
-    typical = typical_lr_sum(policy)
-    return typical / facts.lr_sum, dataclasses.replace(facts, lr_sum=typical)

@@ -6,14 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
+from torch import nn
+
 from lambda_rl.arguments import real_number, whole_number
+from lambda_rl.attach.architecture import normalises
 from lambda_rl.attach.groups import DecayGroups
 from lambda_rl.checks import shown
+from lambda_rl.knobs import KAPPA
 from lambda_rl.observation import RunFacts, typical_fact
+from lambda_rl.observation.facts import ADAM_PULL, YES_OR_NO
 from lambda_rl.policy.actor import Policy
 
 DEFAULT_CLASSES = 10
 """Taken for the number of classes where there are none: it then only is a unit of the loss."""
+
+_LATER, _UNSAID = (*YES_OR_NO, "pull"), (None, 1.0)
 
 
 @dataclass(frozen=True)
@@ -28,9 +35,10 @@ class RunDescription:
         num_classes: classes.
         batch_size: examples a step, over all processes.
         lr_sum: effective learning rate summed over the run, see :class:`lambda_rl.RunFacts`.
+        model: what is trained.
 
     Raises:
-        ValueError: ``facts`` is something else, or one of the others is no such number.
+        ValueError: ``facts`` or ``model`` is something else, or one of the others is no such number.
     """
 
     total_steps: int | None = None
@@ -40,11 +48,14 @@ class RunDescription:
     num_classes: int | None = None
     batch_size: int | None = None
     lr_sum: float | None = None
+    model: nn.Module | None = None
 
     def __post_init__(self) -> None:
         """Checks all, and makes them plain numbers, so that JSON can hold them."""
         if self.facts is not None and not isinstance(self.facts, RunFacts):
             raise ValueError(f"facts must be a lambda_rl.RunFacts, got {shown(self.facts)}")
+        if self.model is not None and not isinstance(self.model, nn.Module):
+            raise ValueError(f"model must be a torch.nn.Module, got {shown(self.model)}")
         for name, least in (("num_train", 1), ("val_size", 1), ("num_classes", 2), ("batch_size", 1)):
             value = getattr(self, name)
             if value is not None:
@@ -60,12 +71,13 @@ class RunDescription:
     def told(self) -> dict[str, Any]:
         """What was said, by name; None what was not, and so is measured or taken to be as usual."""
         if self.facts is not None:
-            return {"batch_size": None, **vars(self.facts)}
-        said = {item.name: None for item in fields(RunFacts)}
-        said.update(
-            (name, value) for name, value in vars(self).items() if name not in ("total_steps", "facts")
-        )
-        return said
+            said: dict[str, Any] = {"batch_size": None, **vars(self.facts)}
+        else:
+            said = {item.name: None for item in fields(RunFacts)}
+            others = ("total_steps", "facts", "model")  # the model is measured
+            said.update((name, value) for name, value in vars(self).items() if name not in others)
+        # of those that states of before did not have, only what was said
+        return {name: value for name, value in said.items() if name not in _LATER or value not in _UNSAID}
 
     def facts_for(
         self, policy: Policy, groups: DecayGroups | None, warn: Callable[[str, str], None]
@@ -108,7 +120,10 @@ class RunDescription:
             val_size=self.val_size or max(round(typical("val_size")), 1),
             num_classes=self.num_classes or DEFAULT_CLASSES,
             epochs=steps * (self.batch_size or 0) / examples if known else typical("epochs"),
-            lr_sum=self.lr_sum or _lr_sum(groups, steps),
+            lr_sum=self.lr_sum or _lr_sum(groups, steps, peak=policy.card.unit == KAPPA),
+            adaptive=groups.adaptive(),
+            pull=ADAM_PULL if groups.adaptive() and groups.meanings() == {"coupled"} else 1.0,
+            normalised=None if self.model is None else normalises(self.model),
         )
 
 
@@ -122,8 +137,8 @@ def _num_params(groups: DecayGroups) -> int:
     return number
 
 
-def _lr_sum(groups: DecayGroups, steps: int) -> float:
-    total = groups.lr_sum(steps)
+def _lr_sum(groups: DecayGroups, steps: int, *, peak: bool) -> float:
+    total = groups.lr_sum(steps, peak=peak)
     if not total:
         raise ValueError(
             "the learning rate is 0 at the start, which says nothing of the run; give lr_sum=, the learning rate "

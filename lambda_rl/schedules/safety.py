@@ -44,6 +44,9 @@ FAR_FEATURES = 4
 """So many entries far outside at once, and λ is held. Of 1,980 observations in training tasks, most of them under
 actions with added noise, the fourth largest entry was never above 3.3."""
 
+FAR_OF = 22
+"""Entries that :data:`FAR_FEATURES` is meant for; of a policy that reads more, as large a share must be far."""
+
 AT_BOUND = 5
 """Decisions in a row that ask for a λ beyond the same end of the range, before one more is not believed."""
 
@@ -55,11 +58,15 @@ class Safety:
         policy: gives what is usual, and the range of λ.
         log_lam: log₁₀ of the first λ.
         warn: called with (short name of the reason, text); says each reason once.
+        offset: log₁₀ κ - log₁₀ λ, where the policy's range is that of κ.
     """
 
-    def __init__(self, policy: Policy, log_lam: float, warn: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, policy: Policy, log_lam: float, warn: Callable[[str, str], None], offset: float = 0.0
+    ) -> None:
         self._warn = warn
-        self._control = policy.card.control
+        self._control, self._offset = policy.card.control, offset
+        self._far_features = max(FAR_FEATURES, FAR_FEATURES * len(policy.card.features) // FAR_OF)
         reach = FAR * np.sqrt(policy.obs_var + policy.epsilon)
         seen = np.abs(policy.layers[0][0]).max(axis=0) > 0
         self._features = policy.card.features
@@ -92,7 +99,7 @@ class Safety:
         """Whether what the policy reads, ``[F]``, lies far outside what it was trained on."""
         entries = observation.tolist()
         far = [i for i, mean, reach in self._usual if abs(entries[i] - mean) > reach]
-        if len(far) < FAR_FEATURES:
+        if len(far) < self._far_features:
             return False
         names = ", ".join(self._features[i] for i in far)
         self._warn("far", f"far outside what the policy was trained on ({names}); λ is held")
@@ -105,7 +112,7 @@ class Safety:
             asked: log₁₀ λ by the control law.
             action: what it was asked with.
         """
-        low, high = self._control.log_lam_min, self._control.log_lam_max
+        low, high = (end - self._offset for end in (self._control.log_lam_min, self._control.log_lam_max))
         if action > 0 and (asked >= high or self._beyond > AT_BOUND):
             self._beyond = max(self._beyond, 0) + 1
         elif action < 0 and asked <= low:

@@ -34,6 +34,7 @@ class Watcher:
         weight_norm: norm of the initial weights; None: measured.
         penalty_sum: R of the initial weights; None: measured, without groups ½ ``weight_norm``².
         half_square: the penalty is ½‖w‖².
+        peak: learning rates are measured by the largest one, not by the start.
 
     Raises:
         ValueError: nobody knows the norm, or a number is not finite, or negative.
@@ -47,7 +48,9 @@ class Watcher:
         penalty_sum: float | None,
         *,
         half_square: bool,
+        peak: bool = False,
     ) -> None:
+        self._peak = peak
         self._groups, self._ranks, self._half_square = groups, ranks, half_square
         self._collector = Collector()
         norm, total = (None, None) if groups is None else groups.norms()
@@ -99,7 +102,7 @@ class Watcher:
         """The signals with norm, penalty and learning rate."""
         watched = {name: signals[name] for name in WATCHED if name in signals}
         if self._groups is not None:
-            watched.setdefault("lr_ratio", self._groups.lr_ratio())
+            watched.setdefault("lr_ratio", self._groups.lr_ratio(peak=self._peak))
             if "weight_norm" not in signals or "penalty" not in signals:
                 norm, total = self._groups.norms()
                 watched.setdefault("weight_norm", norm)

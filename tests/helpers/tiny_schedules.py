@@ -19,22 +19,25 @@ from lambda_rl import (
     policy_from_arrays,
     split_parameters,
 )
-from lambda_rl.observation import FEATURES
+from lambda_rl.observation import KAPPA_FEATURES
 
 CARD = PolicyCard(knobs=(Knob("lam", -5.0, 0.5, 0.5),))
 CARD15 = dataclasses.replace(CARD, decisions=15)
+KAPPA_CARD = PolicyCard(
+    knobs=(Knob("kappa", -2.0, 2.2, 0.5),), lam_meaning="any", features=KAPPA_FEATURES, decisions=15
+)
 FACTS = RunFacts(num_train=5000, num_params=1000, val_size=500, num_classes=10, epochs=10.0, lr_sum=30.0)
 MEASURED = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "weight_norm", "penalty", "lr_ratio")
 
 
 def make_policy(seed=0, card=CARD, hidden=64, bias=0.0) -> Policy:
-    """A random policy that reads all features."""
-    rng = np.random.default_rng(seed)
+    """A random policy that reads the features of its card."""
+    rng, width = np.random.default_rng(seed), len(card.features)
     return policy_from_arrays(
-        obs_mean=np.zeros(len(FEATURES)),
-        obs_var=np.ones(len(FEATURES)),
+        obs_mean=np.zeros(width),
+        obs_var=np.ones(width),
         layers=[
-            (0.3 * rng.normal(size=(hidden, len(FEATURES))), np.zeros(hidden)),
+            (0.3 * rng.normal(size=(hidden, width)), np.zeros(hidden)),
             (0.3 * rng.normal(size=(hidden, hidden)), np.zeros(hidden)),
             (0.1 * rng.normal(size=(1, hidden)), np.full(1, bias)),
         ],

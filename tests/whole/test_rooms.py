@@ -68,7 +68,9 @@ ROOMS: dict[str, str] = {
         "checks files knobs control observation policy schedules envs.data envs.tasks envs.reward envs.judging"
         " envs.vector_env agents.options agents.record agents.presenting"
     ),
-    "agents.baselines": "lambda_rl registry files suggest envs envs.data envs.hardware envs.tasks envs.training envs.judging",
+    "agents.baselines": (
+        "lambda_rl registry files suggest envs envs.data envs.hardware envs.tasks envs.training envs.judging"
+    ),
     "agents.comparison": (
         "lambda_rl checks files envs.data envs.hardware envs.tasks envs.training envs.judging agents.record"
         " agents.options agents.presenting agents.baselines"

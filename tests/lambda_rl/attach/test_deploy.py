@@ -91,7 +91,7 @@ def plain_loop(task: Task, policy: Policy, given: dict[str, Any], calls: str, **
     schedule = LearnedSchedule(
         optimizer, policy=policy, total_steps=task.steps, num_train=task.train_size, val_size=task.val_size,
         num_classes=10, batch_size=task.batch_size, lr_sum=given["facts"].lr_sum, initial_lam=task.initial_lam,
-        **options,
+        model=model, **options,
     )  # fmt: skip
     assert schedule.facts == given["facts"]
     losses, right = [], []

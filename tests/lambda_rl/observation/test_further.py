@@ -177,10 +177,10 @@ def test_state_goes_on_where_it_was() -> None:
     assert np.array_equal(one.observe(now, [0, 1]), other.observe(now, [0, 1]))
 
 
-def test_states_of_before_had_no_facts_that_may_be_unknown() -> None:
+def test_states_of_before_had_fewer_constants() -> None:
     one = Observer(1, ControlLaw())
     state = one.state_dict()
-    for name in ("adaptive", "normalised"):
+    for name in ("adaptive", "normalised", "log_decay_sum"):
         del state["run"][name]
     one.load_state_dict(state)
     del state["run"]["chance"]

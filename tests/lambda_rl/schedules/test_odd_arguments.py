@@ -211,6 +211,7 @@ def test_facts_are_plain_numbers() -> None:
     facts = RunFacts(np.int64(500), torch.tensor(72), np.prod((10, 10)), 4.0, np.float32(2.0), 3)  # type: ignore[arg-type]
     assert json.loads(json.dumps(vars(facts))) == {
         "num_train": 500, "num_params": 72, "val_size": 100, "num_classes": 4, "epochs": 2.0, "lr_sum": 3.0,
+        "adaptive": None, "normalised": None, "pull": 1.0,
     }  # fmt: skip
     for change in ({"num_classes": 2.5}, {"epochs": HUGE}, {"num_train": "5"}, {"lr_sum": None}):
         with pytest.raises(ValueError, match=f"run facts: {next(iter(change))} must be"):
