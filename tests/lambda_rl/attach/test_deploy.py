@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tiny_envs import tiny_data
-from tiny_schedules import CARD15, make_policy
+from tiny_schedules import CARD15, KAPPA_CARD, make_policy
 from torch import nn
 
 import lambda_rl
@@ -23,6 +23,7 @@ from lambda_rl.envs.networks import NetworkSpec, make_network
 from lambda_rl.envs.tasks.suites import Suite, TaskList
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.placement import TrainerConfig
+from lambda_rl.envs.training.run import start_lam
 
 MLP = Task(network="mlp", width=16, train_size=700, val_size=80, steps=300, decisions=15, initial_lam=0.02)
 
@@ -31,13 +32,25 @@ CNN = Task(
     learning_rate=0.02, label_noise=0.2,
 )  # fmt: skip
 
+SGD_KAPPA = dataclasses.replace(MLP, lr_told="nominal", initial_kappa=2.0)
+ADAMW_KAPPA = dataclasses.replace(
+    SGD_KAPPA, optimizer="adamw", decay="decoupled", learning_rate=0.003, warmup=0.1, lr_schedule="linear"
+)
+ADAM_KAPPA = dataclasses.replace(ADAMW_KAPPA, decay="coupled", init_scale=0.5)
+OPTIMIZERS = {
+    ("sgd", "coupled"): torch.optim.SGD,
+    ("adamw", "decoupled"): torch.optim.AdamW,
+    ("adamw", "coupled"): torch.optim.Adam,
+}
+
 
 def environment(task: Task, policy: Policy, precision: str) -> tuple[list[float], dict[str, Any]]:
     """λ at each decision in the environment, and all that a plain loop needs to train the same network."""
     data = tiny_data(2000)
     env = CifarLambdaEnv(
-        Suite("one", "agent", TaskList((task,))), data, policy.card.control, precision=precision
-    )
+        Suite("one", "agent", TaskList((task,))), data, policy.card.control, precision=precision,
+        unit=policy.card.unit, features=policy.card.features,
+    )  # fmt: skip
     obs, _ = env.reset(seed=0, options={"task": task})
     run, images = env._core.run(0), env._core.trainer.data
     dtype = next(iter(run.params.values())).dtype
@@ -86,11 +99,16 @@ def plain_loop(task: Task, policy: Policy, given: dict[str, Any], calls: str, **
     model = (PlainMLP if task.network == "mlp" else PlainCNN)(task.width).to(given["x"].dtype)
     model.load_state_dict(given["params"])
     groups = lambda_rl.split_parameters(model, 1e-4)
-    optimizer = torch.optim.SGD(groups, lr=task.learning_rate, momentum=task.momentum)
-    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: given["rates"][i] / given["rates"][0])
+    momentum: dict[str, Any] = (
+        {"momentum": task.momentum} if task.optimizer == "sgd" else {"betas": (task.momentum, 0.999)}
+    )
+    optimizer = OPTIMIZERS[task.optimizer, task.decay](groups, lr=task.learning_rate, **momentum)
+    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: given["rates"][i] / task.learning_rate)
+    if task.lr_told == "sum":
+        options["lr_sum"] = given["facts"].lr_sum
     schedule = LearnedSchedule(
         optimizer, policy=policy, total_steps=task.steps, num_train=task.train_size, val_size=task.val_size,
-        num_classes=10, batch_size=task.batch_size, lr_sum=given["facts"].lr_sum, initial_lam=task.initial_lam,
+        num_classes=10, batch_size=task.batch_size, initial_lam=start_lam(task, given["facts"]),
         model=model, **options,
     )  # fmt: skip
     assert schedule.facts == given["facts"]
@@ -149,6 +167,19 @@ def test_plain_sgd_loop_gives_the_environments_trace(
     assert mine == pytest.approx(trace, abs=1e-6 if precision == "fp64" else 5e-5)
 
 
+@pytest.mark.parametrize("calls", ["every interval", "every step"])
+@pytest.mark.parametrize("task", [SGD_KAPPA, ADAMW_KAPPA, ADAM_KAPPA], ids=["sgd", "adamw", "adam"])
+def test_so_does_a_policy_that_moves_kappa(task: Task, calls: str) -> None:
+    policy = make_policy(4, card=KAPPA_CARD, bias=-0.1)
+    trace, given = environment(task, policy, "fp64")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        mine = plain_loop(task, policy, given, calls)
+    assert len(trace) == task.decisions
+    assert np.ptp(trace) > 0.3
+    assert mine == pytest.approx(trace, abs=1e-6)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp64"])
 @pytest.mark.parametrize("task", [MLP, CNN], ids=["mlp", "cnn3"])
 def test_so_does_the_shipped_policy(task: Task, precision: str) -> None:
@@ -160,11 +191,13 @@ def test_so_does_the_shipped_policy(task: Task, precision: str) -> None:
 
 
 def test_the_runner_of_comparisons_gives_it_too() -> None:
-    policy = make_policy(3, bias=-0.3, card=CARD15)  # else λ is at the upper end too long, see below
-    for task in (MLP, dataclasses.replace(MLP, steps=47, decisions=40), CNN):
+    lam = make_policy(3, bias=-0.3, card=CARD15)  # else λ is at the upper end too long, see below
+    kappa = make_policy(4, bias=-0.1, card=KAPPA_CARD)
+    short = dataclasses.replace(MLP, steps=47, decisions=40)
+    for task, policy in ((MLP, lam), (short, lam), (CNN, lam), (ADAM_KAPPA, kappa)):
         trace, _ = environment(task, policy, "fp64")
 
-        def make(**context: Any) -> LearnedSchedule:
+        def make(policy: Policy = policy, **context: Any) -> LearnedSchedule:
             return LearnedSchedule(policy=policy, **context)
 
         config = TrainerConfig(precision="fp64")
