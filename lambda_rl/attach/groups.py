@@ -287,8 +287,10 @@ class DecayGroups:
         """
         optimizer, group, member = next(self._scheduled())
         momentum = float(group.get("momentum", 0.0))
-        if peak and group_meaning(optimizer, group) == "decoupled":
-            momentum = 0.0
+        if peak:
+            # OneCycleLR has momentum at its base where the rate is at its peak.
+            momentum = min(momentum, float(group.get("base_momentum", momentum)))
+            momentum = 0.0 if group_meaning(optimizer, group) == "decoupled" else momentum
         return (member.peak_lr if peak else member.start_lr) / max(1.0 - momentum, 1e-3) * total_steps
 
     def adaptive(self) -> bool | None:
