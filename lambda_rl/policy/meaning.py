@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from lambda_rl.checks import shown
+from lambda_rl.knobs import KAPPA
 from lambda_rl.observation import RunFacts
 from lambda_rl.penalties import DECAYS
 from lambda_rl.policy.actor import Policy
@@ -34,6 +36,14 @@ def check_decay(policy: Policy, decay: str | None, *, attached: bool) -> None:
             "optimizer cannot be; use it without an optimizer and add value * lambda_rl.penalty(model, kind) to "
             "the loss"
         )
+
+
+def meaning_needed(policy: Policy, told: str | None, warn: Callable[[str, str], None]) -> str | None:
+    """What the user's ``lam_meaning`` says that is not needless; warns with (short name of the reason, text)."""
+    if not (policy.card.unit == KAPPA and told == "convert"):
+        return told
+    warn("convert", "the policy moves κ, which fits every optimizer: nothing is converted")
+    return None
 
 
 def must_convert(policy: Policy, told: str | None, found: set[str]) -> bool:

@@ -63,6 +63,10 @@ class Unit:
             return self._law.clip(math.log10(max(start / self._factor, 1e-300)), self.offset)
         return self._law.clip(math.log10(start) - self.offset, self.offset)
 
+    def clip(self, log_lam: float) -> float:
+        """log₁₀ of the policy's λ within its range."""
+        return self._law.clip(log_lam, self.offset)
+
     def after(self, log_lam: float, action: float) -> float:
         """log₁₀ of the policy's next λ, by the control law."""
         return self._law.apply(log_lam, action, self.offset)

@@ -20,9 +20,10 @@ from lambda_rl.observation import Observer, RunFacts, Signals
 from lambda_rl.observation.collector import Number
 from lambda_rl.policy.actor import Policy
 from lambda_rl.policy.file import as_policy
-from lambda_rl.policy.meaning import check_decay, converted, must_convert
+from lambda_rl.policy.meaning import check_decay, converted, meaning_needed, must_convert
 from lambda_rl.policy.unit import Unit, declared_steps
 from lambda_rl.schedules.base import Schedule
+from lambda_rl.schedules.guard import Guard
 from lambda_rl.schedules.loss_scale import LossScale, LossScaleOption
 from lambda_rl.schedules.rhythm import Rhythm
 from lambda_rl.schedules.run_description import RunDescription
@@ -66,9 +67,10 @@ class LearnedSchedule(Schedule):
     loss negative; four or more entries of the observation that the policy looks at lie more than 6 standard
     deviations from its training mean; the policy's action is not finite; more than 5 decisions in a row ask for a λ
     above the range: then λ goes back to the last one inside it, until the policy asks for less (at the lower end it
-    stays, as without this rule). Knobs beside λ are held with it.
-    The environment has no such rules. None of them applies to sound runs like those of training, so that λ is
-    the environment's there; ``lambda_rl.envs.judging`` judges schedules with them, as deployed.
+    stays, as without this rule). Knobs beside λ are held with it. **Guard** (:mod:`~.guard` has the rules): κ falls
+    where the loss stays at chance or decay undoes what was learned, and rises where validation falls from its best.
+    The environment has neither. They do not apply to sound runs like those of training, so that λ is the
+    environment's there; ``lambda_rl.envs.judging`` judges schedules with them, as deployed.
 
     **Several processes** (``torch.distributed`` initialised before the schedule is made): signals are averaged
     over ranks with one small ``all_gather`` a decision, so every rank must call ``step()`` at the same progress,
@@ -76,8 +78,7 @@ class LearnedSchedule(Schedule):
     arguments, or that have come to another progress, are refused on all of them.
 
     Args:
-        optimizer: one, several or none; its decay must mean what the policy's λ means (coupled: SGD, Adam;
-            decoupled: AdamW), see ``lam_meaning``.
+        optimizer: one, several or none; its decay must mean what the policy's λ means, see ``lam_meaning``.
         policy: a policy, the name of a shipped one, or the path of a policy file; None: the default shipped one.
         total_steps: optimizer steps of the whole run.
         horizon: in place of ``total_steps``, a guess of them, for a run that may stop earlier or go on for longer; only
@@ -100,12 +101,13 @@ class LearnedSchedule(Schedule):
             for plain SGD, where both are the same). "convert" multiplies λ, and its range, by a constant such
             that λ · ``lr_sum``, the shrinking over the whole run, is that of an average run of the policy's
             training. None: another meaning is refused. A policy that moves κ fits all, and needs none.
-        decay: what λ means in this run, "coupled" or "decoupled". None: what the optimizer says; without an
-            optimizer, what the policy's λ means.
+        decay: what λ means in this run, "coupled" (SGD, Adam) or "decoupled" (AdamW). None: what the optimizer says;
+            without an optimizer, what the policy's λ means.
         decisions: K, decisions in the run; None: as many as the policy was trained with.
         loss_scale: "cross-entropy", "start" or the loss of guessing, above 0; None: "cross-entropy" if the
             number of classes is known, else "start".
         distributed: "auto" averages over ranks if there are any; False: this process on its own.
+        guard: whether the guard may bound κ; None: for policies that move κ.
 
     Raises:
         PolicyFileError: the policy file cannot be used.
@@ -135,6 +137,7 @@ class LearnedSchedule(Schedule):
         decisions: int | None = None,
         loss_scale: LossScaleOption = None,
         distributed: Literal["auto", False] = "auto",
+        guard: bool | None = None,
     ) -> None:
         self.policy = as_policy(policy)
         card = self.policy.card
@@ -144,7 +147,8 @@ class LearnedSchedule(Schedule):
         super().__init__(optimizer, total_steps=declared_steps(self.policy, total_steps, horizon))
         self._rhythm = Rhythm(card.decisions if decisions is None else decisions, self.total_steps)
         meanings = self._meanings(decay)
-        converting = must_convert(self.policy, self._meaning_needed(lam_meaning), meanings)
+        needed = meaning_needed(self.policy, lam_meaning, self._warn_once)
+        converting = must_convert(self.policy, needed, meanings)
         run = RunDescription(
             self.total_steps, facts, num_train, val_size, num_classes, batch_size, lr_sum, model
         )
@@ -162,6 +166,8 @@ class LearnedSchedule(Schedule):
             "loss_scale": self._loss_scale.told,
             **run.told(),
         }
+        guarded = self._moves_kappa if guard is None else guard
+        self._told.update({"guard": True} if guarded else {})  # states of before had none
         if self._ranks.several:
             self._ranks.agree({**self._agreed(), "facts": vars(facts)})
         self._log_lam = self._unit.first(start, told=given is not None)
@@ -170,6 +176,7 @@ class LearnedSchedule(Schedule):
         self._watcher = Watcher(
             self.groups, self._ranks, weight_norm, penalty_sum, half_square=half, peak=self._moves_kappa
         )
+        self._guard = Guard(self.facts, self._watcher.weight_norm, self._warn_once, on=guarded)
         self._further = FurtherKnobs(card.controls[1:], self.groups.optimizers if self.groups else ())
         self.observer = Observer(1, self.control, card.features, card.knobs[1:])
         self._start(self._decide(self._first_observation()))
@@ -184,13 +191,6 @@ class LearnedSchedule(Schedule):
     @property
     def _moves_kappa(self) -> bool:
         return self.policy.card.unit == KAPPA
-
-    def _meaning_needed(self, told: str | None) -> str | None:
-        """What the user's ``lam_meaning`` says that is not needless."""
-        if not (self._moves_kappa and told == "convert"):
-            return told
-        self._warn_once("convert", "the policy moves κ, which fits every optimizer: nothing is converted")
-        return None
 
     def _meanings(self, decay: str | None) -> set[str]:
         """What decay means in this run; empty if nobody knows."""
@@ -253,8 +253,8 @@ class LearnedSchedule(Schedule):
             self._warn_once("scale", "the first training loss is 0, losses cannot be scaled; λ is held")
             return self.value
         self._watcher.believe(watched, self.value)
-        inferred = self._loss_scale.infer_accuracies(watched)
-        if inferred:
+        measured = "val_accuracy" in watched
+        if inferred := self._loss_scale.infer_accuracies(watched):
             self._warn_once("accuracy", f"not given: {', '.join(inferred)}; inferred from the loss")
         signals = Signals(
             progress=min(progress, 1.0),
@@ -268,10 +268,11 @@ class LearnedSchedule(Schedule):
             lr_ratio=watched["lr_ratio"],
             knobs=dict(self._further.log_values),
         )
+        self._guard.see(signals, inferred=not measured)
         observation = self.observer.observe_one(signals)
-        if self._over(progress) or self._safety.far(observation):
+        if self._over(progress):
             return self.value
-        return self._decide(observation)
+        return self._guarded(self._log_lam) if self._safety.far(observation) else self._decide(observation)
 
     def _decide(self, observation: npt.NDArray[np.float32]) -> float:
         """λ after the policy's action on what it reads of one observation; other knobs move with it, or are held."""
@@ -280,9 +281,14 @@ class LearnedSchedule(Schedule):
             self._warn_once("action", "the policy's action is not finite; λ is held")
             actions = [0.0] * len(actions)
         action, *others = actions
-        self._log_lam = self._safety.within(self._unit.after(self._log_lam, action), action)
+        log_lam = self._safety.within(self._unit.after(self._log_lam, action), action)
         if not self._safety.holding:
             self._further.move(others)
+        return self._guarded(log_lam)
+
+    def _guarded(self, log_lam: float) -> float:
+        """λ of the run for one of the policy, within the guard's bounds."""
+        self._log_lam = self._unit.clip(self._guard.within(log_lam))
         return 10.0**self._log_lam * self.factor
 
     @property
@@ -315,6 +321,7 @@ class LearnedSchedule(Schedule):
             **self._safety.state_dict(),
             **self._rhythm.state_dict(),
             **self._watcher.state_dict(),
+            **self._guard.state_dict(),
             "log_lam": self._log_lam,
             "log_knobs": dict(self._further.log_values),
             "factor": self.factor,
@@ -338,5 +345,6 @@ class LearnedSchedule(Schedule):
         self._use_unit()
         self._safety = Safety(self.policy, self._log_lam, self._warn_once, self._unit.offset)
         self._safety.load_state_dict(state)
+        self._guard.load_state_dict(state)
         self._loss_scale.load_state(state["loss_scale"])
         self.observer.load_state_dict(state["observer"])

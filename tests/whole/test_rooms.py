@@ -77,7 +77,7 @@ ROOMS: dict[str, str] = {
     ),
     "agents.comparison.figures": "files agents.presenting agents.baselines",
     "agents.foreign": "lambda_rl knobs checks files agents.foreign.families",
-    "agents.foreign.families": "agents.foreign",
+    "agents.foreign.families": "envs.data agents.foreign",
     "agents.model_cards": (
         "policy envs.optimizers envs.tasks agents.presenting agents.baselines agents.comparison"
     ),

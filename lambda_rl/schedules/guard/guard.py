@@ -34,20 +34,20 @@ class Guard:
     Args:
         facts: what is known of the run.
         initial_norm: of the penalised weights.
-        log_range: log₁₀ of the smallest and the largest λ.
         warn: called with (short name of the reason, text); says each reason once.
+        on: False: there are no rules, and λ is whatever is asked for.
     """
 
     def __init__(
         self,
         facts: RunFacts,
         initial_norm: float,
-        log_range: tuple[float, float],
         warn: Callable[[str, str], None],
+        *,
+        on: bool = True,
     ) -> None:
-        self._reader = Reader(facts, initial_norm)
-        self._rules: tuple[Rule, ...] = (NotLearning(), Rising(), Overfitting(facts.val_size))
-        self._range, self._warn = log_range, warn
+        self._reader, self._warn = Reader(facts, initial_norm), warn
+        self._rules: tuple[Rule, ...] = (NotLearning(), Rising(), Overfitting(facts.val_size)) if on else ()
 
     def see(self, signals: Signals[float], *, inferred: bool = False) -> None:
         """Takes what a run was like at a decision.
@@ -63,18 +63,24 @@ class Guard:
                 self._warn(f"guard: {rule.name}", rule.warning.format(kappa=10.0**bound))
 
     def within(self, log_lam: float) -> float:
-        """log₁₀ λ within the bounds of all rules, and within the range."""
-        low, high = self._range
-        floor = max(rule.low for rule in self._rules) - self._reader.log_decay_sum
-        ceiling = min(rule.high for rule in self._rules) - self._reader.log_decay_sum
-        return min(max(min(max(log_lam, floor), ceiling), low), high)
+        """log₁₀ λ within the bounds of all rules, which may lie beyond the policy's range."""
+        for rule in self._rules:
+            log_lam = max(log_lam, rule.low - self._reader.log_decay_sum)
+        for rule in self._rules:
+            log_lam = min(log_lam, rule.high - self._reader.log_decay_sum)
+        return log_lam
 
     def state_dict(self) -> dict[str, Any]:
-        """What is remembered of earlier decisions, as plain values."""
-        return {"reader": self._reader.state_dict(), **{rule.name: rule.state_dict() for rule in self._rules}}
+        """What is remembered of earlier decisions, as plain values; nothing without rules."""
+        if not self._rules:
+            return {}
+        rules = {rule.name: rule.state_dict() for rule in self._rules}
+        return {"guard": {"reader": self._reader.state_dict(), "rules": rules}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes back what :meth:`state_dict` gave."""
-        self._reader.load_state_dict(state["reader"])
+        if not self._rules:
+            return
+        self._reader.load_state_dict(state["guard"]["reader"])
         for rule in self._rules:
-            rule.load_state_dict(state[rule.name])
+            rule.load_state_dict(state["guard"]["rules"][rule.name])

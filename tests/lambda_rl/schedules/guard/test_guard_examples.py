@@ -84,17 +84,17 @@ def test_forgetting_wrong_labels_is_no_harm() -> None:
     assert not any(rule.see(reading(train_loss=t, val_loss=v, shrunk=0.4)) for t, v in steps)
 
 
-def test_the_upper_bound_counts_more_and_the_range_most() -> None:
+def test_the_upper_bound_counts_more() -> None:
     facts = RunFacts(num_train=9, num_params=9, val_size=100, num_classes=10, epochs=1.0, lr_sum=10.0)
-    guard = Guard(facts, 1.0, (-3.5, 1.2), lambda reason, text: None)
-    assert [guard.within(x) for x in (-9.0, 0.3, 9.0)] == [-3.5, 0.3, 1.2]
+    guard = Guard(facts, 1.0, lambda reason, text: None)
+    assert [guard.within(x) for x in (-9.0, 0.3, 9.0)] == [-9.0, 0.3, 9.0]
     low, high = guard._rules[2], guard._rules[0]
     low.low, high.high = math.log10(2.0), -1.0
     assert guard.within(0.0) == pytest.approx(-2.0)  # of λ: κ = 0.1
     high.high = math.inf
     assert guard.within(-3.0) == pytest.approx(math.log10(0.2))
-    high.high = -9.0
-    assert guard.within(0.0) == -3.5
+    off = Guard(facts, 1.0, lambda reason, text: None, on=False)
+    assert (off.within(9.0), off.state_dict()) == (9.0, {})
 
 
 def test_a_guard_goes_on_where_its_state_was_taken() -> None:
@@ -109,11 +109,11 @@ def test_a_guard_goes_on_where_its_state_was_taken() -> None:
     losses = [2.4, 2.35, 2.3, 2.2, 2.1, 1.5, 2.2, 2.4]
 
     def trace(stops: bool) -> list[float]:
-        values, guard, log_lam = [], Guard(facts, 1.0, (-3.0, 1.0), lambda reason, text: None), 0.0
+        values, guard, log_lam = [], Guard(facts, 1.0, lambda reason, text: None), 0.0
         for i, loss in enumerate(losses):
             if stops:
                 state = guard.state_dict()
-                guard = Guard(facts, 7.0, (-3.0, 1.0), lambda reason, text: None)
+                guard = Guard(facts, 7.0, lambda reason, text: None)
                 guard.load_state_dict(state)
             guard.see(signals(i, loss, log_lam))
             values.append(log_lam := guard.within(0.0))
