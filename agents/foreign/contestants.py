@@ -15,7 +15,11 @@ from lambda_rl.agents.foreign.task import ForeignTask
 from lambda_rl.knobs import LAM
 
 KAPPAS = (0.0, 0.1, 0.3, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0, 100.0)
-"""The grid of constants; λ is each over the run's true sum of learning rates."""
+"""The grid of constants for SGD and AdamW; λ is each over the run's true sum of learning rates."""
+
+ADAM_KAPPAS = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 2.0)
+"""The grid for Adam with coupled decay, which divides λ·w by the gradient's size: what λ does there depends on that
+size as well, and the best κ lies decades lower."""
 
 RULE_OF_THUMB = 2.0
 """The κ of the grid that stands for "one number everywhere"."""
@@ -128,6 +132,11 @@ def constant_name(kappa: float) -> str:
     return f"kappa-{kappa:g}"
 
 
+def kappas(task: ForeignTask) -> tuple[float, ...]:
+    """The grid of constants for a task."""
+    return ADAM_KAPPAS if task.optimizer == "adam" else KAPPAS
+
+
 def line_up(
     task: ForeignTask, policies: Mapping[str, Policy | str | Path], *, constants: bool = True
 ) -> list[Contestant]:
@@ -143,7 +152,7 @@ def line_up(
     """
     found: list[Contestant] = []
     if constants:
-        found += [ConstantKappa(kappa) for kappa in KAPPAS]
+        found += [ConstantKappa(kappa) for kappa in kappas(task)]
         found += [FrameworkDefault()] if task.optimizer == "adamw" else []
         found.append(Gap())
     found += [

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lambda_rl.agents.foreign.families import digits, tables
+from lambda_rl.agents.foreign.families import (
+    characters,
+    convolutional,
+    digits,
+    grokking,
+    pictures,
+    signals,
+    tables,
+)
 from lambda_rl.agents.foreign.task import ForeignTask
 
-TASKS: tuple[ForeignTask, ...] = tuple(sorted((*digits.TASKS, *tables.TASKS), key=lambda task: task.seconds))
+_FAMILIES = (digits, tables, pictures, grokking, signals, convolutional, characters)
+
+TASKS: tuple[ForeignTask, ...] = tuple(
+    sorted((task for family in _FAMILIES for task in family.TASKS), key=lambda task: task.seconds)
+)
 
 
 def by_name(name: str) -> ForeignTask:
