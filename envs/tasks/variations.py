@@ -185,10 +185,8 @@ class Tables:
 
     def _ends(self, kind: str) -> tuple[str, str]:
         """The smallest and the largest table of a kind."""
-        low, high = (
-            TableSize(*(self.argument[name][end] for name in ("inputs", "classes")), self.argument["rows"])
-            for end in (0, 1)
-        )
+        inputs, classes, rows = (self.argument[name] for name in ("inputs", "classes", "rows"))
+        low, high = (TableSize(inputs[end], classes[end], rows) for end in (0, 1))
         seeds = self.argument["seeds"]
         return table_name(kind, low, seeds[0]), table_name(kind, high, seeds[1] - 1)
 
@@ -197,9 +195,11 @@ class Tables:
         if not is_generated(base):
             return base
         kind = self.argument["kinds"][int(rng.integers(len(self.argument["kinds"])))]
-        sizes = [round(LogUniform(self.argument[name]).draw(rng, base)) for name in ("inputs", "classes")]
+        inputs, classes = (
+            round(LogUniform(self.argument[name]).draw(rng, base)) for name in ("inputs", "classes")
+        )
         seed = int(rng.integers(*self.argument["seeds"]))
-        return table_name(kind, TableSize(*sizes, self.argument["rows"]), seed)
+        return table_name(kind, TableSize(inputs, classes, self.argument["rows"]), seed)
 
     def ends(self, base: Any) -> tuple[Any, ...]:
         """The smallest and the largest table, of the first kind: the others have the same sizes."""
