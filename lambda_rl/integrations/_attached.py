@@ -29,7 +29,7 @@ class Attached:
         schedule: what makes the schedule when training begins. A text as :func:`lambda_rl.parse_schedule` takes it,
             a class of schedule, or a function; classes and functions are called as
             ``schedule(optimizer=…, total_steps=…, **options)``.
-        options: passed on to it.
+        options: passed on to it. With ``horizon``, a guess of the steps, it is made without ``total_steps``.
         names: what the trainer calls the signals, by signal; None: it has no such metric.
         total_steps: optimizer steps of the run; None: what the trainer says.
         every: decide each so many optimizer steps; None: whenever there has been a validation.
@@ -94,8 +94,8 @@ class Attached:
             optimizers: those of the trainer.
             total_steps: what the trainer expects; not finite or not positive if it does not know.
             steps: optimizer steps done already, for a run resumed without a state of this schedule.
-            facts: options that the trainer knows (``num_train``, ``batch_size``, ``val_size``); those that the user
-                gave count more.
+            facts: options that the trainer knows (``num_train``, ``batch_size``, ``val_size``, ``model``); those that
+                the user gave count more.
 
         Raises:
             ValueError: length of the run unknown, no optimizer, or what the schedule itself refuses.
@@ -103,15 +103,11 @@ class Attached:
         self.stop()
         if not optimizers:
             raise ValueError("the trainer has no optimizer to schedule the decay of")
-        if self._total_steps is None and not 1 <= total_steps < float("inf"):
-            raise ValueError(
-                "the trainer does not know how many optimizer steps the run has; give total_steps="
-            )
-        self.total_steps = int(total_steps) if self._total_steps is None else self._total_steps
+        length = self._length(total_steps)
         known = {k: v for k, v in (facts or {}).items() if v is not None} if self._takes_facts else {}
         made = self._make(
             optimizer=optimizers[0] if len(optimizers) == 1 else list(optimizers),
-            total_steps=self.total_steps,
+            **length,
             **{**known, **self._options},
         )
         if not isinstance(made, Schedule):
@@ -127,6 +123,20 @@ class Attached:
             self._last = dict(saved["last"])
         self._counter = StepCounter(unwrapped(optimizers[0]))
         self._counter.steps = steps
+
+    def _length(self, expected: float) -> dict[str, int]:
+        """The option that tells the schedule how long the run is, unless ``horizon`` does."""
+        guessed = self._options.get("horizon")
+        if guessed is not None and self._total_steps is None:
+            self.total_steps = int(guessed)
+            return {}
+        if self._total_steps is None and not 1 <= expected < float("inf"):
+            raise ValueError(
+                "the trainer does not know how many optimizer steps the run has; give total_steps=, or horizon=, a "
+                "guess of them, to a policy that moves κ"
+            )
+        self.total_steps = int(expected) if self._total_steps is None else self._total_steps
+        return {"total_steps": self.total_steps}
 
     @property
     def steps(self) -> int:
@@ -184,7 +194,7 @@ class Attached:
         for name, total in self._sums.items():
             self._last[name] = total / self._counts[name]
         self._sums, self._counts = {}, {}
-        self.schedule.step(progress=min(self.steps / self.total_steps, 1.0), **self._last)
+        self.schedule.step(progress=self.steps / self.total_steps, **self._last)
         self._decided_at = self.steps
         return True
 

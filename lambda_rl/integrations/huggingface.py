@@ -47,7 +47,8 @@ class ScheduleCallback(AttachedCallback, TrainerCallback, ExportableState):
         val_accuracy: the same for the accuracy.
         name: what λ is logged as; it tells several callbacks apart in a checkpoint.
         **options: for the schedule. ``num_train`` and ``batch_size`` (and ``val_size``, if the trainer has loaded its
-            evaluation data by then) of a :class:`~lambda_rl.LearnedSchedule` are read off the data if not given.
+            evaluation data by then) of a :class:`~lambda_rl.LearnedSchedule` are read off the data if not given, and
+            it is told the model.
 
     Raises:
         ValueError: a text that is not a schedule; when training begins: no evaluation and no ``every``, or what the
@@ -147,6 +148,7 @@ class ScheduleCallback(AttachedCallback, TrainerCallback, ExportableState):
                 "num_train": num_examples(kwargs.get("train_dataloader")),
                 "val_size": num_examples(kwargs.get("eval_dataloader")),
                 "batch_size": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+                "model": kwargs.get("model"),
             },
         )
 

@@ -50,7 +50,7 @@ class ScheduleCallback(AttachedCallback, Callback):
         val_accuracy: the same on validation examples.
         name: what λ is logged as; it tells several callbacks apart in a checkpoint.
         **options: for the schedule. ``num_train``, ``val_size`` and ``batch_size`` of a
-            :class:`~lambda_rl.LearnedSchedule` are read off the data loaders if not given.
+            :class:`~lambda_rl.LearnedSchedule` are read off the data loaders if not given, and it is told the model.
 
     Raises:
         ValueError: a text that is not a schedule; when training begins: no validation and no ``every``, length of the
@@ -104,7 +104,7 @@ class ScheduleCallback(AttachedCallback, Callback):
             trainer.optimizers,
             total_steps=trainer.estimated_stepping_batches,
             steps=trainer.global_step // max(len(trainer.optimizers), 1),
-            facts=_facts(trainer),
+            facts={**_facts(trainer), "model": pl_module},
         )
         self._log(trainer)
 

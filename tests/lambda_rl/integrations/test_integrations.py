@@ -15,7 +15,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from tiny_schedules import CARD, history, make_policy
+from tiny_schedules import CARD, KAPPA_CARD, history, make_policy
 
 from lambda_rl import Knob, LearnedSchedule, PullDown, save_policy
 
@@ -67,6 +67,24 @@ def test_learned_schedule_reads_the_facts_off_the_data(
     epochs = tiny.STEPS * tiny.PER_STEP / tiny.NUM_TRAIN
     assert (facts.num_train, facts.val_size, facts.epochs) == (tiny.NUM_TRAIN, tiny.VAL_SIZE, epochs)
     assert len({row["lam"] for row in history(callback)}) > 2
+
+
+def test_a_policy_that_moves_kappa_is_told_the_model_and_may_be_told_a_horizon(
+    tiny: ModuleType, tmp_path: Path
+) -> None:
+    policy = make_policy(1, card=KAPPA_CARD)
+    known = tiny.ScheduleCallback(LearnedSchedule, policy=policy, **tiny.LEARNED)
+    tiny.Session(tmp_path, known).train()
+    assert [row["progress"] for row in history(known)] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert known.schedule.facts.normalised is True
+    assert known.schedule.kappa == pytest.approx(known.schedule.value * known.schedule.facts.lr_sum)
+    guessed = tiny.ScheduleCallback(
+        LearnedSchedule, policy=policy, horizon=tiny.STEPS // 2, decisions=2, **tiny.LEARNED
+    )
+    tiny.Session(tmp_path, guessed).train()
+    rows = history(guessed)
+    assert [row["progress"] for row in rows] == [0.0, 0.5, 1.0, 1.5, 2.0]
+    assert len({row["lam"] for row in rows[2:]}) > 1  # it goes on deciding
 
 
 def test_a_second_run_starts_anew_and_validation_alone_decides_nothing(
