@@ -11,8 +11,8 @@ Upper bounds count more than lower ones: too much decay cannot be mended later, 
 the policy's, and the policy reads the κ that is in force.
 
 The thresholds were set in plain loops on scikit-learn's digits and generated tables: SGD, AdamW and Adam, 30 % label
-noise or none, 2 or 4 hidden layers, initial weights × 0.2, batch normalisation. κ that rises or falls at every decision
-then costs a few points where it had cost up to 85; constants near the best κ were never touched.
+noise or none, 2 or 4 hidden layers, initial weights × 0.2, batch normalisation. A κ that rises at every decision, which
+had cost some 80 points, then cost a few in most; constants near the best κ were not touched.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ many examples say."""
 FALL_INFERRED = 0.15
 """The margin where accuracy was inferred from the loss, which rises from confidence alone, too."""
 
-LOSS = 0.05
-"""Validation loss over log C above its best."""
+LOSS = 0.02
+"""Validation loss over log C above its best; asked for until the rule first acts."""
 
 WAIT = 2
 """Decisions in a row."""
@@ -81,7 +81,7 @@ class Overfitting(Rule):
         if fell < 0.5 * margin:
             self.low, self.falls = -NONE, 0.0
             return False
-        worse = fell > margin and reading.val_loss > self.best_loss + LOSS
+        worse = fell > margin and (self.low > -NONE or reading.val_loss > self.best_loss + LOSS)
         self.falls = self.falls + 1 if worse and reading.train_accuracy > self.train else 0.0
         bound = self._bound(reading)
         if self.falls < WAIT or bound <= reading.log_kappa:

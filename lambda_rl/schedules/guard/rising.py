@@ -4,9 +4,10 @@ A controller that raises κ finds the edge by stepping over it: half a decade to
 decision or two. What was learned is then undone in training and validation alike, while the norm falls. (Where a high κ
 makes a network forget wrong labels, the training loss rises too, but validation falls; the rule does nothing.)
 
-The rule acts when both losses rise and the weights shrink, by much in one decision (:data:`COLLAPSING`), or steadily
-in two, with both losses far above their best. The bound (``most``) is the κ at the best validation accuracy, and half a
-decade below the one in force; it stays for the rest of the run. Where most is lost already it is 1 at first.
+The rule acts when both losses rise and the weights shrink, by much in one decision (:data:`COLLAPSING`; then validation
+alone will do), or steadily in two, with both losses far above their best. The bound (``most``) is the κ at the best
+validation accuracy, and half a decade below the one in force; it stays for the rest of the run. Where most is lost
+already it is 1 at first.
 
 **An example** (digits with 30 % label noise; a policy that always raises κ by half a decade)::
 
@@ -34,6 +35,10 @@ Means over an interval move by less from chance alone."""
 
 COLLAPSING = 0.25
 """E-foldings that the norm shrank by in one decision: one more like it, and three layers let half as much through."""
+
+FALL = 0.04
+"""While weights collapse, a validation accuracy so far below its best is enough, with a loss :data:`RISE` above: the
+training loss is a mean over the interval, and tells later."""
 
 SHRINKING, RISE = 0.05, 0.1
 """The slower way: two decisions that shrink the norm and are worse, and both losses this far above their best."""
@@ -89,5 +94,6 @@ class Rising(Rule):
         rise, above = reading.train_loss - self.before, reading.val_loss - self.best_val
         worse = rise > WORSE and above > WORSE and reading.shrunk > SHRINKING
         self.rises = self.rises + 1 if worse else 0.0
-        far = reading.train_loss - self.best_train > RISE and above > RISE
-        return worse and (reading.shrunk > COLLAPSING or (self.rises >= 2 and far))
+        if reading.shrunk > COLLAPSING:
+            return worse or (above > RISE and reading.val_accuracy < self.best_accuracy - FALL)
+        return self.rises >= 2 and above > RISE and reading.train_loss - self.best_train > RISE
