@@ -35,11 +35,15 @@ class Options(WarmStartConfig):
 
 def main() -> None:
     """Reads the options and trains."""
-    options = tyro.cli(Options, description="Trains a policy for loops of any kind, and leaves a run folder with it.")
+    options = tyro.cli(
+        Options, description="Trains a policy for loops of any kind, and leaves a run folder with it."
+    )
     config = WarmStartConfig(
         **{item.name: getattr(options, item.name) for item in dataclasses.fields(WarmStartConfig)}
     )
-    folder = train(config, command=command_line(), resume=options.resume, stop_after=options.stop_after or None)
+    folder = train(
+        config, command=command_line(), resume=options.resume, stop_after=options.stop_after or None
+    )
     policy = RunFolder(folder).policy
     if policy.is_file():
         print(f"policy: {policy}")

@@ -74,7 +74,10 @@ class TorchActor(nn.Module):
 
     def linear(self) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
         """(Weight, bias) of the layers, as a policy takes them."""
-        return [(layer.weight.detach().numpy().copy(), layer.bias.detach().numpy().copy()) for layer in self.layers]
+        return [
+            (layer.weight.detach().numpy().copy(), layer.bias.detach().numpy().copy())
+            for layer in self.layers
+        ]
 
 
 def act_with(arrays: Arrays, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from lambda_rl.agents.options import MOST, ComputeOptions, DataOptions
 from lambda_rl.agents.warm_start.episodes import Exploration
 from lambda_rl.agents.warm_start.imitation import ImitationConfig
+from lambda_rl.agents.warm_start.reinforce import ReinforceConfig
 from lambda_rl.checks import bounded, bounded_int
 from lambda_rl.control import ControlLaw
 
@@ -34,6 +35,7 @@ class WarmStartConfig(ComputeOptions, DataOptions):
         decisions: that the policy makes in a user's loop, if the user does not say.
         exploration: how copies of the actor leave its way.
         imitation: how the actor is fitted.
+        reinforce: PPO after it.
     """
 
     name: str = ""
@@ -53,6 +55,7 @@ class WarmStartConfig(ComputeOptions, DataOptions):
     decisions: int = 20
     exploration: Exploration = field(default_factory=Exploration)
     imitation: ImitationConfig = field(default_factory=ImitationConfig)
+    reinforce: ReinforceConfig = field(default_factory=ReinforceConfig)
 
     def check_all(self) -> None:
         """Checks what can be checked without reading anything.
@@ -67,4 +70,6 @@ class WarmStartConfig(ComputeOptions, DataOptions):
         for name in ("branch", "branch_after"):
             bounded(f"--{name.replace('_', '-')}", getattr(self, name), 0.0, 1.0)
         if Path(self.name).name != self.name or self.name in (".", "..") or not self.name.isprintable():
-            raise ValueError(f"--name must be a plain folder name, got {self.name!r} (--out says where it lies)")
+            raise ValueError(
+                f"--name must be a plain folder name, got {self.name!r} (--out says where it lies)"
+            )

@@ -1,7 +1,8 @@
 """What each κ costs on a task: the regret curve of constants, and its value at any κ.
 
-Constants of the decay budget κ are trained side by side on the same task, with the same initial weights and minibatches.
-How much worse each of them ends than the best one, as a function of log₁₀ κ, is what a policy is trained to keep low.
+Constants of the decay budget κ are trained side by side on the same task, with the same initial weights and the same
+minibatches. How much worse each of them ends than the best one, as a function of log₁₀ κ, is what a policy is trained
+to keep low.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from torch import Tensor
 Array = npt.NDArray[np.float64]
 
 LOG_KAPPAS = (-2.0, -1.4, -0.9, -0.5, -0.2, 0.1, 0.35, 0.6, 0.85, 1.15, 1.55, 2.1)
-"""log₁₀ of the constants: closer where most tasks have their best, wide at the ends. At κ = 0.01 the weights shrink by one
-per cent over the run, so the first one is as good as no penalty."""
+"""log₁₀ of the constants: closer where most tasks have their best, wide at the ends. At κ = 0.01 the weights shrink by
+one per cent over the run, so the first one is as good as no penalty."""
 
 SMOOTHING = 0.2
 """Decades: curves are averaged over neighbours by a Gaussian of this width, for an accuracy on some hundred examples is

@@ -2,8 +2,8 @@
 
 As in DAgger (Ross et al. 2011, arXiv:1011.0686) the states are those that the actor itself comes to, and an expert says
 what would have been right there. The expert is the regret curve of constants on the same task: not one κ that is best,
-but what each κ costs, so that an actor which cannot know yet chooses what costs least on average, and keeps away from the
-cliff behind which a network no longer learns.
+but what each κ costs, so that an actor which cannot know yet chooses what costs least on average, and keeps away from
+the cliff behind which a network no longer learns.
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ class Experience:
         first = played.hold_from
         last = played.task.decisions if first == 0 else min(first + 3, played.task.decisions)
         own, alive = slice(played.constants, None), played.alive[first:last]
-        parts = [(own, 1.0)] if first else [(own, 1.0), (slice(0, played.constants), self.config.constants_share)]
+        parts = (
+            [(own, 1.0)] if first else [(own, 1.0), (slice(0, played.constants), self.config.constants_share)]
+        )
         for which, weight in parts:
             sound = alive[:, which]
             states = played.observations[first:last, which][sound]
@@ -113,7 +115,10 @@ class Experience:
         curves, cap = torch.from_numpy(self.curves).float(), self.config.cap
         capped = torch.where(curves > cap, cap + 0.1 * (curves - cap), curves)
         task = torch.from_numpy(np.concatenate(self._task))
-        weight = torch.from_numpy(np.concatenate(self._weight)) * torch.from_numpy(self.task_weights()).float()[task]
+        weight = (
+            torch.from_numpy(np.concatenate(self._weight))
+            * torch.from_numpy(self.task_weights()).float()[task]
+        )
         return (
             torch.from_numpy(np.concatenate(self._observations)),
             torch.from_numpy(np.concatenate(self._log_kappa)),
@@ -141,8 +146,9 @@ def fit(
     experience: Experience,
     features: Sequence[str],
     generator: torch.Generator,
+    steps: int,
 ) -> float:
-    """Trains the actor on all states so far; the mean regret of what it chose, in points (weighted, capped).
+    """Trains the actor on all states so far for some minibatches; the mean regret of what it chose, in points.
 
     The κ that is judged is the one that the action asks for, beyond what one decision may change too: the actor aims,
     and the control law takes it there step by step.
@@ -152,7 +158,7 @@ def fit(
     ladder = weight.double().cumsum(0)
     static = torch.tensor([name in STATIC for name in features])
     usual, total = actor.mean.float(), 0.0
-    for _ in range(config.steps):
+    for _ in range(steps):
         drawn = torch.rand(config.batch_size, generator=generator, dtype=torch.float64) * ladder[-1]
         index = torch.searchsorted(ladder, drawn).clamp_max(len(ladder) - 1)
         seen = observations[index]
@@ -168,4 +174,4 @@ def fit(
         torch.nn.utils.clip_grad_norm_(actor.parameters(), 1.0)
         optimizer.step()
         total += float(regret.detach().mean())
-    return total / config.steps
+    return total / max(steps, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from lambda_rl.agents.warm_start.config import WarmStartConfig
 from lambda_rl.agents.warm_start.episodes import Episodes
 from lambda_rl.agents.warm_start.imitation import Experience, fit
 from lambda_rl.agents.warm_start.players import Job, Players
+from lambda_rl.agents.warm_start.reinforce import Reinforcer
 from lambda_rl.agents.warm_start.selection import Selection, Verdict
 
 SETTLED = 12
@@ -25,18 +26,21 @@ class Round:
     """What a round came to.
 
     Attributes:
-        number: 1 for the first.
-        tasks: played so far.
         regret: mean regret of what the actor chose when fitted, points (weighted and capped).
-        own: mean regret of the actor's own runs against the best constant beside them.
+        own: mean regret of the actor's own runs against the best constant beside them; in reinforcement, of the mean
+            copy against the best one.
+        number: 1 for the first.
+        tasks: with curves, so far.
         verdict: on the validation tasks, if they were played.
+        more: numbers of PPO's update.
     """
 
-    number: int
-    tasks: int
     regret: float
     own: float
+    number: int = 0
+    tasks: int = 0
     verdict: Verdict | None = None
+    more: dict[str, float] = field(default_factory=dict)
 
 
 class Learner:
@@ -54,18 +58,40 @@ class Learner:
         self.optimizer = torch.optim.Adam(self.actor.parameters(), lr=config.imitation.learning_rate)
         self.experience = Experience(config.control.max_change, config.imitation)
         self.moments = Moments(len(features))
+        self.reinforcer: Reinforcer | None = None
         self.rounds = 0
         self.sent = self.actor.arrays()  # the actor that plays the next round
+
+    @property
+    def all_rounds(self) -> int:
+        """Of the warm start and of reinforcement."""
+        return self.config.rounds + self.config.reinforce.rounds
+
+    def reinforces(self, number: int) -> bool:
+        """Whether a round belongs to reinforcement, after the warm start."""
+        return number >= self.config.rounds
 
     def jobs(self, number: int) -> list[Job]:
         """The tasks of a round; all that is random in them comes from the seed and the number."""
         config = self.config
+        if self.reinforces(number):
+            more = config.reinforce
+            return [
+                Job((config.seed, number, i), constants=(), copies=more.copies, noise=more.noise)
+                for i in range(more.tasks)
+            ]
         branch = config.branch if number >= config.branch_after * config.rounds else 0.0
         return [Job((config.seed, number, i), branch=branch) for i in range(config.tasks)]
 
     def learn(self, played: list[Episodes]) -> Round:
-        """Takes in a round of episodes and fits the actor."""
-        own = []
+        """Takes in a round of episodes and improves the actor."""
+        done = self._reinforce(played) if self.reinforces(self.rounds) else self._imitate(played)
+        self.rounds += 1
+        done.number, done.tasks = self.rounds, len(self.experience)
+        return done
+
+    def _imitate(self, played: list[Episodes]) -> Round:
+        config, own = self.config, []
         for each in played:
             self.experience.add(each)
             if each.hold_from == 0:
@@ -74,13 +100,27 @@ class Learner:
                 self.moments.update(each.observations[:, each.constants :][each.alive[:, each.constants :]])
         if self.rounds < SETTLED:
             self.actor.normalise(self.moments)
-        share = self.rounds / max(self.config.rounds - 1, 1)
-        rate = self.config.imitation.learning_rate * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
+        share = min(self.rounds / max(config.rounds - 1, 1), 1.0)
+        self._rate(config.imitation.learning_rate * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * share))))
+        regret = fit(
+            self.actor, self.optimizer, self.experience, self.features, self.generator, config.imitation.steps
+        )
+        return Round(regret, sum(own) / max(len(own), 1))
+
+    def _reinforce(self, played: list[Episodes]) -> Round:
+        more = self.config.reinforce
+        if self.reinforcer is None:
+            self.reinforcer = Reinforcer(self.actor, more, self.config.seed)
+        left = 1.0 - (self.rounds - self.config.rounds) / more.rounds
+        told = self.reinforcer.update(played, left)
+        self._rate(0.1 * self.config.imitation.learning_rate)
+        regret = fit(self.actor, self.optimizer, self.experience, self.features, self.generator, more.anchor)
+        points = [100.0 * (each.accuracy.max() - each.accuracy.mean()) for each in played]
+        return Round(regret, sum(points) / len(points), more=told)
+
+    def _rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        regret = fit(self.actor, self.optimizer, self.experience, self.features, self.generator)
-        self.rounds += 1
-        return Round(self.rounds, len(self.experience), regret, sum(own) / max(len(own), 1))
 
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on bit for bit."""
@@ -88,10 +128,15 @@ class Learner:
             "actor": self.actor.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
-            "moments": [torch.from_numpy(self.moments.mean), torch.from_numpy(self.moments.var), self.moments.count],
+            "moments": [
+                torch.from_numpy(self.moments.mean),
+                torch.from_numpy(self.moments.var),
+                self.moments.count,
+            ],
             "experience": self.experience.state_dict(),
             "rounds": self.rounds,
             "sent": {name: torch.from_numpy(value) for name, value in self.sent.items()},
+            "reinforcer": None if self.reinforcer is None else self.reinforcer.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -104,6 +149,9 @@ class Learner:
         self.experience.load_state_dict(state["experience"])
         self.rounds = int(state["rounds"])
         self.sent = {name: value.numpy() for name, value in state["sent"].items()}
+        if state["reinforcer"] is not None:
+            self.reinforcer = Reinforcer(self.actor, self.config.reinforce, self.config.seed)
+            self.reinforcer.load_state_dict(state["reinforcer"])
 
 
 def run(
@@ -111,8 +159,9 @@ def run(
 ) -> None:
     """All rounds from where the learner stands.
 
-    While the actor is fitted to one round, the next one is played with the actor as it was: with the same seed the
-    numbers are the same, however many processes there are.
+    While the actor is fitted to one round of the warm start, the next one is played with the actor as it was: with the
+    same seed the numbers are the same, however many processes there are. A round of reinforcement is played with the
+    actor that it improves.
 
     Args:
         learner: is trained.
@@ -120,15 +169,21 @@ def run(
         selection: judges the actor now and then; None: never.
         tell: called after each round, with the actor.
     """
-    config = learner.config
+    config, total = learner.config, learner.all_rounds
     waiting = players.begin(learner.jobs(learner.rounds), learner.sent)
-    while learner.rounds < config.rounds:
-        played = list(waiting())
-        learner.sent = learner.actor.arrays()
-        if learner.rounds + 1 < config.rounds:
-            waiting = players.begin(learner.jobs(learner.rounds + 1), learner.sent)
+    while learner.rounds < total:
+        played, following = list(waiting()), learner.rounds + 1
+        ahead = following < total and not learner.reinforces(following)
+        if ahead:
+            learner.sent = learner.actor.arrays()
+            waiting = players.begin(learner.jobs(following), learner.sent)
         done = learner.learn(played)
-        final = learner.rounds >= config.rounds
-        if selection is not None and (final or learner.rounds % config.eval_every == 0):
+        if not ahead:
+            learner.sent = learner.actor.arrays()
+        if selection is not None and (
+            learner.rounds in (config.rounds, total) or learner.rounds % config.eval_every == 0
+        ):
             done.verdict = selection.judge(learner.actor.arrays())
         tell(done, learner.actor.arrays())
+        if not ahead and learner.rounds < total:
+            waiting = players.begin(learner.jobs(learner.rounds), learner.sent)

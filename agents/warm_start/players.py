@@ -1,4 +1,4 @@
-"""Processes that play tasks: each has a trainer of its own, and what a task comes to does not depend on which one it is."""
+"""Processes that play tasks. Each has a trainer of its own; what a task comes to does not depend on which one it is."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ class Job:
         constants: log₁₀ κ of those that are played beside the actor.
         copies: of the actor; None: as the stage's exploration says. 1 is the actor itself.
         branch: chance that the constants begin where the actor has come to, somewhere in the run.
+        noise: deviation of what is added to each action of each copy, in place of the stage's exploration; 0: that.
     """
 
     seed: tuple[int, ...]
@@ -60,6 +61,7 @@ class Job:
     constants: tuple[float, ...] = LOG_KAPPAS
     copies: int | None = None
     branch: float = 0.0
+    noise: float = 0.0
 
 
 class Player:
@@ -80,7 +82,11 @@ class Player:
         rng = np.random.default_rng(job.seed)
         task = self.stage.suite.sample(rng) if job.task is None else job.task
         exploration = self.stage.exploration
-        added = exploration.draw(task.decisions, rng)[:, : exploration.copies if job.copies is None else job.copies]
+        copies = exploration.copies if job.copies is None else job.copies
+        if job.noise:
+            added = job.noise * rng.normal(size=(task.decisions, copies))
+        else:
+            added = exploration.draw(task.decisions, rng)[:, :copies]
         hold_from = int(rng.integers(1, task.decisions)) if rng.random() < job.branch else 0
         return play(
             task, self.trainer, self.stage.control, self.stage.features, functools.partial(act_with, arrays), added,
@@ -112,8 +118,10 @@ class Players:
 
     def __init__(self, stage: Stage, processes: int) -> None:
         self._here = Player(stage) if processes == 0 else None
-        self._pool = None if processes == 0 else ProcessPoolExecutor(
-            processes, multiprocessing.get_context("spawn"), _start, (stage,)
+        self._pool = (
+            None
+            if processes == 0
+            else ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _start, (stage,))
         )
 
     def begin(self, jobs: Sequence[Job], arrays: Arrays) -> Callable[[], Iterator[Episodes]]:

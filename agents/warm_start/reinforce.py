@@ -2,7 +2,7 @@
 
 An early κ pays late, and what a run ends with depends on its task far more than on κ. So an episode is rewarded at its
 end, and its advantage is what it came to against the mean of copies of the same task with the same initial weights and
-minibatches, which differ by the actor's own noise alone (as in GRPO, Shao et al. 2024, arXiv:2402.03300, section 4.1.1).
+minibatches, which differ by the actor's own noise alone (as in GRPO, Shao et al. 2024, arXiv:2402.03300, section 4.1).
 PPO's update is that of Stable-Baselines3. After each one the actor is fitted to the regret curves again, a little: what
 the warm start knows of tasks that are rare is not to be forgotten.
 """
@@ -93,10 +93,12 @@ class Reinforcer:
         self.actor, self.config = actor, config
         features, hidden = len(actor.mean), [layer.out_features for layer in actor.layers[:-1]]
         self.model = PPO(
-            "MlpPolicy", DummyVecEnv([lambda: _Spaces(features)]), learning_rate=self._rate, n_steps=2, batch_size=config.batch_size,
-            n_epochs=config.n_epochs, gamma=1.0, gae_lambda=1.0, clip_range=config.clip_range, ent_coef=0.0,
-            normalize_advantage=False, seed=seed, device="cpu",
-            policy_kwargs={"net_arch": {"pi": hidden, "vf": hidden}, "log_std_init": math.log(config.noise)},
+            "MlpPolicy", DummyVecEnv([lambda: _Spaces(features)]), learning_rate=self._rate,
+            n_steps=config.batch_size, batch_size=config.batch_size, n_epochs=config.n_epochs, gamma=1.0,
+            gae_lambda=1.0, clip_range=config.clip_range, ent_coef=0.0, normalize_advantage=False, seed=seed,
+            device="cpu", policy_kwargs={
+                "net_arch": {"pi": hidden, "vf": hidden}, "log_std_init": math.log(config.noise),
+            },
         )  # fmt: skip
         self.model.policy.log_std.requires_grad_(False)  # else it shrinks before anything was learned
         self.model.set_logger(Logger(None, []))
@@ -121,9 +123,17 @@ class Reinforcer:
     def _to_ppo(self) -> None:
         self._copy(back=False)
 
-    def noise(self, decisions: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-        """What is added to the actions of the copies, ``[decisions, copies]``; none of them is without."""
-        return self.config.noise * rng.normal(size=(decisions, self.config.copies))
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on, but for the actor."""
+        return {
+            "policy": self.model.policy.state_dict(),
+            "optimizer": self.model.policy.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes back what :meth:`state_dict` gave."""
+        self.model.policy.load_state_dict(state["policy"])
+        self.model.policy.optimizer.load_state_dict(state["optimizer"])
 
     def update(self, episodes: Sequence[Episodes], remaining: float) -> dict[str, float]:
         """One update of PPO on a round of episodes; the actor has the new weights afterwards.

@@ -85,7 +85,7 @@ def _play(learner: Learner, record: _Record, stop_after: int | None) -> None:
     config = learner.config
     side_by_side = len(LOG_KAPPAS) + config.exploration.copies  # all runs of a task are one stack
     trainer = TrainerConfig(config.device, config.precision, 1, side_by_side, config.compile)
-    processes = config.trainer.threads
+    processes = config.trainer.threads if config.trainer.threads > 1 else 0
     stage = Stage(load_suite(config.suite).on("agent"), config, trainer, config.control, learner.features,
                   config.exploration)  # fmt: skip
     tasks = validation_tasks(config)
@@ -95,9 +95,9 @@ def _play(learner: Learner, record: _Record, stop_after: int | None) -> None:
 
     def tell(done: Round, arrays: Arrays) -> None:
         record.round(done, arrays)
-        if done.verdict is not None or done.number == config.rounds:
+        if done.verdict is not None or done.number == learner.all_rounds:
             write_checkpoint(record.folder, {**learner.state_dict(), "best": record.best_state()})
-        bar(done.number, config.rounds, record.note)
+        bar(done.number, learner.all_rounds, record.note)
         if stop_after is not None and done.number - begun >= stop_after:
             write_checkpoint(record.folder, {**learner.state_dict(), "best": record.best_state()})
             raise _Stop
@@ -114,7 +114,7 @@ def _play(learner: Learner, record: _Record, stop_after: int | None) -> None:
 
 
 def validation_tasks(config: WarmStartConfig) -> list[Task]:
-    """The tasks that actors are selected on: those of the list, each with as many seeds; or as many of a distribution."""
+    """The tasks that actors are selected on: of a list each with as many seeds, of a distribution as many."""
     suite = load_suite(config.validation_suite)
     if suite.tasks:
         seeds = range(config.validation_seeds)
@@ -192,16 +192,28 @@ class _Record:
         if verdict is not None and (self.best is None or verdict.score > self.best[0].score):
             self.best = (verdict, done.number, arrays)
             save_policy(self.folder.policy, self.policy())
-        best = "" if self.best is None else f", validation regret {self.best[0].regret:.2f} (tail {self.best[0].tail:.1f})"
+        best = (
+            ""
+            if self.best is None
+            else f", validation regret {self.best[0].regret:.2f} (tail {self.best[0].tail:.1f})"
+        )
         self.note = f"regret of its own runs {done.own:.2f}{best}"
 
     def policy(self) -> Policy:
         """The best policy so far, with its card."""
         assert self.best is not None
         verdict, number, arrays = self.best
-        results = {name: round(getattr(verdict, name), 3) for name in ("regret", "tail", "gain", "worst_loss")}
-        validation = {"suite": without_places(self.config.validation_suite), "after_rounds": number, **results}
-        return make_policy(arrays, self.config, {"validation": {**validation, **self.reference}}, self.command)
+        results = {
+            name: round(getattr(verdict, name), 3) for name in ("regret", "tail", "gain", "worst_loss")
+        }
+        validation = {
+            "suite": without_places(self.config.validation_suite),
+            "after_rounds": number,
+            **results,
+        }
+        return make_policy(
+            arrays, self.config, {"validation": {**validation, **self.reference}}, self.command
+        )
 
 
 def make_policy(arrays: Arrays, config: WarmStartConfig, results: dict[str, Any], command: str) -> Policy:
@@ -227,5 +239,5 @@ def make_policy(arrays: Arrays, config: WarmStartConfig, results: dict[str, Any]
     )  # fmt: skip
 
 
-START_KAPPA = 0.5
+START_KAPPA = 1.0
 """κ before the first decision, in training (``Task.initial_kappa`` of the suite) as in a user's loop."""

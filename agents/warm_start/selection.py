@@ -68,9 +68,12 @@ class Selection:
         worst = np.sort(regrets)[::-1][: max(1, round(TAIL * len(regrets)))]
         gains = mine - self.curves[:, 0]
         return Verdict(
-            float(regrets.mean()), float(worst.mean()), float(gains.mean()), float(-gains.min()), tuple(regrets.tolist())
+            float(regrets.mean()),
+            float(worst.mean()),
+            float(gains.mean()),
+            float(-gains.min()),
+            tuple(regrets.tolist()),
         )
-
 
     @property
     def reference(self) -> dict[str, float]:
