@@ -13,7 +13,6 @@ from lambda_rl.checks import bounded, bounded_int
 from lambda_rl.control import ControlLaw, law_of
 from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.tasks.suites import suite_names
-from lambda_rl.knobs import LAM
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ class TrainConfig(ComputeOptions, DataOptions):
     eval_seeds: int = 1
     checkpoint_every: int = 1
     ppo: PPOConfig = field(default_factory=PPOConfig)
-    unit: Literal["lam", "kappa"] = LAM
+    unit: Literal["lam", "kappa"] = "lam"
     control: ControlLaw = field(default_factory=ControlLaw)
     knobs: tuple[str, ...] = ()
     features: tuple[str, ...] | None = None
