@@ -3,9 +3,9 @@
 Small weights let little signal through, and decay makes them smaller: where it wins, the loss never leaves chance, and
 the longer it goes on, the longer the way back is (with initial weights × 0.2, digits lost 70 points at κ = 10).
 
-The rule counts e-foldings of decay while the loss is at chance (``decayed``; what the weights really shrank by, where
-that is more: the L2 of Adam is not divided by κ). Beyond :data:`DECAYED`, or after :data:`SHARE` of the run, κ is
-bounded (``most``). When the loss leaves chance the bound is raised step by step to half the κ that failed, and is gone
+The rule counts e-foldings of decay while both losses are at chance (``decayed``; what the weights really shrank by,
+where that is more: the L2 of Adam is not divided by κ). Beyond :data:`DECAYED`, or after :data:`SHARE` of the run, κ is
+bounded (``most``). When a loss leaves chance the bound is raised step by step to half the κ that failed, and is gone
 when something has been learned.
 
 **An example**, 20 decisions, a policy that wants κ = 4::
@@ -28,8 +28,8 @@ from lambda_rl.schedules.guard.reading import Reading
 from lambda_rl.schedules.guard.rule import NONE, Rule
 
 CHANCE = 0.97
-"""Loss over log C from which on nothing has been learned. Heavy noise keeps losses high, but not so high: 2 classes of
-which 30 % are swapped have 0.88."""
+"""Loss over log C, the lower one of training and validation, from which on nothing has been learned. Heavy noise keeps
+losses high, but not so high: 2 classes of which 30 % are swapped have 0.88."""
 
 LEARNED = 0.8
 """Loss below which the bound is gone: the network is past the plateau that it begins on."""
@@ -73,10 +73,12 @@ class NotLearning(Rule):
 
     def see(self, reading: Reading) -> bool:
         """Counts, acts or releases."""
-        self.best = min(self.best, reading.train_loss)
-        if reading.train_loss < CHANCE:
+        # validation is measured at the interval's end and tells first; the training loss is a mean over it
+        loss = min(reading.train_loss, reading.val_loss)
+        self.best = min(self.best, loss)
+        if loss < CHANCE:
             self.waited = self.decayed = 0.0
-            learned = reading.train_loss < LEARNED
+            learned = loss < LEARNED
             self.high = NONE if learned else min(self.high + DOUBLE, self.failed - DOUBLE)
             return False
         self.waited += 1

@@ -35,7 +35,8 @@ def test_the_example_of_not_learning() -> None:
     for decision, loss, kappa, decayed, most in columns:
         assert kappa == pytest.approx(min(wish, bound)), decision
         acts = rule.see(reading(
-            progress=decision / 20, log_kappa=math.log10(kappa), decayed=kappa / 20, train_loss=loss
+            progress=decision / 20, log_kappa=math.log10(kappa), decayed=kappa / 20, train_loss=loss,
+            val_loss=1.0,
         ))  # fmt: skip
         assert acts == (decision == 3)
         assert rule.decayed == pytest.approx(decayed, abs=0.006)
