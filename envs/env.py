@@ -92,8 +92,8 @@ class CifarLambdaEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
 
     Initial weights, subset, label noise, minibatches and augmentation come from the task's seed alone. λ starts at
     ``Task.initial_lam`` (or ``initial_kappa``), within ``control``'s range, other knobs at their neutral value; the
-    first action moves them before anything is trained. ``reset(seed=…)`` seeds the drawing of tasks; ``reset(options={{"task": Task(…)}})``
-    starts a given one.
+    first action moves them before anything is trained. ``reset(seed=…)`` seeds the drawing of tasks;
+    ``reset(options={{"task": Task(…)}})`` starts a given one.
 
     ## Episode end
 
