@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,16 @@ from typing import Annotated
 import torch
 import tyro
 
+from lambda_rl import Policy, load_policy
+from lambda_rl.agents.foreign.page import overview, page_blocks
 from lambda_rl.agents.foreign.rows import Row, add_rows, read_rows, write_rows
 from lambda_rl.agents.foreign.runner import run
 from lambda_rl.agents.foreign.suite import selected
+from lambda_rl.agents.foreign.summary import summarise
+from lambda_rl.agents.presenting.markdown import fill_page
+from lambda_rl.agents.record.provenance import provenance
 from lambda_rl.checks import bounded_int
+from lambda_rl.files import atomic_write
 
 ROWS = "rows.csv"
 
@@ -35,7 +42,8 @@ class GeneralityConfig:
             deployed, which a policy's fingerprint does not tell).
         processes: that run beside one another, with one thread each.
         data: data set for the tasks on images, such as cifar10; empty: these are left out.
-        page: Markdown page that is written from the rows; empty: none.
+        page: Markdown page whose tables are filled from the rows, such as docs/generality.md; empty: none.
+        measure: run what is missing; without it, rows are only summed up.
     """
 
     out: Path = Path("docs/results/foreign")
@@ -47,6 +55,7 @@ class GeneralityConfig:
     processes: int = 1
     data: str = ""
     page: str = ""
+    measure: bool = True
 
 
 def run_generality(config: GeneralityConfig) -> None:
@@ -59,22 +68,37 @@ def run_generality(config: GeneralityConfig) -> None:
     bounded_int("--processes", config.processes, 1, 256)
     tasks = selected(config.tasks)
     path = config.out / ROWS
-    policies = {_short(name): name for name in config.policy}
-    known = read_rows(path)
-    if config.again:
-        known = [row for row in known if row.contestant not in policies]
+    policies = {_short(name): load_policy(name) for name in config.policy}
+    if len(policies) < len(config.policy):
+        raise ValueError(f"two policies have the same name in tables: {', '.join(sorted(policies))}")
+    before = read_rows(path)
+    known = [row for row in before if not _superseded(row, policies, config.again)]
+    if config.measure:
+        if len(known) < len(before):
+            write_rows(path, known)
+        with _one_thread():
+            run(
+                tasks, range(config.seeds), policies, constants=config.constants, images=config.data, known=known,
+                processes=config.processes, done=functools.partial(_keep, path),
+            )  # fmt: skip
+        known = read_rows(path)  # with those that another command added meanwhile
         write_rows(path, known)
+    summary = summarise(known, tasks, config.seeds, provenance("cpu"))
+    atomic_write(config.out / "summary.json", summary.to_json())
+    if config.page:
+        fill_page(Path(config.page), page_blocks(summary))
+    print(overview(summary))
 
-    def done(rows: list[Row], finished: int, total: int) -> None:
-        add_rows(path, rows)
-        print(f"{finished}/{total} {rows[0].task} seed {rows[0].seed}", flush=True)
 
-    with _one_thread():
-        found = run(
-            tasks, range(config.seeds), policies, constants=config.constants, images=config.data, known=known,
-            processes=config.processes, done=done,
-        )  # fmt: skip
-    write_rows(path, [*known, *found])
+def _superseded(row: Row, policies: Mapping[str, Policy], again: bool) -> bool:
+    """Whether a row is of a policy that has another content now, or is to be run once more."""
+    policy = policies.get(row.contestant)
+    return policy is not None and (again or policy.fingerprint != row.fingerprint)
+
+
+def _keep(path: Path, rows: list[Row], finished: int, total: int) -> None:
+    add_rows(path, rows)
+    print(f"{finished}/{total} {rows[0].task} seed {rows[0].seed}", flush=True)
 
 
 def _short(spec: str) -> str:

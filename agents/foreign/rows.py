@@ -9,6 +9,7 @@ import csv
 import dataclasses
 import io
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,8 +107,11 @@ def add_rows(path: Path, rows: Iterable[Row]) -> None:
     """Adds rows to a file, which is made if need be."""
     if not path.is_file():
         atomic_write(path, text_of(()))
+    with path.open("rb") as last:
+        last.seek(-1, os.SEEK_END)
+        torn = last.read() != b"\n"
     with path.open("a", encoding="utf-8") as file:
-        file.write(text_of(rows, header=False))
+        file.write("\n" * torn + text_of(rows, header=False))
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
@@ -126,12 +130,13 @@ def _written(value: object) -> str:
 def _read(line: list[str]) -> Row | None:
     if len(line) != len(_FIELDS):
         return None
-    task, digest, seed, contestant, fingerprint, *numbers, warned, kappas = line
+    task, digest, seed, contestant, fingerprint = line[:5]
     try:
-        accuracies = [float(number) for number in numbers]
+        test, test_loss, val, val_loss, train, lr_sum, seconds = map(float, line[5:12])
+        kappas = tuple(float(kappa) for kappa in line[13].split())
         return Row(
-            task, digest, int(seed), contestant, fingerprint, *accuracies, warned == "1",
-            tuple(float(kappa) for kappa in kappas.split()),
+            task, digest, int(seed), contestant, fingerprint, test, test_loss, val, val_loss, train, lr_sum, seconds,
+            line[12] == "1", kappas,
         )  # fmt: skip
     except ValueError:
         return None

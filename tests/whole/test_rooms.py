@@ -76,7 +76,9 @@ ROOMS: dict[str, str] = {
         " agents.options agents.presenting agents.baselines"
     ),
     "agents.comparison.figures": "files agents.presenting agents.baselines",
-    "agents.foreign": "lambda_rl knobs checks files agents.foreign.families",
+    "agents.foreign": (
+        "lambda_rl knobs checks files agents.record agents.presenting agents.comparison agents.foreign.families"
+    ),
     "agents.foreign.families": "envs.data agents.foreign",
     "agents.model_cards": (
         "policy envs.optimizers envs.tasks agents.presenting agents.baselines agents.comparison"

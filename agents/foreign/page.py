@@ -1,0 +1,129 @@
+"""The tables of ``docs/generality.md``, and what the command prints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from lambda_rl.agents.foreign.contestants import DEFAULT, GAP
+from lambda_rl.agents.foreign.summary import (
+    BY_VALIDATION,
+    KAPPA_2,
+    NONE,
+    ORACLE,
+    ContestantSummary,
+    ForeignSummary,
+    TaskSummary,
+)
+from lambda_rl.agents.presenting.markdown import markdown_table
+
+NAMES = {
+    NONE: "no penalty",
+    DEFAULT: "framework's default",
+    KAPPA_2: "κ = 2",
+    GAP: "gap rule",
+    BY_VALIDATION: "grid by validation",
+    ORACLE: "oracle constant",
+}
+
+LABEL_NOISE = {0.0: "digits-clean", 0.15: "digits-noisy-15", 0.3: "digits-noisy", 0.45: "digits-noisy-45"}
+"""Tasks that differ in label noise alone."""
+
+
+def page_blocks(summary: ForeignSummary) -> dict[str, str]:
+    """The blocks of the page, by name."""
+    return {
+        "contestants": _contestants(summary),
+        "families": _families(summary),
+        "tasks": _tasks(summary),
+        "noise": _noise(summary),
+        "origin": f"{len(summary.tasks)} tasks × {summary.seeds} seeds, `{summary.command}`, commit {summary.commit}, "
+        f"{summary.hardware}."
+        + (
+            f" Left out, since constants are missing: {', '.join(summary.left_out)}."
+            if summary.left_out
+            else ""
+        )
+        + "\n",
+    }
+
+
+def overview(summary: ForeignSummary) -> str:
+    """The table of contestants, for the terminal."""
+    return _contestants(summary)
+
+
+def shown(name: str) -> str:
+    """A contestant's name in tables."""
+    return NAMES.get(name, f"`{name}`")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _contestants(summary: ForeignSummary) -> str:
+    columns = (
+        "", "runs", "tasks", "accuracy", "regret", "worst fifth", "worst task", "worse than none by 1, 3",
+        "worse than default by 1, 3", "worse than best plain by 2", "worst against none",
+    )  # fmt: skip
+    rows = [
+        (
+            shown(name),
+            one.runs,
+            len(one.tasks),
+            f"{one.accuracy:.2f}",
+            [one.regret, *one.regret_interval],
+            f"{one.regret_tail:.2f}",
+            f"{one.worst_task} ({one.worst_regret:.1f})",
+            ", ".join(map(_percent, one.worse_than_none)),
+            ", ".join(map(_percent, one.worse_than_default)),
+            _percent(one.worse_than_plain),
+            f"{one.worst_against_none:.1f}",
+        )
+        for name, one in summary.contestants.items()
+    ]
+    return markdown_table(columns, rows)
+
+
+def _mean(one: ContestantSummary, tasks: Iterable[TaskSummary]) -> str:
+    found = [one.tasks[task.name] for task in tasks if task.name in one.tasks]
+    return f"{np.mean(found):.1f}" if found else "–"
+
+
+def _families(summary: ForeignSummary) -> str:
+    families = list(dict.fromkeys(task.family for task in summary.tasks))
+    rows = []
+    for family in families:
+        tasks = [task for task in summary.tasks if task.family == family]
+        rows.append((family, len(tasks), *(_mean(one, tasks) for one in summary.contestants.values())))
+    rows.append(
+        ("all", len(summary.tasks), *(_mean(one, summary.tasks) for one in summary.contestants.values()))
+    )
+    return markdown_table(("family", "tasks", *map(shown, summary.contestants)), rows)
+
+
+def _tasks(summary: ForeignSummary) -> str:
+    rows = [
+        (task.name, f"{task.oracle_kappa:g}", *(_mean(one, [task]) for one in summary.contestants.values()))
+        for task in summary.tasks
+    ]
+    return markdown_table(("task", "best κ", *map(shown, summary.contestants)), rows)
+
+
+def _noise(summary: ForeignSummary) -> str:
+    """Mean κ against the oracle's, on tasks that differ in label noise alone."""
+    by_name = {task.name: task for task in summary.tasks}
+    moving = [name for name, one in summary.contestants.items() if one.mean_kappa]
+    rows = [
+        (
+            _percent(noise),
+            f"{by_name[name].oracle_kappa:g}",
+            *(f"{summary.contestants[one].mean_kappa.get(name, math.nan):.2f}" for one in moving),
+        )
+        for noise, name in LABEL_NOISE.items()
+        if name in by_name
+    ]
+    return markdown_table(("wrong labels", "best constant κ", *map(shown, moving)), rows)
