@@ -13,12 +13,14 @@ import torch
 import tyro
 
 from lambda_rl import Policy, load_policy
+from lambda_rl.agents.foreign.figure import label_noise
 from lambda_rl.agents.foreign.page import overview, page_blocks
 from lambda_rl.agents.foreign.rows import Row, add_rows, read_rows, write_rows
 from lambda_rl.agents.foreign.runner import run
 from lambda_rl.agents.foreign.suite import selected
 from lambda_rl.agents.foreign.summary import summarise
 from lambda_rl.agents.presenting.markdown import fill_page
+from lambda_rl.agents.presenting.style import png
 from lambda_rl.agents.record.provenance import provenance
 from lambda_rl.checks import bounded_int
 from lambda_rl.files import atomic_write
@@ -33,7 +35,7 @@ class GeneralityConfig:
     A command that was cut off goes on when it is given again, and no run is ever done twice.
 
     Attributes:
-        out: folder for rows.csv and summary.json.
+        out: folder for rows.csv, summary.json and label_noise.png.
         tasks: names of tasks or families; none: all.
         seeds: seeds of each task.
         policy: name of a shipped policy or a policy file; may be given several times.
@@ -85,6 +87,9 @@ def run_generality(config: GeneralityConfig) -> None:
         write_rows(path, known)
     summary = summarise(known, tasks, config.seeds, provenance("cpu"))
     atomic_write(config.out / "summary.json", summary.to_json())
+    figure = label_noise([row for row in known if row.seed < config.seeds], summary)
+    if figure is not None:
+        atomic_write(config.out / "label_noise.png", png(figure))
     if config.page:
         fill_page(Path(config.page), page_blocks(summary))
     print(overview(summary))

@@ -8,19 +8,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from places import DOCS
 from tiny_policies import make_policy
 
 from lambda_rl import Constant
 from lambda_rl.agents.foreign import TASKS, run, selected
 from lambda_rl.agents.foreign.command import GeneralityConfig, run_generality
 from lambda_rl.agents.foreign.contestants import ADAMW_DEFAULT, ConstantKappa, kappas, line_up
-from lambda_rl.agents.foreign.families.common import noisy
-from lambda_rl.agents.foreign.families.grokking import sums
-from lambda_rl.agents.foreign.families.signals import signals
+from lambda_rl.agents.foreign.figure import label_noise
 from lambda_rl.agents.foreign.loop import RunFigures, train
+from lambda_rl.agents.foreign.page import LABEL_NOISE, page_blocks
 from lambda_rl.agents.foreign.rows import Row, add_rows, read_rows, write_rows
 from lambda_rl.agents.foreign.summary import BY_VALIDATION, NONE, ORACLE, ForeignSummary, summarise
 from lambda_rl.agents.foreign.task import ForeignTask
+from lambda_rl.agents.presenting.markdown import block_names
 
 ORIGIN = {"command": "made", "commit": "none", "hardware": "none"}
 
@@ -39,35 +40,6 @@ def named(name: str) -> ForeignTask:
 
 def short(name: str, **changes: object) -> ForeignTask:
     return dataclasses.replace(named(name), epochs=2, calls=4, **changes)  # type: ignore[arg-type]
-
-
-def test_the_suite_is_broad_and_cheap_tasks_come_first() -> None:
-    assert len(TASKS) >= 40
-    assert len({task.name for task in TASKS}) == len({task.digest for task in TASKS}) == len(TASKS)
-    assert [task.seconds for task in TASKS] == sorted(task.seconds for task in TASKS)
-    assert {
-        "digits-clean",
-        "digits-noisy",
-        "table-5-classes",
-        "digits-noisy-adamw",
-        "digits-noisy-small-init",
-    } < {task.name for task in TASKS}
-    assert {task.optimizer for task in TASKS} == {"sgd", "adam", "adamw"}
-    assert len(selected(["digits", "wine"])) == 1 + sum(task.family == "digits" for task in TASKS)
-    with pytest.raises(ValueError, match="unknown foreign task 'digit'"):
-        selected(["digit"])
-
-
-@pytest.mark.parametrize(
-    "name", [t.name for t in TASKS if t.family not in ("digits", "tables") and not t.needs_images]
-)
-def test_every_kind_of_network_runs(name: str) -> None:
-    task = short(name)
-    data = task.data(0)
-    outcome = train(task, data, 0, lambda optimizer, figures: Constant(0.0, optimizer), feedback=False)
-    assert 0.0 <= outcome.test_accuracy <= 1.0
-    assert len(data.val[0]) >= 40
-    assert data.num_classes == int(max(part[1].max() for part in (data.train, data.val, data.test))) + 1
 
 
 def test_a_run_depends_on_its_seed_and_its_decay_alone() -> None:
@@ -111,23 +83,6 @@ def test_the_default_of_adamw_alone_is_a_contestant_of_its_own() -> None:
     figures = RunFigures(10, 10, 10, 2, 5, 1.0)
     optimizer = torch.optim.AdamW([torch.ones(2, 2, requires_grad=True)], weight_decay=1e-4)
     assert line_up(task, {})[-2].schedule(optimizer, figures).value == ADAMW_DEFAULT
-
-
-def test_labels_are_wrong_as_often_as_said() -> None:
-    labels = torch.arange(5).repeat(4000)
-    found = noisy(labels, 0.3, 5, torch.Generator().manual_seed(0))
-    assert (found != labels).float().mean() == pytest.approx(0.3, abs=0.01)
-    assert set(found.tolist()) == set(range(5))
-
-
-def test_data_is_what_it_says() -> None:
-    data = sums(0)
-    for x, y in (data.train, data.val, data.test):
-        assert torch.equal(x.sum(1) % 31, y)
-    assert sum(len(part[0]) for part in (data.train, data.val, data.test)) == 31**2
-    first, second = signals(0), signals(1, noise=0.15)
-    assert first.train[0].shape == (2500, 40)
-    assert not torch.equal(first.train[0], second.train[0])
 
 
 def test_a_command_that_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,8 +143,32 @@ def test_rows_come_to_what_one_works_out_by_hand(tmp_path: Path) -> None:
     assert summary.contestants[BY_VALIDATION].tasks["wine"] == pytest.approx((80.03 + 90.0) / 2)
     assert summary.contestants[ORACLE].regret == 0.0
     assert summary.contestants[NONE].tasks == {"wine": 80.0, "cancer": 60.0}
+    assert label_noise(rows, summary) is None
     (tmp_path / "summary.json").write_text(summary.to_json())
     assert ForeignSummary.load(tmp_path / "summary.json") == summary
+
+
+def test_the_figure_has_a_panel_for_each_who_moves_kappa_and_the_page_its_table() -> None:
+    tasks = [named(name) for name in LABEL_NOISE.values()]
+    rows = [
+        row
+        for task, best in zip(tasks, (0.0, 1.0, 3.0, 5.0), strict=True)
+        for row in (
+            *(made(task, 0, f"kappa-{kappa:g}", 90.0 - abs(kappa - best), 50.0) for kappa in kappas(task)),
+            made(task, 0, "mine", 91.0, 0.0, "abc"),
+        )
+    ]
+    summary = summarise(rows, tasks, 1, ORIGIN)
+    figure = label_noise(rows, summary)
+    assert figure is not None
+    assert [axes.get_title() for axes in figure.axes] == ["mine"]
+    assert len(figure.axes[0].lines) == 8
+    blocks = page_blocks(summary)
+    assert blocks["noise"].splitlines()[2:] == [
+        "| 0 % | 0 | 4.00 |", "| 15 % | 1 | 4.00 |", "| 30 % | 3 | 4.00 |", "| 45 % | 5 | 4.00 |",
+    ]  # fmt: skip
+    page = (DOCS / "generality.md").read_text(encoding="utf-8")
+    assert set(block_names(page)) == blocks.keys()
 
 
 def test_two_processes_give_what_one_gives() -> None:
