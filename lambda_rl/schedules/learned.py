@@ -159,13 +159,8 @@ class LearnedSchedule(Schedule):
         given = None if initial_lam is None else real_number("initial_lam", initial_lam, more=True)
         start = given or card.initial_lam
         self._config = {"policy": self.policy.fingerprint, "decisions": self.decisions}
-        self._told = {
-            "lam_meaning": lam_meaning,
-            "decay": " and ".join(sorted(meanings)) or None,
-            "initial_lam": start,
-            "loss_scale": self._loss_scale.told,
-            **run.told(),
-        }
+        said = {"lam_meaning": lam_meaning, "initial_lam": start, "loss_scale": self._loss_scale.told}
+        self._told = {**said, "decay": " and ".join(sorted(meanings)) or None, **run.told()}
         guarded = self._moves_kappa if guard is None else guard
         self._told.update({"guard": True} if guarded else {})  # states of before had none
         if self._ranks.several:

@@ -31,6 +31,9 @@ CHANCE = 0.97
 """Loss over log C, the lower one of training and validation, from which on nothing has been learned. Heavy noise keeps
 losses high, but not so high: 2 classes of which 30 % are swapped have 0.88."""
 
+EARLIER = 0.02
+"""What validation has to be further from chance: it sees the end of an interval, at which all may be lost again."""
+
 LEARNED = 0.8
 """Loss below which the bound is gone: the network is past the plateau that it begins on."""
 
@@ -74,7 +77,7 @@ class NotLearning(Rule):
     def see(self, reading: Reading) -> bool:
         """Counts, acts or releases."""
         # validation is measured at the interval's end and tells first; the training loss is a mean over it
-        loss = min(reading.train_loss, reading.val_loss)
+        loss = min(reading.train_loss, reading.val_loss + EARLIER)
         self.best = min(self.best, loss)
         if loss < CHANCE:
             self.waited = self.decayed = 0.0
