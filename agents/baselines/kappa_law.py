@@ -76,16 +76,15 @@ def fit(
     costs = np.stack([_at(grid, regret, np.full(len(rows), log)) for log in fine], axis=1)
     best = fine[costs.mean(0).argmin()]
     around = np.quantile([fine[costs[one].mean(0).argmin()] for one in drawn], (0.025, 0.975))
-    ends = (min(around[0], best), max(around[1], best))
+    ends = {"low": min(around[0], best), "kappa": best, "high": max(around[1], best)}
     table = {
         "format": FORMAT,
-        "constant": {name: float(10.0**log) for name, log in zip(("low", "high"), ends, strict=True)},
+        "constant": {name: float(10.0**log) for name, log in ends.items()},
         "law": _law(grid, regret, inputs, terms, best, drawn) if terms else None,
         "tasks": len(rows),
         "source": source,
         "command": command,
     }
-    table["constant"]["kappa"] = float(10.0**best)
     KappaLaw.from_dict(table)  # what cannot be loaded is not written
     return table
 
