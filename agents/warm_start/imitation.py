@@ -32,7 +32,8 @@ class ImitationConfig:
     """How the actor is trained on what was played.
 
     Attributes:
-        learning_rate: Adam's at the start; it falls to a tenth along a cosine.
+        learning_rate: AdamW's at the start; it falls to a tenth along a cosine.
+        weight_decay: AdamW's: some thousand tasks are few, and a smaller actor's choices are better on others.
         batch_size: states in a minibatch.
         steps: minibatches after each round.
         cap: points; a regret above it counts as the cap plus a tenth of the rest.
@@ -43,6 +44,7 @@ class ImitationConfig:
     """
 
     learning_rate: float = 1e-3
+    weight_decay: float = 1.0
     batch_size: int = 2048
     steps: int = 150
     cap: float = 20.0

@@ -55,7 +55,9 @@ class Learner:
         self.config, self.features = config, features
         self.generator = torch.Generator().manual_seed(config.seed)
         self.actor = TorchActor(len(features), config.hidden, self.generator)
-        self.optimizer = torch.optim.Adam(self.actor.parameters(), lr=config.imitation.learning_rate)
+        self.optimizer = torch.optim.AdamW(
+            self.actor.parameters(), lr=config.imitation.learning_rate, weight_decay=config.imitation.weight_decay
+        )
         self.experience = Experience(config.control.max_change, config.imitation)
         self.moments = Moments(len(features))
         self.reinforcer: Reinforcer | None = None

@@ -43,7 +43,7 @@ ROOMS: dict[str, str] = {
     # envs: what is controlled
     "envs.data": "registry files",
     "envs.networks": "registry",
-    "envs.optimizers": "registry penalties envs.networks",
+    "envs.optimizers": "registry penalties observation envs.networks",
     "envs.tasks": "registry checks penalties envs.data envs.networks envs.optimizers",
     "envs.hardware": "files envs.data envs.networks",
     "envs.training": "penalties knobs observation envs.data envs.networks envs.optimizers envs.tasks envs.hardware",
@@ -76,6 +76,10 @@ ROOMS: dict[str, str] = {
         " agents.options agents.presenting agents.baselines"
     ),
     "agents.comparison.figures": "files agents.presenting agents.baselines",
+    "agents.warm_start": (
+        "checks files knobs control observation policy envs.tasks envs.training envs.reward envs.control_problem"
+        " agents.options agents.record agents.presenting agents.ppo"
+    ),
     "agents.foreign": (
         "lambda_rl knobs checks files agents.record agents.presenting agents.comparison agents.foreign.families"
     ),
