@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.trainer import Trainer
 from lambda_rl.knobs import KAPPA
+from lambda_rl.observation import RunFacts
 
 Array = npt.NDArray[np.float64]
 Observations = npt.NDArray[np.float32]
@@ -70,9 +72,11 @@ class Episodes:
         loss: likewise, over log C; of guessing 1.
         constants: G.
         hold_from: the decision from which on these were held.
+        facts: of the runs.
     """
 
     task: Task
+    facts: RunFacts
     observations: Observations
     log_kappa: Array
     actions: Array
@@ -86,6 +90,26 @@ class Episodes:
     def curve(self) -> Array:
         """Final accuracies of the constants."""
         return self.accuracy[: self.constants]
+
+
+def landscape(played: Episodes) -> dict[str, Any]:
+    """A task's facts, and what each constant came to there: a row of a table."""
+    task, facts = played.task, played.facts
+    return {
+        "data": ":".join(task.data.split(":")[:3]) or "images",
+        "network": f"{task.network}{task.width}" + "".join(f"-{value}" for _, value in task.network_options),
+        "optimizer": f"{task.optimizer}-{task.decay}",
+        "label_noise": task.label_noise,
+        "num_train": facts.num_train,
+        "num_params": facts.num_params,
+        "epochs": round(facts.epochs, 3),
+        "adaptive": facts.adaptive,
+        "normalised": facts.normalised,
+        **{
+            f"accuracy_{log:g}": round(float(value), 4)
+            for log, value in zip(LOG_KAPPAS, played.curve, strict=True)
+        },
+    }
 
 
 def play(
@@ -142,4 +166,4 @@ def play(
             loss[fine] = held.measured.outer_loss[~held.diverged] / np.log(1 / chance)
         if not sound.any():
             break
-    return Episodes(task, seen, before, moves, alive, accuracy, loss, fixed, hold_from)
+    return Episodes(task, runs.run(0).facts, seen, before, moves, alive, accuracy, loss, fixed, hold_from)

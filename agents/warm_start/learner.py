@@ -11,7 +11,7 @@ import torch
 
 from lambda_rl.agents.warm_start.actor import Arrays, Moments, TorchActor
 from lambda_rl.agents.warm_start.config import WarmStartConfig
-from lambda_rl.agents.warm_start.episodes import Episodes
+from lambda_rl.agents.warm_start.episodes import Episodes, landscape
 from lambda_rl.agents.warm_start.imitation import Experience, fit
 from lambda_rl.agents.warm_start.players import Job, Players
 from lambda_rl.agents.warm_start.reinforce import Reinforcer
@@ -33,6 +33,7 @@ class Round:
         tasks: with curves, so far.
         verdict: on the validation tasks, if they were played.
         more: numbers of PPO's update.
+        landscapes: of each task whose constants were held from the start, a row of facts and final accuracies.
     """
 
     regret: float
@@ -41,6 +42,7 @@ class Round:
     tasks: int = 0
     verdict: Verdict | None = None
     more: dict[str, float] = field(default_factory=dict)
+    landscapes: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Learner:
@@ -56,7 +58,9 @@ class Learner:
         self.generator = torch.Generator().manual_seed(config.seed)
         self.actor = TorchActor(len(features), config.hidden, self.generator)
         self.optimizer = torch.optim.AdamW(
-            self.actor.parameters(), lr=config.imitation.learning_rate, weight_decay=config.imitation.weight_decay
+            self.actor.parameters(),
+            lr=config.imitation.learning_rate,
+            weight_decay=config.imitation.weight_decay,
         )
         self.experience = Experience(config.control.max_change, config.imitation)
         self.moments = Moments(len(features))
@@ -107,7 +111,8 @@ class Learner:
         regret = fit(
             self.actor, self.optimizer, self.experience, self.features, self.generator, config.imitation.steps
         )
-        return Round(regret, sum(own) / max(len(own), 1))
+        whole = [landscape(each) for each in played if each.hold_from == 0]
+        return Round(regret, sum(own) / max(len(own), 1), landscapes=whole)
 
     def _reinforce(self, played: list[Episodes]) -> Round:
         more = self.config.reinforce

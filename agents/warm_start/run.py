@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,9 @@ from lambda_rl.policy.card import ANY, PolicyCard
 from lambda_rl.policy.file import save_policy
 
 _OPTIONS = TypeAdapter(WarmStartConfig)
+CURVES = "curves.csv"
+"""File of a run folder: every task's facts, and the final accuracies of constants of κ."""
+
 _FREE = ("name", "out", "threads", "data", "data_root")  # may differ when a run is taken up again
 
 
@@ -134,6 +138,8 @@ class _Record:
         self.folder, self.config, self.command = folder, config, command
         self.rows: list[dict[str, Any]] = []
         self.best: tuple[Verdict, int, Arrays] | None = None
+        self.landscapes: list[dict[str, Any]] = []
+        self.curves = folder.path / CURVES
         self.note, self.reference = "", {}  # type: str, dict[str, float]
         self._clock = time.monotonic()
 
@@ -156,8 +162,10 @@ class _Record:
                 int(number),
                 {name: value.numpy() for name, value in arrays.items()},
             )
-        with self.folder.metrics.open(newline="", encoding="utf-8") as file:
-            self.rows = [row for row in csv.DictReader(file) if int(row["round"]) <= learner.rounds]
+        self.rows, self.landscapes = (
+            [row for row in _read_table(path) if int(row["round"]) <= learner.rounds]
+            for path in (self.folder.metrics, self.curves)
+        )
         self.folder.record_command(self.command)
 
     def best_state(self) -> list[Any] | None:
@@ -184,11 +192,9 @@ class _Record:
         for name in ("regret", "tail", "gain", "worst_loss", "score"):
             row[f"validation_{name}"] = "" if verdict is None else round(getattr(verdict, name), 4)
         self.rows.append(row)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(row), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        atomic_write(self.folder.metrics, text.getvalue())
+        _write_table(self.folder.metrics, self.rows)
+        self.landscapes += [{"round": done.number, **each} for each in done.landscapes]
+        _write_table(self.curves, self.landscapes)
         if verdict is not None and (self.best is None or verdict.score > self.best[0].score):
             self.best = (verdict, done.number, arrays)
             save_policy(self.folder.policy, self.policy())
@@ -214,6 +220,20 @@ class _Record:
         return make_policy(
             arrays, self.config, {"validation": {**validation, **self.reference}}, self.command
         )
+
+
+def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    atomic_write(path, text.getvalue())
+
+
+def _read_table(path: Path) -> list[dict[str, Any]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def make_policy(arrays: Arrays, config: WarmStartConfig, results: dict[str, Any], command: str) -> Policy:

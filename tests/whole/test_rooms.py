@@ -34,7 +34,7 @@ ROOMS: dict[str, str] = {
     "observation": "registry arguments checks ops knobs control",
     "policy": "arguments checks files penalties knobs control observation",
     "attach": "arguments checks knobs control",
-    "schedules": "arguments checks files knobs penalties observation policy attach",
+    "schedules": "arguments checks files knobs observation policy attach",
     "schedules.guard": "observation",
     "integrations": "attach schedules",
     "suggest": "arguments checks observation attach",
