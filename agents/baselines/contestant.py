@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 from lambda_rl import ScheduleFactory
 from lambda_rl.agents.baselines.judge import Judge, Played
@@ -72,6 +72,7 @@ class ScheduleContestant:
         spec: as :func:`lambda_rl.parse_schedule` takes it.
         make: makes the schedule for a run. Whatever files it needs were read when this was made.
         fingerprint: of what the spec does not say: weights of a policy, content of a file.
+        told: fields of a task, and what they are while this one plays; only such as say what schedules are told.
     """
 
     name: str
@@ -79,13 +80,19 @@ class ScheduleContestant:
     spec: str
     make: ScheduleFactory
     fingerprint: str = ""
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     def jobs(self, cells: Sequence[Cell]) -> list[ScheduleJob]:
         """One run a cell."""
         identity = f"{self.spec} {self.fingerprint}".rstrip()
-        return [ScheduleJob(cell.task, identity, self.make, key=cell.name) for cell in cells]
+        tasks = [dataclasses.replace(cell.task, **self.told) for cell in cells]
+        return [
+            ScheduleJob(task, identity, self.make, key=cell.name)
+            for task, cell in zip(tasks, cells, strict=True)
+        ]
 
     def play(self, cells: Sequence[Cell], judge: Judge) -> Iterator[Played]:
         """See :class:`Contestant`."""
-        for played in judge(self.jobs(cells)):
-            yield dataclasses.replace(played, spec=self.spec)
+        for cell, played in zip(cells, judge(self.jobs(cells)), strict=True):
+            result = dataclasses.replace(played.result, task=cell.task)
+            yield dataclasses.replace(played, spec=self.spec, result=result)

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lambda_rl import LearnedSchedule, Policy, load_policy
 from lambda_rl.agents.baselines import (
@@ -35,6 +36,7 @@ from lambda_rl.agents.comparison.results import (
 from lambda_rl.agents.comparison.summary import Plan
 from lambda_rl.checks import shown
 from lambda_rl.envs.tasks.suites import Suite
+from lambda_rl.knobs import KAPPA
 
 __all__ = [
     "Contestant",
@@ -103,22 +105,39 @@ class Learned:
 def read_policies(policies: Sequence[str | Path], lam_meaning: str = "") -> list[Learned]:
     """Reads each policy file, once.
 
+    A policy that moves κ plays as in a user's loop, where nobody names a start or the sum of the learning rates.
+
     Args:
         policies: policy files, or names of shipped ones.
-        lam_meaning: for tasks of the other meaning of λ, see :class:`~lambda_rl.LearnedSchedule`; empty: nothing.
+        lam_meaning: for tasks of the other meaning of λ, see :class:`~lambda_rl.LearnedSchedule`; empty: nothing. It
+            is no matter for policies that move κ.
 
     Raises:
         PolicyFileError: one cannot be used.
         ValueError: one is named twice.
     """
-    told = f",lam_meaning={lam_meaning}" if lam_meaning else ""
     found = []
     for name, path in zip(policy_names(policies), policies, strict=True):
         policy = load_policy(path)
-        make = functools.partial(LearnedSchedule, policy=policy, lam_meaning=lam_meaning or None)
-        contestant = ScheduleContestant(name, LEARNED, f"learned:{path}{told}", make, policy.fingerprint)
-        found.append(Learned(contestant, policy, str(path), lam_meaning))
+        moves_kappa = policy.card.unit == KAPPA
+        meaning = "" if moves_kappa else lam_meaning
+        spec = f"learned:{path},lam_meaning={meaning}" if meaning else f"learned:{path}"
+        make = functools.partial(LearnedSchedule, policy=policy, lam_meaning=meaning or None)
+        told = _told_of_kappa(policy) if moves_kappa else {}
+        contestant = ScheduleContestant(name, LEARNED, spec, make, policy.fingerprint, told)
+        found.append(Learned(contestant, policy, str(path), meaning))
     return found
+
+
+def _told_of_kappa(policy: Policy) -> dict[str, Any]:
+    """What a policy that moves κ is told in a user's loop: its own start, and the sum at the peak learning rate."""
+    card = policy.card
+    start = (
+        10.0 ** (0.5 * (card.log_lam_min + card.log_lam_max))
+        if card.initial_lam is None
+        else card.initial_lam
+    )
+    return {"initial_kappa": start, "lr_told": "nominal"}
 
 
 def check_meanings(learned: Sequence[Learned], suite: Suite) -> None:

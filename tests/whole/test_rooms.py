@@ -72,7 +72,7 @@ ROOMS: dict[str, str] = {
         "lambda_rl registry files suggest envs envs.data envs.hardware envs.tasks envs.training envs.judging"
     ),
     "agents.comparison": (
-        "lambda_rl checks files envs.data envs.hardware envs.tasks envs.training envs.judging agents.record"
+        "lambda_rl checks files knobs envs.data envs.hardware envs.tasks envs.training envs.judging agents.record"
         " agents.options agents.presenting agents.baselines"
     ),
     "agents.comparison.figures": "files agents.presenting agents.baselines",
