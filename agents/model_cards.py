@@ -4,7 +4,8 @@ A card is Markdown. Words are written by hand; its blocks (see :mod:`lambda_rl.a
 by :func:`update_card`, so that they say what the files say. There are three:
 
 - ``facts``: what the policy file says;
-- ``results``: what comparisons measured, out of each ``summary.json`` below a folder that this policy took part in;
+- ``results``: what was measured, out of each ``summary.json`` below a folder that this policy took part in:
+  comparisons, and foreign loops;
 - ``tasks``: which tasks it was trained on, which it was measured on, and what was never measured.
 """
 
@@ -20,10 +21,14 @@ from typing import Any
 from lambda_rl.agents.baselines import GRID_SEARCH
 from lambda_rl.agents.comparison.results import BEST_SINGLE, NO_PENALTY, ORACLE, ScheduleSummary, Summary
 from lambda_rl.agents.comparison.tables import SUMMARY_NAME
+from lambda_rl.agents.foreign.summary import ForeignSummary
 from lambda_rl.agents.presenting.markdown import fill_page, markdown_table
 from lambda_rl.envs.optimizers import OPTIMIZERS
+from lambda_rl.envs.tasks.space import TaskSpace
 from lambda_rl.envs.tasks.suites import Suite, bounds, load_suite
 from lambda_rl.envs.tasks.task import Task, field_choices
+from lambda_rl.envs.tasks.variations import LogUniform, Tables, Uniform, Variation
+from lambda_rl.knobs import KAPPA
 from lambda_rl.policy.actor import Policy
 from lambda_rl.policy.file import load_policy
 from lambda_rl.policy.text import policy_facts
@@ -46,12 +51,28 @@ _FIELDS = {
     "penalty": "penalty",
     "decay": "λ means",
     "initial_lam": "start λ",
+    "initial_kappa": "start κ",
+    "warmup": "warm-up, share of the steps",
+    "init_scale": "scale of the initial weights",
+    "input_scale": "scale of the input",
+    "input_shift": "shift of the input",
+    "horizon": "steps that it is told, over the true ones",
     "data": "data set",
     "network_options": "options of the network",
 }
 """Field of a task to what a card calls it."""
 
-_SPECIAL = ("data", "network_options")  # not told where no task names one
+_SPECIAL = (
+    "initial_kappa",
+    "warmup",
+    "init_scale",
+    "input_scale",
+    "input_shift",
+    "horizon",
+    "data",
+    "network_options",
+)  # fmt: skip
+# not told where no task names one
 _RANGES = ("train_size", "val_size", "learning_rate", "initial_lam")  # shown from smallest to largest
 
 
@@ -121,8 +142,12 @@ def card_blocks(policy: Policy, results: Path) -> dict[str, str]:
         ValueError: a summary cannot be read.
     """
     comparisons = measured(policy, results)
-    tasks = _tasks(load_suite(policy.card.suite), comparisons)
-    return {"facts": _facts(policy), "results": _results(comparisons), "tasks": tasks}
+    tables = [*_results(comparisons), *_foreign(policy, results)]
+    return {
+        "facts": _facts(policy),
+        "results": "\n".join(tables) or "Not measured yet.\n",
+        "tasks": _tasks(policy, load_suite(policy.card.suite), comparisons),
+    }
 
 
 def update_card(path: Path, results: Path) -> bool:
@@ -156,7 +181,8 @@ def _facts(policy: Policy) -> str:
     )
 
 
-def _results(comparisons: Sequence[Measured]) -> str:
+def _results(comparisons: Sequence[Measured]) -> list[str]:
+    """Tables of the comparisons that a policy took part in; none, if there are none."""
     rows, sizes = [], []
     for item in comparisons:
         summary, ours = item.summary, item.ours
@@ -190,7 +216,32 @@ def _results(comparisons: Sequence[Measured]) -> str:
         "against the best single constant, points",
         "against no penalty, points",
     )
-    return markdown_table(head, rows) + "\n" + markdown_table(other, sizes)
+    return [markdown_table(head, rows), markdown_table(other, sizes)] if rows else []
+
+
+def _foreign(policy: Policy, results: Path) -> list[str]:
+    """A table of what it came to in loops that training never saw; none, if it was not measured there."""
+    rows = []
+    for path in sorted(results.rglob(SUMMARY_NAME)):
+        if "contestants" not in json.loads(path.read_text(encoding="utf-8")):
+            continue
+        summary = ForeignSummary.load(path)
+        rows += [
+            (
+                f"{_count(len(one.tasks), 'foreign loop')} × {_count(summary.seeds, 'seed')}",
+                f"{one.accuracy:.2f}",
+                [one.regret, *one.regret_interval],
+                " and ".join(f"{100 * share:.0f} %" for share in one.worse_than_none),
+                f"{one.worst_task} ({one.worst_regret:.1f})",
+            )
+            for one in summary.contestants.values()
+            if one.fingerprint == policy.fingerprint
+        ]
+    head = (
+        "measured on", "test accuracy, %", "regret to the best constant in hindsight, points [95 %]",
+        "tasks where it is worse than no penalty by 1 and by 3 points", "largest regret",
+    )  # fmt: skip
+    return [markdown_table(head, rows)] if rows else []
 
 
 def _accuracy(item: Measured, name: str) -> str:
@@ -209,21 +260,30 @@ def _points(item: Measured, other: str, tasks: Sequence[str]) -> str:
     return f"{item.against(other, tasks):+.2f}" if item.schedule(other) else "–"
 
 
-def _tasks(suite: Suite, comparisons: Sequence[Measured]) -> str:
+def _tasks(policy: Policy, suite: Suite, comparisons: Sequence[Measured]) -> str:
     trained = bounds(suite.source)
     judged = [fields for item in comparisons for fields in item.summary.task_fields.values()]
+    start = "initial_lam" if policy.card.unit == KAPPA else "initial_kappa"  # of the other unit
     rows = []
-    for name, title in _FIELDS.items():
+    for name in [name for name in _FIELDS if name != start]:
         usual = getattr(Task(), name)
         seen = {_hashable(fields.get(name, usual)) for fields in judged}  # older files lack newer fields
+        if name == "initial_kappa":
+            seen.discard(0.0)  # a comparison names none: the policy begins at its own
         if name in _SPECIAL and {*trained[name], *seen} == {usual}:
             continue
         choices = field_choices(name)
         known = {_one_name(name, value) for value in seen}
         never = [value for value in choices if value == _one_name(name, value) and value not in known]
-        cells = (_values(name, values) for values in (set(trained[name]), seen))
-        rows.append((title, *cells, ", ".join(map(_value, never)) or "–" if choices else ""))
+        kinds = _kinds(suite, name)
+        cells = (_values(name, set(trained[name]), kinds), _values(name, seen))
+        rows.append((_FIELDS[name], *cells, ", ".join(map(_value, never)) or "–" if choices else ""))
     return markdown_table(("", "trained on", "measured on", "never measured"), rows)
+
+
+def _kinds(suite: Suite, name: str) -> Variation | None:
+    """How a suite varies a field; None for a list of tasks, or a field that it leaves alone."""
+    return suite.source.vary.get(name) if isinstance(suite.source, TaskSpace) else None
 
 
 def _one_name(field: str, value: Any) -> Any:
@@ -238,11 +298,26 @@ def _hashable(value: Any) -> Any:
     return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
-def _values(name: str, values: set[Any]) -> str:
+def _values(name: str, values: set[Any], varied: Variation | None = None) -> str:
+    if name == "network_options":
+        return _options(values)
+    if isinstance(varied, Tables):  # one for each task, and the command's data where a base names none
+        kinds = ", ".join(sorted(set(varied.argument["kinds"])))
+        return ", ".join(["images"] * ("" in values) + [f"generated tables ({kinds})"])
     ordered = sorted(values, key=str) if name in _SPECIAL else sorted(values)
-    if name in _RANGES and len(ordered) > 1:
+    if len(ordered) > 1 and (name in _RANGES or isinstance(varied, (Uniform, LogUniform))):
         return f"{_value(ordered[0])} to {_value(ordered[-1])}"
     return ", ".join(map(_value, ordered)) or "–"
+
+
+def _options(values: set[Any]) -> str:
+    """Options of networks, and the values of each."""
+    found: dict[str, set[Any]] = {}
+    for options in values:
+        for option, choice in options:
+            found.setdefault(option, set()).add(choice)
+    listed = (f"{option} {', '.join(map(_value, sorted(found[option])))}" for option in sorted(found))
+    return "; ".join(listed) or ("none" if values else "–")
 
 
 def _value(value: Any) -> str:
@@ -250,6 +325,4 @@ def _value(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    if isinstance(value, tuple):
-        return " ".join(f"{option}={_value(choice)}" for option, choice in value) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

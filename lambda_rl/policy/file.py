@@ -29,7 +29,7 @@ from lambda_rl.files import atomic_write
 from lambda_rl.policy.actor import ACTIVATION, Policy
 from lambda_rl.policy.card import FORMAT_VERSION, PolicyCard
 
-DEFAULT_POLICY = "cifar-mlp"
+DEFAULT_POLICY = "any-loop"
 """Name of the shipped policy that is taken if none is named."""
 
 _METADATA_KEY = "lambda_rl_policy"

@@ -215,6 +215,7 @@ def test_several_optimizers_of_different_kinds() -> None:
         ]
 
     facts = {"total_steps": 20, "num_train": 500, "val_size": 100, "num_classes": 4, "batch_size": 10}
+    facts["policy"] = "cifar-mlp"  # its λ is coupled; that of the default fits all
     if hasattr(torch.optim, "Muon"):
         both = made(("Muon", "AdamW"))
         schedule = LearnedSchedule(both, lam_meaning="convert", **facts)
@@ -270,7 +271,7 @@ def test_a_learned_schedule_on_a_bfloat16_network() -> None:
     model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)).bfloat16()
     optimizer = torch.optim.SGD(split_parameters(model, 1e-3), lr=LR, momentum=0.9)
     schedule = LearnedSchedule(
-        optimizer, total_steps=30, num_train=64, val_size=64, num_classes=4, batch_size=64
+        optimizer, policy="cifar-mlp", total_steps=30, num_train=64, val_size=64, num_classes=4, batch_size=64
     )
     x, y = torch.randn(64, 8).bfloat16(), torch.randint(4, (64,))
     for _ in range(30):

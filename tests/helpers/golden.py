@@ -104,12 +104,16 @@ def environment_traces() -> dict[str, Any]:
 def judged_traces() -> list[dict[str, Any]]:
     """Every task under a constant and the gap rule, judged as the comparison does."""
     torch.set_num_threads(1)
-    specs = ("constant:0.03", "gap:initial=0.01,factor=2,threshold=0.05", "learned")
+    specs = {
+        "constant:0.03": "constant:0.03",
+        "gap:initial=0.01,factor=2,threshold=0.05": "gap:initial=0.01,factor=2,threshold=0.05",
+        "learned": "learned:cifar-mlp",  # the default when the records were made
+    }
     jobs = [
-        ScheduleJob(task, spec, parse_schedule(spec))
-        for spec in specs
+        ScheduleJob(task, name, parse_schedule(spec))
+        for name, spec in specs.items()
         for task in tasks()
-        if spec != "learned" or task.decay == "coupled"
+        if name != "learned" or task.decay == "coupled"
     ]
     results = run_schedules(jobs, load_train("synthetic"), "held-out", config=TrainerConfig(precision="fp32"))
     return [

@@ -85,7 +85,7 @@ ROOMS: dict[str, str] = {
     ),
     "agents.foreign.families": "envs.data agents.foreign",
     "agents.model_cards": (
-        "policy envs.optimizers envs.tasks agents.presenting agents.baselines agents.comparison"
+        "policy knobs envs.optimizers envs.tasks agents.presenting agents.baselines agents.comparison agents.foreign"
     ),
     "agents.single_run": "files schedules envs.tasks envs.judging agents.options agents.presenting",
     "agents.reproduction": "",
