@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
+from lambda_rl import split_parameters
 from lambda_rl.integrations.huggingface import ScheduleCallback
 
 STEPS, ACCUMULATED = 40, 2
@@ -98,7 +99,7 @@ class Session:
     Args:
         folder: for what the framework writes.
         callback: the callback.
-        optimizer: ``sgd`` or ``adamw``.
+        optimizer: ``sgd``, ``adam`` or ``adamw``.
         accumulated: batches an optimizer step.
         validating: four times in a run, or never.
     """
@@ -116,12 +117,14 @@ class Session:
         self.trainer = trainer(
             folder,
             [callback],
-            optim=OPTIMIZERS[optimizer],
+            optim=OPTIMIZERS.get(optimizer, "adamw_torch"),
             gradient_accumulation_steps=accumulated,
             max_steps=steps,
             eval_strategy="steps" if validating else "no",
             eval_steps=steps // 4,
         )
+        if optimizer == "adam":  # not one of the trainer's own
+            self.trainer.optimizer = torch.optim.Adam(split_parameters(self.trainer.model, 0.01), lr=0.01)
 
     def train(self) -> list[dict[str, Any]]:
         """One run from the start; returns the optimizer's groups."""

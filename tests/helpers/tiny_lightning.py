@@ -50,7 +50,7 @@ class TinyModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         groups = split_parameters(self, 0.01)
-        kinds = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}
+        kinds = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
         optimizer = kinds[self.kind](groups, lr=0.05)
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
         return [optimizer], [{"scheduler": cosine, "interval": "step"}]
@@ -96,7 +96,7 @@ class Session:
     Args:
         folder: for what the framework writes.
         callback: the callback.
-        optimizer: ``sgd`` or ``adamw``.
+        optimizer: ``sgd``, ``adam`` or ``adamw``.
         accumulated: batches an optimizer step.
         validating: four times in a run, or never.
     """

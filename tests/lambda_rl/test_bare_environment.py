@@ -114,7 +114,7 @@ def test_the_readmes_loop_runs_and_lambda_changes(bare: tuple[Path, set[str]], t
     assert not set(loaded) & set(ABSENT)
     assert Path(where).is_relative_to(python.parents[2] / "installed")  # and not the checkout
     assert len(lams) == 16
-    assert len(set(lams)) > 5
+    assert len(set(lams)) > 1
     assert decays == [lams[-1], 0.0]
 
 

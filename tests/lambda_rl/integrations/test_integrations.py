@@ -17,7 +17,7 @@ import pytest
 import torch
 from tiny_schedules import CARD, KAPPA_CARD, history, make_policy
 
-from lambda_rl import Knob, LearnedSchedule, PullDown, save_policy
+from lambda_rl import Knob, LearnedSchedule, PullDown, load_policy, save_policy
 
 FRAMEWORKS = {"lightning": ("lightning", "pytorch_lightning"), "huggingface": ("transformers",)}
 NEEDS = {"lightning": ("lightning",), "huggingface": ("transformers", "accelerate")}
@@ -67,6 +67,24 @@ def test_learned_schedule_reads_the_facts_off_the_data(
     epochs = tiny.STEPS * tiny.PER_STEP / tiny.NUM_TRAIN
     assert (facts.num_train, facts.val_size, facts.epochs) == (tiny.NUM_TRAIN, tiny.VAL_SIZE, epochs)
     assert len({row["lam"] for row in history(callback)}) > 2
+
+
+@pytest.mark.filterwarnings("ignore:LearnedSchedule")  # what the guard says depends on the policy
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_the_default_policy_takes_any_optimizer(tiny: ModuleType, tmp_path: Path, optimizer: str) -> None:
+    """``learned`` alone will do: no policy, start or meaning of λ is named."""
+    callback = tiny.ScheduleCallback("learned", **tiny.LEARNED)
+    with_decay, without = tiny.Session(tmp_path, callback, optimizer=optimizer).train()
+    schedule = callback.schedule
+    assert schedule.policy.fingerprint == load_policy().fingerprint
+    assert [row["progress"] for row in history(callback)] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert with_decay["weight_decay"] == schedule.value > 0
+    assert without["weight_decay"] == 0
+    assert (schedule.facts.adaptive, schedule.facts.pull) == (
+        optimizer != "sgd",
+        100 if optimizer == "adam" else 1,
+    )
+    assert schedule.kappa == pytest.approx(schedule.value * schedule.facts.decay_sum)
 
 
 def test_a_policy_that_moves_kappa_is_told_the_model_and_may_be_told_a_horizon(
