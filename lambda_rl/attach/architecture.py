@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -14,6 +15,24 @@ _ADAPTIVE = ("adam", "rmsprop", "adagrad", "adadelta", "adafactor", "lion", "lam
 def normalises(model: nn.Module) -> bool:
     """Whether there are layers that normalise: batch, layer, group, instance or RMS norm, or one so named."""
     return any("norm" in type(module).__name__.lower() for module in model.modules())
+
+
+def seems_normalised(optimizers: Sequence[Optimizer]) -> bool | None:
+    """Whether the parameters of optimizers are those of a network with layers that normalise, as far as they tell.
+
+    Before the first step the scales of a norm are all 1, and no bias is.
+
+    Returns:
+        None where there is no vector among them, so that neither norms nor biases are seen.
+    """
+    vectors = [
+        parameter.detach()
+        for optimizer in optimizers
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+        if parameter.dim() == 1 and parameter.numel() > 1
+    ]
+    return any(bool((vector == 1).all()) for vector in vectors) if vectors else None
 
 
 def is_adaptive(optimizer: Optimizer, group: dict[str, Any]) -> bool | None:

@@ -92,7 +92,8 @@ class LearnedSchedule(Schedule):
         batch_size: examples a step, over all processes.
         lr_sum: effective learning rate summed over the run, see :class:`lambda_rl.RunFacts`; None: as if the
             learning rate stayed as at the start (of a policy that moves κ: as at its peak).
-        model: what is trained, so that the policy is told whether it has layers that normalise; may be left out.
+        model: what is trained, so that the policy is told whether it has layers that normalise; None: what the
+            parameters of the optimizer say of it, before they are trained.
         initial_lam: λ that the first decision changes; clipped to the policy's range. None: the card's, else
             the geometric middle of the range.
         weight_norm: norm of the initial penalised weights; needed without an optimizer.

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from lambda_rl.arguments import real_number, whole_number
-from lambda_rl.attach.architecture import normalises
+from lambda_rl.attach.architecture import normalises, seems_normalised
 from lambda_rl.attach.groups import DecayGroups
 from lambda_rl.checks import shown
 from lambda_rl.knobs import KAPPA
@@ -123,7 +123,7 @@ class RunDescription:
             lr_sum=self.lr_sum or _lr_sum(groups, steps, peak=policy.card.unit == KAPPA),
             adaptive=groups.adaptive(),
             pull=ADAM_PULL if groups.adaptive() and groups.meanings() == {"coupled"} else 1.0,
-            normalised=None if self.model is None else normalises(self.model),
+            normalised=seems_normalised(groups.optimizers) if self.model is None else normalises(self.model),
         )
 
 
