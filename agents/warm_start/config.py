@@ -43,12 +43,12 @@ class WarmStartConfig(ComputeOptions, DataOptions):
     suite: str = "any-loop"
     validation_suite: str = "any-loop-validation"
     validation_seeds: int = 1
-    validation_tasks: int = 96
-    rounds: int = 80
+    validation_tasks: int = 64
+    rounds: int = 60
     tasks: int = 32
     seed: int = 0
     eval_every: int = 10
-    branch_after: float = 0.4
+    branch_after: float = 0.15
     branch: float = 0.5
     hidden: tuple[int, ...] = (64, 64)
     control: ControlLaw = field(default_factory=lambda: ControlLaw(-2.0, 2.2, 0.5))

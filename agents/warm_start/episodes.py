@@ -40,7 +40,7 @@ class Exploration:
         memory: of the noise from one decision to the next, 0 to below 1.
     """
 
-    copies: int = 6
+    copies: int = 4
     offset: float = 0.3
     noise: float = 0.4
     memory: float = 0.7
