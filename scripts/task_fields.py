@@ -33,7 +33,8 @@ class Options:
 def main() -> None:
     """Reads the command line and writes both files."""
     options = tyro.cli(Options)
-    fill_page(options.readme, {"task-fields": task_table(), "network-options": option_table()})
+    # Of the README's other blocks, others are the authors.
+    fill_page(options.readme, {"task-fields": task_table(), "network-options": option_table()}, instead=None)
     atomic_write(options.schema, schema_text())
     print(f"wrote {options.readme} and {options.schema}")
 

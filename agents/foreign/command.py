@@ -14,7 +14,7 @@ import tyro
 
 from lambda_rl import Policy, load_policy
 from lambda_rl.agents.foreign.figure import label_noise
-from lambda_rl.agents.foreign.page import overview, page_blocks
+from lambda_rl.agents.foreign.page import overview, page_blocks, readme_blocks
 from lambda_rl.agents.foreign.rows import Row, add_rows, read_rows, write_rows
 from lambda_rl.agents.foreign.runner import run
 from lambda_rl.agents.foreign.suite import selected
@@ -45,6 +45,7 @@ class GeneralityConfig:
         processes: that run beside one another, with one thread each.
         data: data set for the tasks on images, such as cifar10; empty: these are left out.
         page: Markdown page whose tables are filled from the rows, such as docs/generality.md; empty: none.
+        readme: with a page, a second one whose block "generality" is filled; empty: none.
         measure: run what is missing; without it, rows are only summed up.
     """
 
@@ -57,6 +58,7 @@ class GeneralityConfig:
     processes: int = 1
     data: str = ""
     page: str = ""
+    readme: str = "README.md"
     measure: bool = True
 
 
@@ -68,6 +70,9 @@ def run_generality(config: GeneralityConfig) -> None:
     """
     bounded_int("--seeds", config.seeds, 1, 1000)
     bounded_int("--processes", config.processes, 1, 256)
+    for page in filter(None, (config.page, config.readme if config.page else "")):
+        if not Path(page).is_file():
+            raise ValueError(f"{page}: no such page to fill")
     tasks = selected(config.tasks)
     path = config.out / ROWS
     policies = {_short(name): load_policy(name) for name in config.policy}
@@ -92,6 +97,8 @@ def run_generality(config: GeneralityConfig) -> None:
         atomic_write(config.out / "label_noise.png", png(figure))
     if config.page:
         fill_page(Path(config.page), page_blocks(summary))
+    if config.page and config.readme:
+        fill_page(Path(config.readme), readme_blocks(summary), instead=None)
     print(overview(summary))
 
 

@@ -28,6 +28,9 @@ NAMES = {
     ORACLE: "oracle constant",
 }
 
+README_BLOCK = "generality"
+"""The block of the README that the same command fills."""
+
 LABEL_NOISE = {0.0: "digits-clean", 0.15: "digits-noisy-15", 0.3: "digits-noisy", 0.45: "digits-noisy-45"}
 """Tasks that differ in label noise alone."""
 
@@ -48,6 +51,23 @@ def page_blocks(summary: ForeignSummary) -> dict[str, str]:
         )
         + "\n",
     }
+
+
+def readme_blocks(summary: ForeignSummary) -> dict[str, str]:
+    """The block of the README: who comes to what, in few columns."""
+    columns = (
+        "", "runs", "regret to the best constant, points [95 %]", "worst fifth of the tasks",
+        "tasks worse than no penalty by 1, 3 points",
+    )  # fmt: skip
+    rows = [
+        (
+            shown(name), one.runs, [one.regret, *one.regret_interval], f"{one.regret_tail:.2f}",
+            ", ".join(map(_percent, one.worse_than_none)),
+        )
+        for name, one in summary.contestants.items()
+    ]  # fmt: skip
+    head = f"{len(summary.tasks)} tasks × {summary.seeds} seeds, mean over tasks:\n\n"
+    return {README_BLOCK: head + markdown_table(columns, rows)}
 
 
 def overview(summary: ForeignSummary) -> str:

@@ -37,13 +37,16 @@ def block_names(text: str) -> list[str]:
     return [match["name"] for match in _BLOCK.finditer(text)]
 
 
-def fill(text: str, made: Mapping[str, str], instead: str = "*Not measured yet.*") -> str:
+NOT_MEASURED = "*Not measured yet.*"
+
+
+def fill(text: str, made: Mapping[str, str], instead: str | None = NOT_MEASURED) -> str:
     """The page with its blocks filled.
 
     Args:
         text: the page.
         made: contents of blocks by name.
-        instead: what a block says that cannot be filled.
+        instead: what a block says that cannot be filled; None: what it says already.
 
     Raises:
         ValueError: the page has no blocks, or lacks one that could be filled.
@@ -56,13 +59,13 @@ def fill(text: str, made: Mapping[str, str], instead: str = "*Not measured yet.*
 
     def filled(match: re.Match[str]) -> str:
         name = match["name"]
-        body = made.get(name, instead + "\n")
+        body = made.get(name, match["body"] if instead is None else instead + "\n")
         return f"<!-- block: {name} -->\n{body}<!-- end: {name} -->"
 
     return _BLOCK.sub(filled, text)
 
 
-def fill_page(page: Path, made: Mapping[str, str], instead: str = "*Not measured yet.*") -> bool:
+def fill_page(page: Path, made: Mapping[str, str], instead: str | None = NOT_MEASURED) -> bool:
     """Fills the blocks of a page in place.
 
     Args:

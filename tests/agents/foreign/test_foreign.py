@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from places import DOCS
+from places import DOCS, README
 from tiny_policies import make_policy
 
 from lambda_rl import Constant
@@ -17,11 +17,11 @@ from lambda_rl.agents.foreign.command import GeneralityConfig, run_generality
 from lambda_rl.agents.foreign.contestants import ADAMW_DEFAULT, ConstantKappa, kappas, line_up
 from lambda_rl.agents.foreign.figure import label_noise
 from lambda_rl.agents.foreign.loop import RunFigures, train
-from lambda_rl.agents.foreign.page import LABEL_NOISE, page_blocks
+from lambda_rl.agents.foreign.page import LABEL_NOISE, page_blocks, readme_blocks
 from lambda_rl.agents.foreign.rows import Row, add_rows, read_rows, write_rows
 from lambda_rl.agents.foreign.summary import BY_VALIDATION, NONE, ORACLE, ForeignSummary, summarise
 from lambda_rl.agents.foreign.task import ForeignTask
-from lambda_rl.agents.presenting.markdown import block_names
+from lambda_rl.agents.presenting.markdown import block_names, fill
 
 ORIGIN = {"command": "made", "commit": "none", "hardware": "none"}
 
@@ -148,7 +148,7 @@ def test_rows_come_to_what_one_works_out_by_hand(tmp_path: Path) -> None:
     assert ForeignSummary.load(tmp_path / "summary.json") == summary
 
 
-def test_the_figure_has_a_panel_for_each_who_moves_kappa_and_the_page_its_table() -> None:
+def test_the_figure_has_a_panel_for_each_who_moves_kappa_and_the_pages_their_tables(tmp_path: Path) -> None:
     tasks = [named(name) for name in LABEL_NOISE.values()]
     rows = [
         row
@@ -169,6 +169,33 @@ def test_the_figure_has_a_panel_for_each_who_moves_kappa_and_the_page_its_table(
     ]  # fmt: skip
     page = (DOCS / "generality.md").read_text(encoding="utf-8")
     assert set(block_names(page)) == blocks.keys()
+
+    write_rows(tmp_path / "rows.csv", rows)
+    readme = "a\n<!-- block: generality -->\nold\n<!-- end: generality -->\n<!-- block: b -->\nc\n<!-- end: b -->\n"
+    names = {"page": str(tmp_path / "page.md"), "readme": str(tmp_path / "readme.md")}
+    config = GeneralityConfig(
+        tmp_path, tasks=tuple(task.name for task in tasks), seeds=1, measure=False, **names
+    )
+    with pytest.raises(ValueError, match=r"page\.md: no such page to fill"):
+        run_generality(config)
+    (tmp_path / "page.md").write_text(page, encoding="utf-8")
+    (tmp_path / "readme.md").write_text(readme, encoding="utf-8")
+    run_generality(config)
+    assert "| 45 % | 5 | 4.00 |" in (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert (tmp_path / "readme.md").read_text(encoding="utf-8") == fill(readme, readme_blocks(summary), None)
+    assert "4 tasks × 1 seeds" in readme_blocks(summary)["generality"]
+    assert "| `mine` | 1 | -1.00 [" in readme_blocks(summary)["generality"]
+
+
+def test_the_committed_pages_say_what_the_summary_says() -> None:
+    path = DOCS / "results" / "foreign" / "summary.json"
+    if not path.is_file():
+        pytest.skip("not measured yet")
+    summary = ForeignSummary.load(path)
+    for page, blocks in ((DOCS / "generality.md", page_blocks(summary)), (README, readme_blocks(summary))):
+        text = page.read_text(encoding="utf-8")
+        told = "run `python scripts/generality.py --no-measure --page docs/generality.md`"
+        assert text == fill(text, blocks, None), told
 
 
 def test_two_processes_give_what_one_gives() -> None:

@@ -17,6 +17,8 @@ PAGE = "a\n<!-- block: x -->\nold\n<!-- end: x -->\nb\n"
 def test_a_block_is_filled_and_all_else_stays() -> None:
     assert fill(PAGE, {"x": "new\n"}) == PAGE.replace("old", "new")
     assert fill(PAGE, {}, "*Later.*") == PAGE.replace("old", "*Later.*")
+    assert fill(PAGE, {}, None) == PAGE
+    assert fill(PAGE + PAGE.replace("x", "y"), {"y": "new\n"}, None).count("old") == 1
 
 
 def test_a_page_without_a_place_for_a_block_is_refused_by_name(tmp_path: Path) -> None:
