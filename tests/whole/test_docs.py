@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import torch
 from places import DOCS
-from tiny_schedules import make_policy
+from tiny_schedules import KAPPA_CARD, make_policy
 
 import lambda_rl
 from lambda_rl import save_policy
+from lambda_rl.policy.file import DEFAULT_POLICY
 
 PAGE = DOCS / "use-it-in-your-loop.md"
 NEEDS = {"lightning": "import lightning", "transformers": "from transformers", "timm": "from timm"}
@@ -29,9 +30,10 @@ def blocks() -> list[str]:
 
 @pytest.fixture
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of shipped policies with a throw-away one in it, so that the page does not depend on which ship."""
+    """A folder of throw-away policies by the names of shipped ones, so the page depends on no numbers."""
     folder = tmp_path / "policies"
-    save_policy(folder / "throw-away.safetensors", make_policy())
+    save_policy(folder / f"{DEFAULT_POLICY}.safetensors", make_policy(card=KAPPA_CARD))
+    save_policy(folder / "cifar-mlp.safetensors", make_policy())
     monkeypatch.setattr("lambda_rl.policy.file._shipped_folder", lambda: folder)
     monkeypatch.chdir(tmp_path)
     return folder
@@ -76,7 +78,8 @@ def test_two_processes_get_the_same_lambda(shipped: Path, tmp_path: Path) -> Non
     (script,) = (block for block in blocks() if block.startswith("# ddp.py"))
     # The processes have no monkeypatch: the policy is named instead.
     named = script.replace(
-        "optimizer, total_steps=40", f"optimizer, policy={str(next(shipped.iterdir()))!r}, total_steps=40"
+        "optimizer, total_steps=40",
+        f"optimizer, policy={str(shipped / DEFAULT_POLICY)!r} + '.safetensors', total_steps=40",
     )
     assert named != script
     (tmp_path / "ddp.py").write_text(named)
