@@ -1,4 +1,4 @@
-"""What a model and its optimizer are, as far as a schedule is told: norm layers or none, adaptive or not."""
+"""What a model and its optimizer are, as far as a schedule is told: norms, adaptive or not, decay, learning rate."""
 
 from __future__ import annotations
 
@@ -6,10 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import AdamW, Optimizer
 
 # Optimizers without betas in their groups that divide by the size of the gradients, or take their sign.
 _ADAPTIVE = ("adam", "rmsprop", "adagrad", "adadelta", "adafactor", "lion", "lamb", "rprop", "muon", "sophia")
+
+# Optimizers of torch, timm and other libraries that shrink weights by lr·λ without saying so in their groups; and all
+# that have AdamW in their names, such as NAdamW and AdamW8bit.
+_DECOUPLED = frozenset(
+    "Adafactor AdafactorBigVision Muon Lion LAMB AdamP Adan LaProp MARS SGDW".lower().split()
+)
+_ADAMW = AdamW.__name__.lower()
+# What those call it that do say it.
+_DECOUPLED_KEYS = ("decoupled_decay", "decoupled", "weight_decouple")
 
 
 def normalises(model: nn.Module) -> bool:
@@ -49,3 +58,42 @@ def is_adaptive(optimizer: Optimizer, group: dict[str, Any]) -> bool | None:
     if "betas" in group or any(word in name for word in _ADAPTIVE):
         return True
     return False if "sgd" in name or {"momentum", "nesterov"} <= group.keys() else None
+
+
+def group_meaning(optimizer: Optimizer, group: dict[str, Any]) -> str:
+    """What ``weight_decay`` of a group does.
+
+    Args:
+        optimizer: its owner.
+        group: one of its ``param_groups``.
+
+    Returns:
+        "decoupled" (weights shrink by lr·λ: AdamW and its like, or ``decoupled_weight_decay=True`` in the
+        group), else "coupled" (λ·w is added to the gradient: SGD, Adam).
+    """
+    named = group.get("decoupled_weight_decay")
+    if named is None:
+        name = type(optimizer).__name__.lower()
+        named = name in _DECOUPLED or _ADAMW in name or any(group.get(key) is True for key in _DECOUPLED_KEYS)
+    return "decoupled" if named else "coupled"
+
+
+def peak_lr(group: dict[str, Any]) -> float:
+    """The largest learning rate that a group is known to have; make the learning rate scheduler first."""
+    # "initial_lr" is that of a warm-up by LinearLR or LambdaLR, "max_lr" that of OneCycleLR.
+    return max((float(group[name]) for name in ("lr", "initial_lr", "max_lr") if name in group), default=1.0)
+
+
+def effective_lr(optimizer: Optimizer, group: dict[str, Any], peak: float) -> float:
+    """What λ is multiplied by in a step at the peak learning rate: that rate, for SGD over 1 - momentum.
+
+    Args:
+        optimizer: its owner.
+        group: one of its ``param_groups``.
+        peak: its learning rate.
+    """
+    # OneCycleLR has momentum at its base where the rate is at its peak.
+    momentum = float(group.get("momentum", 0.0))
+    momentum = min(momentum, float(group.get("base_momentum", momentum)))
+    momentum = 0.0 if group_meaning(optimizer, group) == "decoupled" else momentum
+    return peak / max(1.0 - momentum, 1e-3)

@@ -7,21 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 
 from lambda_rl.arguments import real_number
-from lambda_rl.attach.architecture import is_adaptive
+from lambda_rl.attach.architecture import effective_lr, group_meaning, is_adaptive, peak_lr
 from lambda_rl.attach.norms import norm_and_half_square
 from lambda_rl.checks import shown
-
-# Optimizers of torch, timm and other libraries that shrink weights by lr·λ without saying so in their groups; and all
-# that have AdamW in their names, such as NAdamW and AdamW8bit.
-_DECOUPLED = frozenset(
-    "Adafactor AdafactorBigVision Muon Lion LAMB AdamP Adan LaProp MARS SGDW".lower().split()
-)
-_ADAMW = AdamW.__name__.lower()
-# What those call it that do say it.
-_DECOUPLED_KEYS = ("decoupled_decay", "decoupled", "weight_decouple")
 
 
 def unwrapped(optimizer: Optimizer) -> Optimizer:
@@ -30,24 +21,6 @@ def unwrapped(optimizer: Optimizer) -> Optimizer:
     while isinstance(inner, Optimizer):
         optimizer, inner = inner, getattr(inner, "optimizer", None)
     return optimizer
-
-
-def group_meaning(optimizer: Optimizer, group: dict[str, Any]) -> str:
-    """What ``weight_decay`` of a group does.
-
-    Args:
-        optimizer: its owner.
-        group: one of its ``param_groups``.
-
-    Returns:
-        "decoupled" (weights shrink by lr·λ: AdamW and its like, or ``decoupled_weight_decay=True`` in the
-        group), else "coupled" (λ·w is added to the gradient: SGD, Adam).
-    """
-    named = group.get("decoupled_weight_decay")
-    if named is None:
-        name = type(optimizer).__name__.lower()
-        named = name in _DECOUPLED or _ADAMW in name or any(group.get(key) is True for key in _DECOUPLED_KEYS)
-    return "decoupled" if named else "coupled"
 
 
 def _start_decay(optimizer: Optimizer, group: dict[str, Any]) -> float:
@@ -88,11 +61,6 @@ class _Member:
     peak_lr: float
     first: Tensor | None
     written: float | None = None
-
-
-def _peak_lr(group: dict[str, Any]) -> float:
-    # "initial_lr" is that of a warm-up by LinearLR or LambdaLR, "max_lr" that of OneCycleLR.
-    return max((float(group[name]) for name in ("lr", "initial_lr", "max_lr") if name in group), default=1.0)
 
 
 def _first(group: dict[str, Any]) -> Tensor | None:
@@ -193,7 +161,7 @@ class DecayGroups:
                     if any(g.get("weight_decay") is decay for g in others):
                         group["weight_decay"] = decay.clone()
                 start_lr = float(group.get("initial_lr", group.get("lr", 1.0)))
-                members.append(_Member(mult, start_lr, _peak_lr(group), _first(group)))
+                members.append(_Member(mult, start_lr, peak_lr(group), _first(group)))
         self._find()
 
     def _mult(self, optimizer: Optimizer, group: dict[str, Any]) -> float:
@@ -286,12 +254,9 @@ class DecayGroups:
                 whatever the momentum.
         """
         optimizer, group, member = next(self._scheduled())
-        momentum = float(group.get("momentum", 0.0))
         if peak:
-            # OneCycleLR has momentum at its base where the rate is at its peak.
-            momentum = min(momentum, float(group.get("base_momentum", momentum)))
-            momentum = 0.0 if group_meaning(optimizer, group) == "decoupled" else momentum
-        return (member.peak_lr if peak else member.start_lr) / max(1.0 - momentum, 1e-3) * total_steps
+            return effective_lr(optimizer, group, member.peak_lr) * total_steps
+        return member.start_lr / max(1.0 - float(group.get("momentum", 0.0)), 1e-3) * total_steps
 
     def adaptive(self) -> bool | None:
         """Whether the optimizer of the first scheduled group is adaptive, see :func:`~.architecture.is_adaptive`."""

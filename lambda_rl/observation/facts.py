@@ -21,6 +21,12 @@ ADAM_PULL = 100.0
 the whole gradient, and that is 0.003 to 0.03 for most of a run in networks like those of this package's tasks. With it,
 the κ that is best has the size that it has with other optimizers."""
 
+
+def decay_pull(adaptive: bool | None, *, coupled: bool) -> float:
+    """What an optimizer multiplies the pull of the decay by, see ``pull`` of :class:`RunFacts`."""
+    return ADAM_PULL if adaptive and coupled else 1.0
+
+
 CONSTANTS = (
     "initial_norm", "log_classes", "chance", "log_lr_sum", "log_decay_sum", "log_num_train", "log_num_params",
     "log_epochs", "log_val_size", "adaptive", "normalised",

@@ -14,7 +14,7 @@ from lambda_rl.attach.groups import DecayGroups
 from lambda_rl.checks import shown
 from lambda_rl.knobs import KAPPA
 from lambda_rl.observation import RunFacts, typical_fact
-from lambda_rl.observation.facts import ADAM_PULL, YES_OR_NO
+from lambda_rl.observation.facts import YES_OR_NO, decay_pull
 from lambda_rl.policy.actor import Policy
 
 DEFAULT_CLASSES = 10
@@ -122,7 +122,7 @@ class RunDescription:
             epochs=steps * (self.batch_size or 0) / examples if known else typical("epochs"),
             lr_sum=self.lr_sum or _lr_sum(groups, steps, peak=policy.card.unit == KAPPA),
             adaptive=groups.adaptive(),
-            pull=ADAM_PULL if groups.adaptive() and groups.meanings() == {"coupled"} else 1.0,
+            pull=decay_pull(groups.adaptive(), coupled=groups.meanings() == {"coupled"}),
             normalised=seems_normalised(groups.optimizers) if self.model is None else normalises(self.model),
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +9,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lambda_rl.arguments import real_number, whole_number
-from lambda_rl.attach.architecture import is_adaptive, normalises
-from lambda_rl.attach.groups import group_meaning, unwrapped
+from lambda_rl.attach.architecture import effective_lr, group_meaning, is_adaptive, normalises, peak_lr
+from lambda_rl.attach.groups import unwrapped
 from lambda_rl.checks import shown
-from lambda_rl.observation.facts import ADAM_PULL
+from lambda_rl.observation.facts import decay_pull
 from lambda_rl.suggest.kappa_law import Known, load_kappa_law
 
 
@@ -143,19 +142,16 @@ def _shares(optimizer: Optimizer) -> list[float]:
 
 def _lr_sum(optimizer: Optimizer, group: dict[str, Any], steps: int) -> float:
     """Effective learning rate summed over the run."""
-    rates: Iterator[float] = (float(group[name]) for name in ("lr", "initial_lr", "max_lr") if name in group)
-    rate = max(rates, default=0.0)
+    rate = peak_lr(group)
     if not rate > 0:
         raise ValueError(
             f"the learning rate of {type(optimizer).__name__} is {rate:g}, which says nothing of the run; make it with "
             "the peak rate of the run"
         )
-    momentum = 0.0 if group_meaning(optimizer, group) == "decoupled" else float(group.get("momentum", 0.0))
-    return rate / max(1.0 - momentum, 1e-3) * steps
+    return effective_lr(optimizer, group, rate) * steps
 
 
 def _decay_sum(optimizer: Optimizer, group: dict[str, Any], steps: int) -> float:
     """What λ is multiplied by to give κ."""
     coupled = group_meaning(optimizer, group) == "coupled"
-    pull = ADAM_PULL if coupled and is_adaptive(optimizer, group) else 1.0
-    return pull * _lr_sum(optimizer, group, steps)
+    return decay_pull(is_adaptive(optimizer, group), coupled=coupled) * _lr_sum(optimizer, group, steps)

@@ -15,7 +15,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from lambda_rl import Constant, LearnedSchedule, Steps, split_parameters
-from lambda_rl.attach.groups import DecayGroups, group_meaning
+from lambda_rl.attach.architecture import group_meaning
+from lambda_rl.attach.groups import DecayGroups
 
 LAMS = [0.3, 0.02, 0.0, 0.1]  # each for two optimizer steps
 LR = 0.05

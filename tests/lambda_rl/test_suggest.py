@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -114,11 +115,24 @@ def test_a_tensor_is_filled_in_place() -> None:
     assert float(decay) == pytest.approx(0.2)
 
 
-def test_a_run_that_is_scheduled_has_the_same_sum_of_learning_rates() -> None:
-    optimizer = torch.optim.SGD(split_parameters(network(), 1e-4), lr=0.1, momentum=0.9)
+@pytest.mark.parametrize(
+    ("make", "one_cycle"),
+    [
+        (lambda groups: torch.optim.SGD(groups, lr=0.1, momentum=0.9), False),
+        (lambda groups: torch.optim.SGD(groups, lr=0.1, momentum=0.9), True),
+        (lambda groups: torch.optim.Adam(groups, lr=0.01), False),
+        (lambda groups: torch.optim.AdamW(groups, lr=0.01), False),
+    ],
+)
+def test_a_run_that_is_scheduled_has_the_same_kappa(make: Callable[..., Any], one_cycle: bool) -> None:
+    """One meaning of κ: that of the default policy, its peak under OneCycleLR and Adam's pull included."""
+    optimizer = make(split_parameters(network(), 1e-4))
+    if one_cycle:
+        torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.5, total_steps=50)
     known = {"num_train": 100, "val_size": 10, "num_classes": 3, "batch_size": 10}
-    facts = LearnedSchedule(optimizer, policy="cifar-mlp", total_steps=50, **known).facts
-    assert suggest_weight_decay(optimizer, 50, kappa=1.0).weight_decay == pytest.approx(1.0 / facts.lr_sum)
+    schedule = LearnedSchedule(optimizer, total_steps=50, **known)
+    found = suggest_weight_decay(optimizer, 50, kappa=schedule.kappa)
+    assert found.weight_decay == pytest.approx(schedule.value)
 
 
 def test_bad_input_is_refused() -> None:
