@@ -100,6 +100,12 @@ def mean_regret(rows: Sequence[CurveRow], law: KappaLaw) -> float:
     return float(_at(grid, regret, np.log10([law.kappa(row.known)[0] for row in rows])).mean())
 
 
+def regrets(rows: Sequence[CurveRow], log_kappa: float) -> Array:
+    """Points that one κ loses to the best constant of each row."""
+    grid, regret = _curves(rows)
+    return _at(grid, regret, np.full(len(rows), log_kappa))
+
+
 def _curves(rows: Sequence[CurveRow]) -> tuple[Array, Array]:
     """The constants ``[G]``, and the regret of each row to its best one ``[n, G]``, points."""
     if not rows:

@@ -69,7 +69,7 @@ ROOMS: dict[str, str] = {
         " envs.vector_env agents.options agents.record agents.presenting"
     ),
     "agents.baselines": (
-        "lambda_rl registry files suggest envs envs.data envs.hardware envs.tasks envs.training envs.judging"
+        "lambda_rl registry checks files suggest envs envs.data envs.hardware envs.tasks envs.training envs.judging"
     ),
     "agents.comparison": (
         "lambda_rl checks files knobs envs.data envs.hardware envs.tasks envs.training envs.judging agents.record"
@@ -82,8 +82,10 @@ ROOMS: dict[str, str] = {
     ),
     "agents.foreign": (
         "lambda_rl knobs checks files agents.record agents.presenting agents.comparison agents.foreign.families"
+        " agents.foreign.feedback"
     ),
     "agents.foreign.families": "envs.data agents.foreign",
+    "agents.foreign.feedback": "lambda_rl observation attach suggest agents.comparison agents.foreign",
     "agents.model_cards": (
         "policy knobs envs.optimizers envs.tasks agents.presenting agents.baselines agents.comparison agents.foreign"
     ),

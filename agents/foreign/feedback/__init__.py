@@ -1,0 +1,1 @@
+"""What feedback adds: the same λ without looking, and paired differences to it."""
