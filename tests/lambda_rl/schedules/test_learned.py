@@ -74,7 +74,7 @@ def test_attached_measures_what_a_loop_without_would_be_told():
     model, optimizer, schedule = loop()
     weights = [model[0].weight, model[2].weight]
     facts = dataclasses.replace(FACTS, num_train=64, num_params=8 * 16 + 16 * 4, val_size=32, num_classes=4,
-                                epochs=200.0, lr_sum=10.0, adaptive=False)  # fmt: skip
+                                epochs=200.0, lr_sum=10.0, adaptive=False, normalised=False)  # fmt: skip
     assert schedule.facts == facts
 
     def norm():

@@ -147,7 +147,7 @@ def test_every_optimizer_will_do(kind: type[torch.optim.Optimizer], adaptive: bo
     assert facts.lr_sum == pytest.approx(1.0)
     assert schedule.kappa == pytest.approx(schedule.value * pull)
     assert optimizer.param_groups[0]["weight_decay"] == schedule.value
-    assert LearnedSchedule(optimizer, policy=POLICY, total_steps=100, **FACTS).facts.normalised is None
+    assert LearnedSchedule(optimizer, policy=POLICY, total_steps=100, **FACTS).facts.normalised is True
 
 
 @pytest.mark.parametrize("warm_up", ["OneCycleLR", "LinearLR", "none"])
