@@ -2,6 +2,8 @@
 
 python scripts/generality.py --data cifar10 --processes 2
 python scripts/generality.py --policy cifar-mlp --policy runs/NAME/policy.safetensors --data cifar10
+python scripts/generality.py --policy any-loop --replay --data cifar10
+python scripts/generality.py --policy any-loop --no-guard --tasks digits
 python scripts/generality.py --tasks digits wine --seeds 2 --policy cifar-mlp --out runs/foreign
 """
 

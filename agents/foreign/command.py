@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +13,22 @@ from typing import Annotated
 import torch
 import tyro
 
-from lambda_rl import Policy, load_policy
+from lambda_rl import load_policy
+from lambda_rl.agents.foreign.contestants import Contestant, Learned, static
+from lambda_rl.agents.foreign.feedback.replay import REPLAYED, replayed
 from lambda_rl.agents.foreign.figure import label_noise
 from lambda_rl.agents.foreign.page import overview, page_blocks, readme_blocks
 from lambda_rl.agents.foreign.rows import Row, add_rows, read_rows, write_rows
 from lambda_rl.agents.foreign.runner import run
 from lambda_rl.agents.foreign.suite import selected
 from lambda_rl.agents.foreign.summary import summarise
+from lambda_rl.agents.foreign.task import ForeignTask
 from lambda_rl.agents.presenting.markdown import fill_page
 from lambda_rl.agents.presenting.style import png
 from lambda_rl.agents.record.provenance import provenance
 from lambda_rl.checks import bounded_int
 from lambda_rl.files import atomic_write
+from lambda_rl.suggest.kappa_law import load_kappa_law
 
 ROWS = "rows.csv"
 
@@ -39,7 +44,11 @@ class GeneralityConfig:
         tasks: names of tasks or families; none: all.
         seeds: seeds of each task.
         policy: name of a shipped policy or a policy file; may be given several times.
-        constants: whether constants, the framework's default and the gap rule are run where they are missing.
+        constants: whether constants, the framework's default, the gap rule and what follows from fitted numbers (the
+            suggested constant; the law of static facts, if the table has one) are run where they are missing.
+        guard: without it, policies are run without their guard, as contestants of their own.
+        replay: run each policy's mean trajectory, too, open loop: made from all its rows, after its own runs.
+        law: table whose law of static facts takes part (scripts/fit_kappa.py); empty: the package's.
         again: drop the rows of the policies named here, and run them once more (after a change of how they are
             deployed, which a policy's fingerprint does not tell).
         processes: that run beside one another, with one thread each.
@@ -54,6 +63,9 @@ class GeneralityConfig:
     seeds: int = 5
     policy: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     constants: bool = True
+    guard: bool = True
+    replay: bool = False
+    law: str = ""
     again: bool = False
     processes: int = 1
     data: str = ""
@@ -74,22 +86,16 @@ def run_generality(config: GeneralityConfig) -> None:
         if not Path(page).is_file():
             raise ValueError(f"{page}: no such page to fill")
     tasks = selected(config.tasks)
+    learned = _learned(config)
+    fitted = static(load_kappa_law(config.law) if config.law else None)
     path = config.out / ROWS
-    policies = {_short(name): load_policy(name) for name in config.policy}
-    if len(policies) < len(config.policy):
-        raise ValueError(f"two policies have the same name in tables: {', '.join(sorted(policies))}")
-    before = read_rows(path)
-    known = [row for row in before if not _superseded(row, policies, config.again)]
+    again = set(learned) if config.again else set()
+    known = _current(read_rows(path), {**learned, **fitted}, again)
     if config.measure:
-        if len(known) < len(before):
-            write_rows(path, known)
-        with _one_thread():
-            run(
-                tasks, range(config.seeds), policies, constants=config.constants, images=config.data, known=known,
-                processes=config.processes, done=functools.partial(_keep, path),
-            )  # fmt: skip
-        known = read_rows(path)  # with those that another command added meanwhile
-        write_rows(path, known)
+        constants = fitted if config.constants else {}
+        known = _measured(config, tasks, known, {**constants, **learned}, constants=config.constants)
+    if config.measure and config.replay:
+        known = _measured(config, tasks, known, _replays(known, learned), constants=False)
     summary = summarise(known, tasks, config.seeds, provenance("cpu"))
     atomic_write(config.out / "summary.json", summary.to_json())
     figure = label_noise([row for row in known if row.seed < config.seeds], summary)
@@ -102,10 +108,63 @@ def run_generality(config: GeneralityConfig) -> None:
     print(overview(summary))
 
 
-def _superseded(row: Row, policies: Mapping[str, Policy], again: bool) -> bool:
-    """Whether a row is of a policy that has another content now, or is to be run once more."""
-    policy = policies.get(row.contestant)
-    return policy is not None and (again or policy.fingerprint != row.fingerprint)
+def _learned(config: GeneralityConfig) -> dict[str, Contestant]:
+    """The policies that are named, by what they are called in tables."""
+    found: dict[str, Contestant] = {}
+    for spec in config.policy:
+        one = Learned(_short(spec), load_policy(spec), guard=config.guard)
+        if one.name in found:
+            raise ValueError(f"two policies have the same name in tables: {one.name}")
+        found[one.name] = one
+    return found
+
+
+def _replays(rows: Sequence[Row], names: Iterable[str]) -> dict[str, Contestant]:
+    """The mean trajectories of policies of which there are rows."""
+    found = (replayed(name, rows, selected(())) for name in names)
+    return {one.name: one for one in found if one is not None}
+
+
+def _current(rows: Sequence[Row], given: Mapping[str, Contestant], again: AbstractSet[str]) -> list[Row]:
+    """Rows without those of contestants that have another content now, or are to be run once more.
+
+    A replay is of what its policy's rows are now.
+    """
+    kept = [
+        row
+        for row in rows
+        if row.contestant not in again
+        and (row.contestant not in given or given[row.contestant].fingerprint == row.fingerprint)
+    ]
+    names = {row.contestant.removeprefix(REPLAYED) for row in kept if row.contestant.startswith(REPLAYED)}
+    now = {name: one.fingerprint for name, one in _replays(kept, sorted(names)).items()}
+    return [
+        row
+        for row in kept
+        if not row.contestant.startswith(REPLAYED) or now.get(row.contestant) == row.fingerprint
+    ]
+
+
+def _measured(
+    config: GeneralityConfig,
+    tasks: Sequence[ForeignTask],
+    known: Sequence[Row],
+    others: Mapping[str, Contestant],
+    *,
+    constants: bool,
+) -> list[Row]:
+    """The rows when what is missing was run."""
+    path = config.out / ROWS
+    if len(known) < len(read_rows(path)):
+        write_rows(path, known)
+    with _one_thread():
+        run(
+            tasks, range(config.seeds), others, constants=constants, images=config.data, known=known,
+            processes=config.processes, done=functools.partial(_keep, path),
+        )  # fmt: skip
+    found = _current(read_rows(path), others, set())  # with those that another command added meanwhile
+    write_rows(path, found)
+    return found
 
 
 def _keep(path: Path, rows: list[Row], finished: int, total: int) -> None:

@@ -10,9 +10,11 @@ from typing import Protocol
 from torch.optim import Optimizer
 
 from lambda_rl import Constant, GapRule, LearnedSchedule, Policy, Schedule, load_policy
+from lambda_rl.agents.foreign.feedback.static import LAW, SUGGESTED, Suggested
 from lambda_rl.agents.foreign.loop import RunFigures
 from lambda_rl.agents.foreign.task import ForeignTask
 from lambda_rl.knobs import LAM
+from lambda_rl.suggest.kappa_law import KappaLaw, load_kappa_law
 
 KAPPAS = (0.0, 0.1, 0.3, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0, 100.0)
 """The grid of constants for SGD and AdamW; λ is each over the run's true sum of learning rates."""
@@ -32,14 +34,17 @@ ADAMW_DEFAULT = 0.01
 GAP_START, GAP_RANGE = 0.5, (0.01, 160.0)
 """First κ of the gap rule, and its range."""
 
+UNGUARDED = "-unguarded"
+"""What the name of a policy without guard ends with."""
+
 
 class Contestant(Protocol):
     """A way to set λ.
 
     Attributes:
         name: in files and tables.
-        fingerprint: of a policy; else empty.
-        feedback: whether it looks at validation in the run.
+        fingerprint: of a policy or of fitted numbers; else empty.
+        feedback: whether it is told of validation in the run.
     """
 
     @property
@@ -100,16 +105,33 @@ class Gap:
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """A policy as a new user takes it: no hint but what the documentation asks for."""
+    """A policy as a new user takes it: no hint but what the documentation asks for.
 
-    name: str
+    Attributes:
+        called: the policy's name.
+        policy: a policy.
+        guard: False takes the guard away, and gives it a name and a fingerprint of its own.
+        feedback: yes.
+    """
+
+    called: str
     policy: Policy
+    guard: bool = True
     feedback: bool = True
+
+    @property
+    def name(self) -> str:
+        """In files and tables."""
+        return self.called + self._mark
 
     @property
     def fingerprint(self) -> str:
         """The policy's."""
-        return self.policy.fingerprint
+        return self.policy.fingerprint + self._mark
+
+    @property
+    def _mark(self) -> str:
+        return "" if self.guard else UNGUARDED
 
     def schedule(self, optimizer: Optimizer, run: RunFigures) -> Schedule:
         """A learned schedule; a policy in λ of the other meaning is converted."""
@@ -124,6 +146,7 @@ class Learned:
             batch_size=run.batch_size,
             lam_meaning="convert" if fits and _in_lam(self.policy) else None,
             distributed=False,
+            guard=None if self.guard else False,
         )
 
 
@@ -137,14 +160,27 @@ def kappas(task: ForeignTask) -> tuple[float, ...]:
     return ADAM_KAPPAS if task.optimizer == "adam" else KAPPAS
 
 
+def static(law: KappaLaw | None = None) -> dict[str, Contestant]:
+    """Those whose λ follows from fitted numbers and what is known before the run, by name.
+
+    Args:
+        law: whose law takes part; None: that of the package's table, if it has one.
+    """
+    table = load_kappa_law()
+    found: dict[str, Contestant] = {SUGGESTED: Suggested(table)}
+    if law is not None or table.coefficients:
+        found[LAW] = Suggested(law or table, facts=True)
+    return found
+
+
 def line_up(
-    task: ForeignTask, policies: Mapping[str, Policy | str | Path], *, constants: bool = True
+    task: ForeignTask, others: Mapping[str, Policy | str | Path | Contestant], *, constants: bool = True
 ) -> list[Contestant]:
     """Who runs on a task; SGD's and Adam's default is one of the constants and not run twice.
 
     Args:
         task: whose optimizer decides on the default.
-        policies: by name; a policy, or as ``lambda_rl.load_policy`` takes it.
+        others: by name; a policy, or as ``lambda_rl.load_policy`` takes it, or any contestant.
         constants: whether the constants, the default and the gap rule take part.
 
     Raises:
@@ -155,11 +191,13 @@ def line_up(
         found += [ConstantKappa(kappa) for kappa in kappas(task)]
         found += [FrameworkDefault()] if task.optimizer == "adamw" else []
         found.append(Gap())
-    found += [
-        Learned(name, given if isinstance(given, Policy) else load_policy(given))
-        for name, given in policies.items()
-    ]
-    return found
+    return found + [_contestant(name, given) for name, given in others.items()]
+
+
+def _contestant(name: str, given: Policy | str | Path | Contestant) -> Contestant:
+    if isinstance(given, (str, Path)):
+        given = load_policy(given)
+    return Learned(name, given) if isinstance(given, Policy) else given
 
 
 def _in_lam(policy: Policy) -> bool:

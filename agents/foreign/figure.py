@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lambda_rl.agents.foreign.page import LABEL_NOISE, shown
+from lambda_rl.agents.foreign.page import LABEL_NOISE, shown, who_looks
 from lambda_rl.agents.foreign.rows import Row
 from lambda_rl.agents.foreign.summary import ForeignSummary
 from lambda_rl.agents.presenting.style import INK, PALETTE, dress, new_figure
@@ -27,7 +27,9 @@ def label_noise(rows: Sequence[Row], summary: ForeignSummary) -> Figure | None:
     oracle = {task.name: task.oracle_kappa for task in summary.tasks}
     noises = {noise: name for noise, name in LABEL_NOISE.items() if name in oracle}
     moving = [
-        name for name, one in summary.contestants.items() if set(noises.values()) & one.mean_kappa.keys()
+        name
+        for name in who_looks(summary)
+        if set(noises.values()) & summary.contestants[name].mean_kappa.keys()
     ]
     if not moving:
         return None

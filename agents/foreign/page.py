@@ -7,7 +7,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from lambda_rl.agents.foreign.contestants import DEFAULT, GAP
+from lambda_rl.agents.foreign.contestants import DEFAULT, GAP, UNGUARDED
+from lambda_rl.agents.foreign.feedback.replay import REPLAYED
+from lambda_rl.agents.foreign.feedback.static import LAW, SUGGESTED
+from lambda_rl.agents.foreign.feedback.text import feedback_block
 from lambda_rl.agents.foreign.summary import (
     BY_VALIDATION,
     KAPPA_2,
@@ -20,6 +23,8 @@ from lambda_rl.agents.foreign.summary import (
 from lambda_rl.agents.presenting.markdown import markdown_table
 
 NAMES = {
+    LAW: "law of static facts",
+    SUGGESTED: "suggested constant",
     NONE: "no penalty",
     DEFAULT: "framework's default",
     KAPPA_2: "κ = 2",
@@ -42,6 +47,7 @@ def page_blocks(summary: ForeignSummary) -> dict[str, str]:
         "families": _families(summary),
         "tasks": _tasks(summary),
         "noise": _noise(summary),
+        "feedback": feedback_block(summary.differences, summary.agent_seeds, shown),
         "origin": f"{len(summary.tasks)} tasks × {summary.seeds} seeds, `{summary.command}`, commit {summary.commit}, "
         f"{summary.hardware}."
         + (
@@ -65,6 +71,7 @@ def readme_blocks(summary: ForeignSummary) -> dict[str, str]:
             ", ".join(map(_percent, one.worse_than_none)),
         )
         for name, one in summary.contestants.items()
+        if not name.startswith(REPLAYED) and not name.endswith(UNGUARDED)
     ]  # fmt: skip
     head = f"{len(summary.tasks)} tasks × {summary.seeds} seeds, mean over tasks:\n\n"
     return {README_BLOCK: head + markdown_table(columns, rows)}
@@ -77,7 +84,15 @@ def overview(summary: ForeignSummary) -> str:
 
 def shown(name: str) -> str:
     """A contestant's name in tables."""
-    return NAMES.get(name, f"`{name}`")
+    replayed = name.removeprefix(REPLAYED)
+    return NAMES.get(name, f"`{name}`") if replayed == name else f"`{replayed}` replayed"
+
+
+def who_looks(summary: ForeignSummary) -> list[str]:
+    """Contestants whose κ moves by what they see of the run."""
+    return [
+        name for name, one in summary.contestants.items() if one.mean_kappa and not name.startswith(REPLAYED)
+    ]
 
 
 def _percent(share: float) -> str:
@@ -136,7 +151,7 @@ def _tasks(summary: ForeignSummary) -> str:
 def _noise(summary: ForeignSummary) -> str:
     """Mean κ against the oracle's, on tasks that differ in label noise alone."""
     by_name = {task.name: task for task in summary.tasks}
-    moving = [name for name, one in summary.contestants.items() if one.mean_kappa]
+    moving = who_looks(summary)
     rows = [
         (
             _percent(noise),

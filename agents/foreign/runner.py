@@ -19,7 +19,7 @@ from lambda_rl.agents.foreign.rows import Key, Row, run_key
 from lambda_rl.agents.foreign.suite import by_name
 from lambda_rl.agents.foreign.task import Data, ForeignTask
 
-Policies = Mapping[str, Policy | str | Path]
+Others = Mapping[str, Policy | str | Path | Contestant]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Work:
 def run(
     tasks: Iterable[ForeignTask],
     seeds: Sequence[int],
-    policies: Policies | None = None,
+    others: Others | None = None,
     *,
     constants: bool = True,
     images: str = "",
@@ -55,7 +55,7 @@ def run(
     Args:
         tasks: of the suite.
         seeds: of each.
-        policies: learned contestants by name: a policy, the name of a shipped one, or a file.
+        others: further contestants by name: a policy, the name of a shipped one, a file, or what is none of these.
         constants: whether constants, the framework's default and the gap rule take part.
         images: data set for tasks that need one, as ``--data`` takes it; empty: they are left out.
         known: rows of before; what they hold is not run again.
@@ -69,7 +69,7 @@ def run(
         lambda_rl.PolicyFileError: a policy cannot be used.
     """
     have = {row.key for row in known}
-    work = list(_missing(tasks, seeds, policies or {}, constants, images, have))
+    work = list(_missing(tasks, seeds, others or {}, constants, images, have))
     found: list[Row] = []
     for finished, rows in enumerate(_played(work, processes), 1):
         found += rows
@@ -109,7 +109,7 @@ def play_one(task: ForeignTask, data: Data, seed: int, contestant: Contestant) -
 def _missing(
     tasks: Iterable[ForeignTask],
     seeds: Sequence[int],
-    policies: Policies,
+    others: Others,
     constants: bool,
     images: str,
     have: set[Key],
@@ -119,7 +119,7 @@ def _missing(
             continue
         absent = tuple(
             one
-            for one in line_up(task, policies, constants=constants)
+            for one in line_up(task, others, constants=constants)
             if run_key(task.name, task.digest, seed, one.name, one.fingerprint) not in have
         )
         if absent:

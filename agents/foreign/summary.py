@@ -15,12 +15,21 @@ from pydantic import TypeAdapter, ValidationError
 
 from lambda_rl.agents.comparison.statistics import bootstrap_interval
 from lambda_rl.agents.foreign.contestants import DEFAULT, GAP, RULE_OF_THUMB, constant_name, kappas
+from lambda_rl.agents.foreign.feedback.differences import (
+    AgentSeeds,
+    Difference,
+    agent_seeds,
+    differences,
+    is_policy,
+)
+from lambda_rl.agents.foreign.feedback.replay import REPLAYED
+from lambda_rl.agents.foreign.feedback.static import LAW, SUGGESTED
 from lambda_rl.agents.foreign.rows import Row
 from lambda_rl.agents.foreign.task import ForeignTask
 
 Array = npt.NDArray[np.float64]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 NONE, KAPPA_2 = constant_name(0.0), constant_name(RULE_OF_THUMB)
 BY_VALIDATION, ORACLE = "grid-by-validation", "oracle-constant"
 TAIL = 0.2
@@ -49,7 +58,7 @@ class ContestantSummary:
 
     Attributes:
         name: of the contestant.
-        fingerprint: of a policy; else empty.
+        fingerprint: of a policy or of fitted numbers; else empty.
         runs: that a user pays for one result.
         tasks: mean test accuracy by task, percent.
         accuracy: mean over the tasks.
@@ -96,6 +105,8 @@ class ForeignSummary:
         tasks: in the order of the suite; those on which all constants were run with all seeds.
         left_out: tasks without all of these.
         contestants: by name.
+        differences: of policies to λ that does not look at the run.
+        agent_seeds: policies that differ in the seed of their training alone.
         command: that made it.
         commit: of the code.
         hardware: it ran on.
@@ -106,6 +117,8 @@ class ForeignSummary:
     tasks: tuple[TaskSummary, ...]
     left_out: tuple[str, ...]
     contestants: dict[str, ContestantSummary]
+    differences: tuple[Difference, ...]
+    agent_seeds: tuple[AgentSeeds, ...]
     command: str
     commit: str
     hardware: str
@@ -192,10 +205,25 @@ class Table:
         ]
         return np.array([row.test_accuracy for row in chosen])
 
+    def policies(self) -> list[str]:
+        """Names of the learned ones."""
+        return sorted(name for name, fingerprint in self.names.items() if is_policy(name, fingerprint))
+
     def contestants(self) -> list[str]:
         """Names of those to tell of: policies first."""
-        learned = sorted(name for name, fingerprint in self.names.items() if fingerprint)
-        return [*learned, NONE, DEFAULT, KAPPA_2, GAP, BY_VALIDATION, ORACLE]
+        replays = sorted(name for name in self.names if name.startswith(REPLAYED))
+        return [
+            *self.policies(),
+            *replays,
+            LAW,
+            SUGGESTED,
+            NONE,
+            DEFAULT,
+            KAPPA_2,
+            GAP,
+            BY_VALIDATION,
+            ORACLE,
+        ]
 
 
 def summarise_contestant(table: Table, name: str) -> ContestantSummary | None:
@@ -257,6 +285,12 @@ def summarise(
     if not table.tasks:
         raise ValueError(f"no task has all its constants with {seeds} seeds; nothing can be summed up")
     found = (summarise_contestant(table, name) for name in table.contestants())
+    by_name = {task.name: task for task in table.tasks}
+
+    def scores(task: str, name: str) -> Array:
+        return table.of(by_name[task], name)
+
+    oracle = {name: scores(name, ORACLE) for name in by_name}
     return ForeignSummary(
         format_version=FORMAT_VERSION,
         seeds=seeds,
@@ -271,6 +305,8 @@ def summarise(
         ),
         left_out=tuple(task.name for task in tasks if task not in table.tasks),
         contestants={one.name: one for one in found if one is not None},
+        differences=differences(table.policies(), list(by_name), scores),
+        agent_seeds=agent_seeds(table.policies(), list(by_name), scores, oracle),
         command=origin["command"],
         commit=origin["commit"],
         hardware=origin["hardware"],

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 Pair = tuple[Tensor, Tensor]
 """Inputs and labels."""
 
+PARTS = 1000
+"""Of a run, in each of which the learning rate is looked at once, for its mean."""
+
 
 @dataclass(frozen=True)
 class Data:
@@ -89,6 +92,11 @@ class ForeignTask:
         steps = self.steps(examples)
         total = self.lr * sum(self.rate((step + 0.5) / steps) for step in range(steps))
         return total / (1.0 - self.momentum) if self.optimizer == "sgd" else total
+
+    @property
+    def peak_over_mean(self) -> float:
+        """The peak learning rate over the mean one of the run, for any number of steps that is not small."""
+        return PARTS / sum(self.rate((part + 0.5) / PARTS) for part in range(PARTS))
 
     @property
     def digest(self) -> str:

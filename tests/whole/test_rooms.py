@@ -81,11 +81,13 @@ ROOMS: dict[str, str] = {
         " agents.options agents.record agents.presenting agents.ppo"
     ),
     "agents.foreign": (
-        "lambda_rl knobs checks files agents.record agents.presenting agents.comparison agents.foreign.families"
+        "lambda_rl knobs checks files suggest agents.record agents.presenting agents.comparison agents.foreign.families"
         " agents.foreign.feedback"
     ),
     "agents.foreign.families": "envs.data agents.foreign",
-    "agents.foreign.feedback": "lambda_rl observation attach suggest agents.comparison agents.foreign",
+    "agents.foreign.feedback": (
+        "lambda_rl observation attach suggest agents.presenting agents.comparison agents.foreign"
+    ),
     "agents.model_cards": (
         "policy knobs envs.optimizers envs.tasks agents.presenting agents.baselines agents.comparison agents.foreign"
     ),
