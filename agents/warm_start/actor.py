@@ -44,16 +44,23 @@ class TorchActor(nn.Module):
         generator: draws the initial weights (orthogonal; the last layer small, so that a new actor holds κ).
     """
 
+    mean: Tensor
+    var: Tensor
+
     def __init__(self, features: int, hidden: Sequence[int], generator: torch.Generator) -> None:
         super().__init__()
         sizes = (features, *hidden, 1)
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
-        for number, layer in enumerate(self.layers):
+        for number, layer in enumerate(self.linears()):
             gain = 0.01 if number == len(hidden) else 2.0**0.5
             nn.init.orthogonal_(layer.weight, gain, generator=generator)
             nn.init.zeros_(layer.bias)
         self.register_buffer("mean", torch.zeros(features, dtype=torch.float64))
         self.register_buffer("var", torch.ones(features, dtype=torch.float64))
+
+    def linears(self) -> list[nn.Linear]:
+        """The layers, first to last."""
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
     def normalise(self, moments: Moments) -> None:
         """Takes the moments of observations."""
@@ -64,9 +71,11 @@ class TorchActor(nn.Module):
         """Actions ``[n]``, not clipped, of observations ``[n, F]``."""
         hidden = (observations.double() - self.mean) / (self.var + EPSILON).sqrt()
         hidden = hidden.clamp(-CLIP_OBS, CLIP_OBS).float()
-        for layer in self.layers[:-1]:
+        *inner, last = self.linears()
+        for layer in inner:
             hidden = torch.tanh(layer(hidden))
-        return self.layers[-1](hidden)[:, 0]
+        actions: Tensor = last(hidden)[:, 0]
+        return actions
 
     def arrays(self) -> Arrays:
         """All numbers."""
@@ -76,7 +85,7 @@ class TorchActor(nn.Module):
         """(Weight, bias) of the layers, as a policy takes them."""
         return [
             (layer.weight.detach().numpy().copy(), layer.bias.detach().numpy().copy())
-            for layer in self.layers
+            for layer in self.linears()
         ]
 
 

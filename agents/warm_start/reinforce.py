@@ -91,7 +91,7 @@ class Reinforcer:
 
     def __init__(self, actor: TorchActor, config: ReinforceConfig, seed: int) -> None:
         self.actor, self.config = actor, config
-        features, hidden = len(actor.mean), [layer.out_features for layer in actor.layers[:-1]]
+        features, hidden = len(actor.mean), [layer.out_features for layer in actor.linears()[:-1]]
         self.model = PPO(
             "MlpPolicy", DummyVecEnv([lambda: _Spaces(features)]), learning_rate=self._rate,
             n_steps=config.batch_size, batch_size=config.batch_size, n_epochs=config.n_epochs, gamma=1.0,
@@ -110,8 +110,9 @@ class Reinforcer:
     def _pairs(self) -> list[tuple[torch.nn.Linear, torch.nn.Linear]]:
         """Each layer of the actor and the one of PPO's policy that is the same."""
         policy = self.model.policy
-        theirs = [layer for layer in policy.mlp_extractor.policy_net if isinstance(layer, torch.nn.Linear)]
-        return list(zip(self.actor.layers, [*theirs, policy.action_net], strict=True))
+        theirs = [*policy.mlp_extractor.policy_net, policy.action_net]
+        theirs = [layer for layer in theirs if isinstance(layer, torch.nn.Linear)]
+        return list(zip(self.actor.linears(), theirs, strict=True))
 
     @torch.no_grad()
     def _copy(self, *, back: bool) -> None:
@@ -155,15 +156,15 @@ class Reinforcer:
         normal = ((raw - actor.mean.numpy()) / np.sqrt(actor.var.numpy() + EPSILON)).clip(-CLIP_OBS, CLIP_OBS)
         observations = torch.from_numpy(normal.astype(np.float32))
         actions = torch.from_numpy(np.concatenate(moves).astype(np.float32))[:, None]
-        gain = torch.from_numpy(np.concatenate(gains).astype(np.float32))
+        returns = torch.from_numpy(np.concatenate(gains).astype(np.float32))
         model = self.model
         with torch.no_grad():
             values, log_prob, _ = model.policy.evaluate_actions(observations, actions)
         buffer = RolloutBuffer(len(raw), model.observation_space, model.action_space, device="cpu")
         buffer.observations[:, 0], buffer.actions[:, 0] = observations.numpy(), actions.numpy()
         buffer.values[:, 0], buffer.log_probs[:, 0] = values.numpy()[:, 0], log_prob.numpy()
-        buffer.advantages[:, 0] = (gain - values[:, 0]).numpy()
-        buffer.returns[:, 0] = gain.numpy()
+        buffer.advantages[:, 0] = (returns - values[:, 0]).numpy()
+        buffer.returns[:, 0] = returns.numpy()
         buffer.pos, buffer.full = len(raw), True
         model.rollout_buffer = buffer
         model._current_progress_remaining = remaining

@@ -14,7 +14,9 @@ GRID = np.array(LOG_KAPPAS)
 FEATURES = ("progress", "gap", STATIC[0])
 
 
-def episodes(best: float, gap: float, fact: float, rng: np.random.Generator, cliff: float = 9.0) -> SimpleNamespace:
+def episodes(
+    best: float, gap: float, fact: float, rng: np.random.Generator, cliff: float = 9.0
+) -> SimpleNamespace:
     """A task whose curve is lowest at ``best`` and steep above ``cliff``; ``gap`` and ``fact`` are what is seen."""
     count, steps, copies = len(GRID), 6, 4
     accuracy = 0.9 - 0.05 * np.abs(GRID - best) - 0.5 * (cliff < GRID)
@@ -53,7 +55,9 @@ def aim(actor: TorchActor, gap: float, fact: float = 0.0) -> float:
 
 def test_it_aims_where_the_curve_is_low_and_away_from_a_cliff() -> None:
     rng = np.random.default_rng(0)
-    tasks = [episodes(1.0, 1.0, 0.0, rng) for _ in range(12)] + [episodes(-0.7, -1.0, 0.0, rng) for _ in range(12)]
+    tasks = [episodes(1.0, 1.0, 0.0, rng) for _ in range(12)] + [
+        episodes(-0.7, -1.0, 0.0, rng) for _ in range(12)
+    ]
     # Seen alike: a third of these falls off a cliff where the others are best.
     tasks += [episodes(0.85, 3.0, 0.0, rng, cliff=0.5 if i % 3 == 0 else 9.0) for i in range(24)]
     actor = trained(tasks, ImitationConfig(batch_size=512))
@@ -65,7 +69,9 @@ def test_it_aims_where_the_curve_is_low_and_away_from_a_cliff() -> None:
 
 def test_facts_are_used_but_their_absence_is_borne() -> None:
     rng = np.random.default_rng(1)
-    tasks = [episodes(1.0, 1.0, 1.0, rng) for _ in range(12)] + [episodes(-0.7, -1.0, -1.0, rng) for _ in range(12)]
+    tasks = [episodes(1.0, 1.0, 1.0, rng) for _ in range(12)] + [
+        episodes(-0.7, -1.0, -1.0, rng) for _ in range(12)
+    ]
     actor = trained(tasks, ImitationConfig(batch_size=512, hide=0.5))
     usual = float(actor.mean[2])
     assert aim(actor, 1.0, usual) - aim(actor, -1.0, usual) > 0.6

@@ -46,5 +46,7 @@ def test_an_update_moves_the_actor_to_what_paid() -> None:
     other.load_state_dict(reinforcer.state_dict())
     assert all(
         torch.equal(one, two)
-        for one, two in zip(reinforcer.model.policy.parameters(), other.model.policy.parameters(), strict=True)
+        for one, two in zip(
+            reinforcer.model.policy.parameters(), other.model.policy.parameters(), strict=True
+        )
     )

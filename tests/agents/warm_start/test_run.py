@@ -1,4 +1,4 @@
-"""A warm start from options to a policy file: the same however it is played or cut up, and deployed as it was trained."""
+"""A warm start from options to a policy file: the same however played or cut up, deployed as it was trained."""
 
 import dataclasses
 from pathlib import Path
@@ -65,7 +65,10 @@ def test_a_run_that_was_cut_up_is_the_one_that_was_not(tmp_path: Path) -> None:
     train(parts, stop_after=1)
     train(parts, resume=True, stop_after=3)
     two = train(parts, resume=True)
-    assert load_policy(one / "policy.safetensors").fingerprint == load_policy(two / "policy.safetensors").fingerprint
+    assert (
+        load_policy(one / "policy.safetensors").fingerprint
+        == load_policy(two / "policy.safetensors").fingerprint
+    )
     rows = [(each / "metrics.csv").read_text().splitlines() for each in (one, two)]
     assert len(rows[0]) == 1 + 5
     without_clock = [[line.split(",")[:2] + line.split(",")[3:] for line in each] for each in rows]
