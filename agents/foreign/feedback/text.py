@@ -48,12 +48,16 @@ def _other(name: str) -> str:
 
 
 def _sentence(policy: str, differences: Sequence[Difference]) -> str:
-    """Such as: above its mean trajectory replayed, not told apart from the law of static facts."""
+    """Such as: above its mean trajectory replayed; not told apart from the law of static facts."""
     verdicts: dict[str, list[str]] = {"above": [], "not told apart from": [], "below": []}
     for one in differences:
         low, high = one.interval
         verdicts["above" if low > 0 else "below" if high < 0 else "not told apart from"].append(
             _other(one.other)
         )
-    told = ", ".join(f"{verdict} {' and '.join(names)}" for verdict, names in verdicts.items() if names)
+    told = "; ".join(f"{verdict} {_listed(names)}" for verdict, names in verdicts.items() if names)
     return f"By these intervals {policy} is {told}.\n"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -161,8 +161,8 @@ def test_differences_are_paired_and_said_in_a_sentence(tmp_path: Path) -> None:
     block = page_blocks(summary)["feedback"]
     assert "| `mine-seed0` | the law of static facts | 2 | -1.00 [-1.00, -1.00] |" in block
     assert (
-        "By these intervals `mine-seed0` is above its mean trajectory replayed, not told apart from the suggested "
-        "constant, below the law of static facts.\n"
+        "By these intervals `mine-seed0` is above its mean trajectory replayed; not told apart from the suggested "
+        "constant; below the law of static facts.\n"
     ) in block
     assert "Agent seeds of `mine`: mean regrets 2.00, 2.50 on 3 tasks, 0.50 points" in block
     assert "replayed" not in readme_blocks(summary)["generality"]
