@@ -180,7 +180,7 @@ def test_the_card_of_a_policy_that_moves_kappa(tmp_path: Path) -> None:
         warned=0.0, mean_kappa={},
     )  # fmt: skip
     contestants = {"mine": judged, "other": dataclasses.replace(judged, fingerprint="0" * 16)}
-    foreign = ForeignSummary(FOREIGN_FORMAT, 3, (), (), contestants, "python x", "c", "2 cores")
+    foreign = ForeignSummary(FOREIGN_FORMAT, 3, (), (), contestants, (), (), "python x", "c", "2 cores")
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "summary.json").write_text(foreign.to_json(), encoding="utf-8")
     (row,) = card_blocks(policy, tmp_path)["results"].splitlines()[2:]
