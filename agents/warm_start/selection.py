@@ -16,6 +16,9 @@ from lambda_rl.envs.tasks.task import Task
 TAIL = 0.2
 """Share of the tasks that the lower tail is made of."""
 
+CAP = 10.0
+"""Points beyond which a regret counts no more in the selection."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -37,8 +40,13 @@ class Verdict:
 
     @property
     def score(self) -> float:
-        """What is selected on, the higher the better: the mean, and a fifth as much again of the tail."""
-        return -(self.regret + 0.2 * self.tail)
+        """What is selected on, the higher the better: the mean regret, and a fifth as much again of its tail.
+
+        Both of regrets cut at :data:`CAP`: a run that is lost by chance (a learning rate at the edge, two classes of
+        which one is rare) would outweigh all others.
+        """
+        cut = np.minimum(self.regrets, CAP)
+        return -float(cut.mean() + 0.2 * _worst(cut))
 
 
 class Selection:
@@ -65,11 +73,10 @@ class Selection:
         # Smoothed, for the best of twelve noisy numbers is too good.
         best = (self.curves @ kernel().T).max(1)
         regrets = best - mine
-        worst = np.sort(regrets)[::-1][: max(1, round(TAIL * len(regrets)))]
         gains = mine - self.curves[:, 0]
         return Verdict(
             float(regrets.mean()),
-            float(worst.mean()),
+            _worst(regrets),
             float(gains.mean()),
             float(-gains.min()),
             tuple(regrets.tolist()),
@@ -80,3 +87,8 @@ class Selection:
         """Mean regret of the best single constant and of no penalty, in points."""
         found = [self.verdict(column / 100.0).regret for column in self.curves.T]
         return {"regret_best_constant": round(min(found), 3), "regret_no_penalty": round(found[0], 3)}
+
+
+def _worst(regrets: npt.NDArray[np.float64]) -> float:
+    """Mean of the worst share of them."""
+    return float(np.sort(regrets)[::-1][: max(1, round(TAIL * len(regrets)))].mean())

@@ -47,7 +47,9 @@ class Guard:
         on: bool = True,
     ) -> None:
         self._reader, self._warn = Reader(facts, initial_norm), warn
-        self._rules: tuple[Rule, ...] = (NotLearning(), Rising(), Overfitting(facts.val_size)) if on else ()
+        self._rules: tuple[Rule, ...] = (
+            (NotLearning(), Rising(), Overfitting(facts.val_size, facts.normalised)) if on else ()
+        )
 
     def see(self, signals: Signals[float], *, inferred: bool = False) -> None:
         """Takes what a run was like at a decision.

@@ -5,8 +5,8 @@ climbs. A policy that goes on lowering κ then, or holds it low, is not believed
 
 The rule acts after two decisions in a row at which the validation accuracy is below its best by more than noise, the
 validation loss above its best, and the training accuracy above what it was at the best. The bound (``least``) is the κ
-at the best, 2 at least. If κ is there already and two more decisions are no better, it is doubled, up to 8. It is
-gone when half of the margin has been made good.
+at the best, 2 at least. If κ is there already and two more decisions are no better, it is doubled, up to 8 (with norms
+64). It is gone when half of the margin has been made good.
 
 **An example** (digits with 30 % label noise in validation, too, 300 of it; a policy that always lowers κ)::
 
@@ -45,12 +45,16 @@ WAIT = 2
 MEND, MOST, DOUBLE = math.log10(2.0), math.log10(8.0), math.log10(2.0)
 """log₁₀ κ: at least the first; doubled up to the second. Over plain loops on small tables the best κ was 1 to 10."""
 
+MOST_NORMALISED = math.log10(64.0)
+"""The second one where the network has norms: there the best κ was 10 to 100, and too much of it does little harm."""
+
 
 class Overfitting(Rule):
     """The rule.
 
     Args:
         val_size: validation examples.
+        normalised: whether the network has norms; None: unknown.
     """
 
     name: ClassVar[str] = "overfitting"
@@ -60,9 +64,10 @@ class Overfitting(Rule):
     from_above: ClassVar[bool] = False
     remembered: ClassVar[tuple[str, ...]] = ("best", "best_loss", "kappa", "train", "falls")
 
-    def __init__(self, val_size: int = 1) -> None:
+    def __init__(self, val_size: int = 1, normalised: bool | None = None) -> None:
         super().__init__()
         self._size = val_size
+        self._most = MOST_NORMALISED if normalised else MOST
         self.best = 0.0  # validation accuracy
         self.best_loss = NONE  # of validation
         self.kappa = NONE  # log₁₀ κ in force at the best accuracy
@@ -94,4 +99,4 @@ class Overfitting(Rule):
         bound = max(self.kappa, MEND)
         if bound > reading.log_kappa + 1e-9:
             return bound
-        return min(reading.log_kappa + DOUBLE, max(bound, MOST))
+        return min(reading.log_kappa + DOUBLE, max(bound, self._most))

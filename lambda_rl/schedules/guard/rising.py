@@ -2,12 +2,12 @@
 
 A controller that raises κ finds the edge by stepping over it: half a decade too much, and the weights collapse within a
 decision or two. What was learned is then undone in training and validation alike, while the norm falls. (Where a high κ
-makes a network forget wrong labels, the training loss rises too, but validation falls; the rule does nothing.)
+makes a network forget wrong labels, the training loss rises too, but validation gets better; the rule does nothing.)
 
 The rule acts when both losses rise and the weights shrink, by much in one decision (:data:`COLLAPSING`; then validation
-alone will do), or steadily in two, with both losses far above their best. The bound (``most``) is the κ at the best
-validation accuracy, and half a decade below the one in force; it stays for the rest of the run. Where most is lost
-already it is 1 at first.
+alone will do), or steadily in two, with both losses far above their best; not while validation accuracy climbs. The
+bound (``most``) is the κ at the best validation accuracy, but half a decade to one below the one in force; it stays for
+the rest of the run. Where most is lost already it is 1 at first.
 
 **An example** (digits with 30 % label noise; a policy that always raises κ by half a decade)::
 
@@ -43,8 +43,12 @@ training loss is a mean over the interval, and tells later."""
 SHRINKING, RISE = 0.05, 0.1
 """The slower way: two decisions that shrink the norm and are worse, and both losses this far above their best."""
 
-STEP = 0.5
-"""Decades below the κ that did the harm, at least."""
+STEP, FURTHEST = 0.5, 1.0
+"""Decades below the κ that did the harm, at least and at most: the best of an early decision may have been at a κ far
+too low for the rest of the run."""
+
+CLIMB = 0.02
+"""A validation accuracy that rose by more than this since the last decision: nothing of worth is undone."""
 
 LOST, LEARNED = 0.9, 0.8
 """From this loss on most is lost; and below this one it is learned again."""
@@ -62,7 +66,7 @@ class Rising(Rule):
         "{kappa:.2g}"
     )
     remembered: ClassVar[tuple[str, ...]] = (
-        "best_train", "best_val", "best_accuracy", "good", "before", "rises", "cap",
+        "best_train", "best_val", "best_accuracy", "good", "before", "accuracy", "rises", "cap",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -71,6 +75,7 @@ class Rising(Rule):
         self.best_accuracy = 0.0  # of validation
         self.good = NONE  # log₁₀ κ in force there
         self.before = NONE  # training loss at the last decision
+        self.accuracy = 1.0  # of validation there
         self.rises = 0.0  # decisions in a row that were worse
         self.cap = NONE  # the bound for the rest of the run
 
@@ -81,9 +86,10 @@ class Rising(Rule):
         acts = self._worse(reading)
         self.best_train = min(self.best_train, reading.train_loss)
         self.best_val = min(self.best_val, reading.val_loss)
-        self.before = reading.train_loss
+        self.before, self.accuracy = reading.train_loss, reading.val_accuracy
         if acts:
-            self.cap = min(self.cap, self.good, reading.log_kappa - STEP)
+            good = max(self.good, reading.log_kappa - FURTHEST)
+            self.cap = min(self.cap, good, reading.log_kappa - STEP)
         if acts and reading.train_loss > LOST:
             self.high = min(self.cap, GENTLE)
         elif acts or reading.train_loss < LEARNED:
@@ -91,6 +97,9 @@ class Rising(Rule):
         return acts
 
     def _worse(self, reading: Reading) -> bool:
+        if reading.val_accuracy > self.accuracy + CLIMB:
+            self.rises = 0.0
+            return False
         rise, above = reading.train_loss - self.before, reading.val_loss - self.best_val
         worse = rise > WORSE and above > WORSE and reading.shrunk > SHRINKING
         self.rises = self.rises + 1 if worse else 0.0

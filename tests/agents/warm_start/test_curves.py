@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lambda_rl.agents.warm_start.curves import LOG_KAPPAS, best_log_kappa, kernel, regret_at, regret_curve
+from lambda_rl.agents.warm_start.selection import Verdict
 
 GRID = np.array(LOG_KAPPAS)
 
@@ -42,3 +43,13 @@ def test_between_constants_it_is_linear_and_beyond_them_level() -> None:
     assert where.grad is not None
     assert where.grad[1] == pytest.approx(1 / (LOG_KAPPAS[3] - LOG_KAPPAS[2]))
     assert where.grad[3] == where.grad[4] == 0.0
+
+
+def test_what_is_selected_on_is_not_ruled_by_one_lost_run() -> None:
+    def verdict(*regrets: float) -> Verdict:
+        return Verdict(float(np.mean(regrets)), max(regrets), 0.0, 0.0, regrets)
+
+    steady, unlucky = verdict(*[3.0] * 10), verdict(*[1.0] * 9, 60.0)
+    assert unlucky.regret > steady.regret
+    assert unlucky.score > steady.score
+    assert verdict(*[1.0] * 10).score > verdict(*[0.0] * 8, 5.0, 5.0).score
