@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.optim import AdamW, Optimizer
 
 # Optimizers without betas in their groups that divide by the size of the gradients, or take their sign.
@@ -39,7 +40,7 @@ def seems_normalised(optimizers: Sequence[Optimizer]) -> bool | None:
         for optimizer in optimizers
         for group in optimizer.param_groups
         for parameter in group["params"]
-        if parameter.dim() == 1 and parameter.numel() > 1
+        if not is_lazy(parameter) and parameter.dim() == 1 and parameter.numel() > 1
     ]
     return any(bool((vector == 1).all()) for vector in vectors) if vectors else None
 

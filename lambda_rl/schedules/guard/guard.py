@@ -48,7 +48,9 @@ class Guard:
     ) -> None:
         self._reader, self._warn = Reader(facts, initial_norm), warn
         self._rules: tuple[Rule, ...] = (
-            (NotLearning(), Rising(), Overfitting(facts.val_size, facts.normalised)) if on else ()
+            (NotLearning(), Rising(facts.normalised), Overfitting(facts.val_size, facts.normalised))
+            if on
+            else ()
         )
 
     def see(self, signals: Signals[float], *, inferred: bool = False) -> None:
