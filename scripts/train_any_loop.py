@@ -27,10 +27,12 @@ class Options(WarmStartConfig):
     Attributes:
         resume: go on with the run of that name, from its last checkpoint.
         stop_after: end after this many rounds, to be resumed later; 0: go to the end.
+        finish: with --resume: play no more, and make the policy of what was played so far.
     """
 
     resume: bool = False
     stop_after: int = 0
+    finish: bool = False
 
 
 def main() -> None:
@@ -42,7 +44,11 @@ def main() -> None:
         **{item.name: getattr(options, item.name) for item in dataclasses.fields(WarmStartConfig)}
     )
     folder = train(
-        config, command=command_line(), resume=options.resume, stop_after=options.stop_after or None
+        config,
+        command=command_line(),
+        resume=options.resume,
+        stop_after=options.stop_after or None,
+        finish=options.finish,
     )
     policy = RunFolder(folder).policy
     if policy.is_file():

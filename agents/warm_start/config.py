@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lambda_rl.agents.options import MOST, ComputeOptions, DataOptions
+from lambda_rl.agents.warm_start.committee import CommitteeConfig
 from lambda_rl.agents.warm_start.episodes import Exploration
 from lambda_rl.agents.warm_start.imitation import ImitationConfig
 from lambda_rl.agents.warm_start.reinforce import ReinforceConfig
@@ -36,6 +37,7 @@ class WarmStartConfig(ComputeOptions, DataOptions):
         exploration: how copies of the actor leave its way.
         imitation: how the actor is fitted.
         reinforce: PPO after it.
+        committee: what is handed on.
     """
 
     name: str = ""
@@ -56,6 +58,7 @@ class WarmStartConfig(ComputeOptions, DataOptions):
     exploration: Exploration = field(default_factory=Exploration)
     imitation: ImitationConfig = field(default_factory=ImitationConfig)
     reinforce: ReinforceConfig = field(default_factory=ReinforceConfig)
+    committee: CommitteeConfig = field(default_factory=CommitteeConfig)
 
     def check_all(self) -> None:
         """Checks what can be checked without reading anything.

@@ -41,6 +41,7 @@ class ImitationConfig:
         hide: chance that the facts of a run are hidden from the actor, each minibatch anew.
         move_cost: points per squared action, so that κ does not wander where it does not matter.
         constants_share: weight of states on the way of constants, compared with those on the actor's own.
+        evenness: 1: each half decade of the best κ has the same weight; 0: as many as there are tasks in it.
     """
 
     learning_rate: float = 1e-3
@@ -52,6 +53,7 @@ class ImitationConfig:
     hide: float = 0.25
     move_cost: float = 0.02
     constants_share: float = 0.3
+    evenness: float = 1.0
 
 
 class Experience:
@@ -96,8 +98,13 @@ class Experience:
             self._task.append(np.full(len(states), len(self._curves)))
         self._curves.append(regret_curve(played.curve))
 
-    def task_weights(self) -> npt.NDArray[np.float64]:
-        """Weight of each task: those where λ matters share theirs evenly among the half decades of the best κ."""
+    def task_weights(self, config: ImitationConfig | None = None) -> npt.NDArray[np.float64]:
+        """Weight of each task: those where λ matters share theirs among the half decades of the best κ.
+
+        Args:
+            config: says how; None: the experience's own.
+        """
+        config = config or self.config
         curves = self.curves
         # Between no penalty, the best, and a κ of 7: what a user could well have taken.
         span = curves[:, : LOG_KAPPAS.index(0.85) + 1].max(1)
@@ -106,20 +113,20 @@ class Experience:
         weight = np.ones(len(curves))
         for number in np.unique(bins[matters]):
             members = matters & (bins == number)
-            weight[members] = 1.0 / max(members.sum(), 0.03 * matters.sum())
+            weight[members] = 1.0 / max(members.sum(), 0.03 * matters.sum()) ** config.evenness
         if matters.any() and not matters.all():
-            weight[matters] *= self.config.matter_share / weight[matters].sum()
-            weight[~matters] *= (1 - self.config.matter_share) / weight[~matters].sum()
+            weight[matters] *= config.matter_share / weight[matters].sum()
+            weight[~matters] *= (1 - config.matter_share) / weight[~matters].sum()
         return np.asarray(weight / weight.mean())
 
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def tensors(self, config: ImitationConfig) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Observations, log₁₀ κ, number of the task and weight of each state; capped curves of the tasks."""
-        curves, cap = torch.from_numpy(self.curves).float(), self.config.cap
+        curves, cap = torch.from_numpy(self.curves).float(), config.cap
         capped = torch.where(curves > cap, cap + 0.1 * (curves - cap), curves)
         task = torch.from_numpy(np.concatenate(self._task))
         weight = (
             torch.from_numpy(np.concatenate(self._weight))
-            * torch.from_numpy(self.task_weights()).float()[task]
+            * torch.from_numpy(self.task_weights(config)).float()[task]
         )
         return (
             torch.from_numpy(np.concatenate(self._observations)),
@@ -149,14 +156,15 @@ def fit(
     features: Sequence[str],
     generator: torch.Generator,
     steps: int,
+    config: ImitationConfig | None = None,
 ) -> float:
     """Trains the actor on all states so far for some minibatches; the mean regret of what it chose, in points.
 
     The κ that is judged is the one that the action asks for, beyond what one decision may change too: the actor aims,
     and the control law takes it there step by step.
     """
-    config = experience.config
-    observations, log_kappa, task, weight, curves = experience.tensors()
+    config = config or experience.config
+    observations, log_kappa, task, weight, curves = experience.tensors(config)
     ladder = weight.double().cumsum(0)
     static = torch.tensor([name in STATIC for name in features])
     usual, total = actor.mean.float(), 0.0

@@ -22,6 +22,7 @@ from lambda_rl.agents.presenting.progress import Bar
 from lambda_rl.agents.record.provenance import code_commit, without_places
 from lambda_rl.agents.record.run_folder import RunFolder
 from lambda_rl.agents.warm_start.actor import CLIP_OBS, EPSILON, Arrays
+from lambda_rl.agents.warm_start.committee import committee
 from lambda_rl.agents.warm_start.config import WarmStartConfig
 from lambda_rl.agents.warm_start.curves import LOG_KAPPAS
 from lambda_rl.agents.warm_start.learner import Learner, Round, run
@@ -46,7 +47,12 @@ _FREE = ("name", "out", "threads", "data", "data_root", "reinforce")
 
 
 def train(
-    config: WarmStartConfig, *, command: str = "", resume: bool = False, stop_after: int | None = None
+    config: WarmStartConfig,
+    *,
+    command: str = "",
+    resume: bool = False,
+    stop_after: int | None = None,
+    finish: bool = False,
 ) -> Path:
     """Trains a policy; the folder of the run.
 
@@ -57,12 +63,15 @@ def train(
         command: the command line, for the record.
         resume: go on from the last checkpoint of the folder.
         stop_after: end after this many rounds of this session.
+        finish: with ``resume``: play no more, and make the policy of what was played so far.
 
     Raises:
         ValueError: an option is wrong, there is a run of that name already, or none to go on with.
         FileNotFoundError: the data is not there.
     """
     config.check_all()
+    if finish and not (resume and config.committee.members):
+        raise ValueError("--finish goes on with a run (--resume), and makes its policy of a committee")
     name = config.name or f"{Path(config.suite).stem}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
     config = dataclasses.replace(config, name=name)
     folder = RunFolder(Path(config.out) / name)
@@ -78,7 +87,7 @@ def train(
             folder.record_command(command, first=True)
             options = _OPTIONS.dump_python(config, mode="json")
             atomic_write(folder.config, yaml.safe_dump(options, sort_keys=False, allow_unicode=True))
-        _play(learner, record, stop_after)
+        _play(learner, record, stop_after, finish=finish)
     return folder.path
 
 
@@ -86,7 +95,7 @@ class _Stop(Exception):  # noqa: N818 - no error, a way out
     """Ends a session after a checkpoint."""
 
 
-def _play(learner: Learner, record: _Record, stop_after: int | None) -> None:
+def _play(learner: Learner, record: _Record, stop_after: int | None, *, finish: bool) -> None:
     config = learner.config
     side_by_side = len(LOG_KAPPAS) + config.exploration.copies  # all runs of a task are one stack
     trainer = TrainerConfig(config.device, config.precision, 1, side_by_side, config.compile)
@@ -111,7 +120,13 @@ def _play(learner: Learner, record: _Record, stop_after: int | None) -> None:
         with bar:
             selection = Selection(tasks, players, learner.sent)
             record.reference = selection.reference
-            run(learner, players, selection, tell)
+            if not finish:
+                run(learner, players, selection, tell)
+            if config.committee.members and not config.reinforce.rounds:
+                made = committee(
+                    config.committee, learner.experience, learner.features, learner.moments, config.seed
+                )
+                record.hand_on(selection.judge(made), learner.rounds, made)
     except _Stop:
         pass
     finally:
@@ -206,10 +221,15 @@ class _Record:
         )
         self.note = f"regret of its own runs {done.own:.2f}{best}"
 
-    def policy(self) -> Policy:
-        """The best policy so far, with its card."""
-        assert self.best is not None
-        verdict, number, arrays = self.best
+    def hand_on(self, verdict: Verdict, number: int, arrays: Arrays) -> None:
+        """Writes the policy of a committee, in place of the best actor's."""
+        save_policy(self.folder.policy, self.policy((verdict, number, arrays)))
+
+    def policy(self, made: tuple[Verdict, int, Arrays] | None = None) -> Policy:
+        """The best policy so far, or another, with its card."""
+        made = made or self.best
+        assert made is not None
+        verdict, number, arrays = made
         results = {
             name: round(getattr(verdict, name), 3) for name in ("regret", "tail", "gain", "worst_loss")
         }
@@ -218,9 +238,9 @@ class _Record:
             "after_rounds": number,
             **results,
         }
-        return make_policy(
-            arrays, self.config, {"validation": {**validation, **self.reference}}, self.command
-        )
+        lines = self.folder.command.read_text(encoding="utf-8").splitlines()
+        told = "; ".join(dict.fromkeys(filter(None, lines)))
+        return make_policy(arrays, self.config, {"validation": {**validation, **self.reference}}, told)
 
 
 def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

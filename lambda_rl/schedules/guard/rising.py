@@ -9,8 +9,8 @@ alone will do), or steadily in two, with both losses far above their best; not w
 bound (``most``) is the κ at the best validation accuracy, but half a decade to one below the one in force. It rises
 by a tenth of a decade at each decision from then on. Where most is lost already it is 1 at first.
 
-Where the network has norms, what it computes does not depend on the size of the weights before them, and the losses rise
-and fall with the effective learning rate that their size decides on. There the rule acts only where most is lost.
+Where the network has norms, what it computes does not depend on the size of the weights before them, and the losses
+rise and fall with the effective learning rate that their size decides on. There the rule acts only where most is lost.
 
 **An example** (digits with 30 % label noise; a policy that always raises κ by half a decade)::
 
