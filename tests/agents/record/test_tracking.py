@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,10 @@ def test_offline_run_writes_config_metrics_table_picture_and_artifact(tmp_path: 
     tracker.finish()  # harmless
 
     assert directory.parent == tmp_path / "run" / "wandb"
-    recorded = b"".join(path.read_bytes() for path in directory.glob("*.wandb"))
+    recorded, until = b"", time.monotonic() + 20.0
+    while b"quick" not in recorded and time.monotonic() < until:  # its own process may still be writing
+        time.sleep(0.1)
+        recorded = b"".join(path.read_bytes() for path in directory.glob("*.wandb"))
     for text in (b"ep_rew_mean", b"seventy", b"learning_rate", b"policy-a-run", b"quick"):
         assert text in recorded, text
     assert b"secret/value" not in recorded

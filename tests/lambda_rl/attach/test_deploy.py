@@ -187,7 +187,8 @@ def test_so_does_the_shipped_policy(task: Task, precision: str) -> None:
     trace, given = environment(task, policy, precision)
     mine = plain_loop(task, policy, given, "every interval", decisions=task.decisions)
     assert np.ptp(trace) > 0.3
-    assert mine == pytest.approx(trace, abs=1e-6 if precision == "fp64" else 5e-6)
+    # in fp32 a policy amplifies rounding: of the default one by 10 to 20 over a run
+    assert mine == pytest.approx(trace, abs=1e-6 if precision == "fp64" else 3e-5)
 
 
 def test_the_runner_of_comparisons_gives_it_too() -> None:

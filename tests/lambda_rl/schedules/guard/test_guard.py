@@ -128,8 +128,8 @@ def run(policy: Policy, guard: bool | None, **options: Any) -> tuple[float, list
     [
         # κ rises by 1.4 or by 3.2 at each decision
         (stubborn(1.0, 0.3), {}, 20, 85, UNDONE),
-        (stubborn(1.0, 1.0), {}, 20, 85, UNDONE),
-        (stubborn(1.0, 0.3), {"optimizer": "adam", "rate": 1e-3}, 20, 60, UNDONE),
+        (stubborn(1.0, 1.0), {}, 20, 60, UNDONE),  # the bound relaxes: over the edge again
+        (stubborn(1.0, 0.3), {"optimizer": "adam", "rate": 1e-3}, 20, 50, UNDONE),
         # κ that would be good with usual weights stays on small ones
         (stubborn(10.0, 0.0), {"scale": 0.2, "steps": 600}, 20, 80, CHANCE),
         # κ falls while wrong labels are learned by heart
@@ -187,6 +187,6 @@ def test_a_guarded_run_goes_on_from_its_checkpoint() -> None:
             part.load_state_dict(state if name == "schedule" else first.parts()[name].state_dict())
         second.train(first=200)
     assert second.schedule.history == whole.schedule.history
-    assert second.schedule.history[-1]["kappa"] < 20  # held
+    assert second.schedule.history[-1]["kappa"] < 40  # held
     with pytest.raises(ValueError, match="guard"):
         Loop(policy, False).schedule.load_state_dict(state)
