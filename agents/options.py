@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -58,6 +59,18 @@ class DataOptions:
             return load_parts(part, loaded or self.data, names, root=self.data_root or None)
         except RuntimeError as error:  # a failed download is told like any other wrong input
             raise ValueError(str(error)) from error
+
+
+def check_run_name(name: str) -> None:
+    """Refuses a name that no run folder can have; empty stands for one that is still to be made.
+
+    Raises:
+        ValueError: it names no folder inside of another, or cannot be shown.
+    """
+    if Path(name).name != name or name in (".", ".."):
+        raise ValueError(f"name must be a plain folder name, got {name!r} (--out says where it lies)")
+    if not name.isprintable():  # it is shown in terminals and in commands to be copied
+        raise ValueError(f"name must be printable, without line breaks or escapes, got {name!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from lambda_rl.agents.options import MOST, ComputeOptions, DataOptions
+from lambda_rl.agents.options import MOST, ComputeOptions, DataOptions, check_run_name
 from lambda_rl.checks import bounded, bounded_int
 from lambda_rl.control import ControlLaw, law_of
 from lambda_rl.envs.reward import RewardConfig
@@ -145,12 +145,7 @@ class TrainConfig(ComputeOptions, DataOptions):
         for name in ("suite", "data", "out"):
             if not getattr(self, name):
                 raise ValueError(f"{name} must not be empty")
-        if Path(self.name).name != self.name or self.name in (".", ".."):
-            raise ValueError(
-                f"name must be a plain folder name, got {self.name!r} (--out says where it lies)"
-            )
-        if not self.name.isprintable():  # it is shown in terminals and in commands to be copied
-            raise ValueError(f"name must be printable, without line breaks or escapes, got {self.name!r}")
+        check_run_name(self.name)
 
     def resolved(self, default_name: str) -> TrainConfig:
         """The same run with nothing left open.

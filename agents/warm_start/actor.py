@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 from torch import Tensor, nn
 
 CLIP_OBS = 10.0
@@ -15,24 +16,6 @@ EPSILON = 1e-8
 
 Arrays = dict[str, npt.NDArray[np.float64]]
 """Tensors of an actor by name, as they go to worker processes."""
-
-
-class Moments:
-    """Running mean and variance of observations."""
-
-    def __init__(self, features: int) -> None:
-        self.mean, self.var, self.count = np.zeros(features), np.ones(features), 0.0
-
-    def update(self, values: npt.ArrayLike) -> None:
-        """Takes in ``[n, F]`` (Chan et al. 1979)."""
-        values = np.asarray(values, np.float64)
-        count = len(values)
-        if not count:
-            return
-        total = self.count + count
-        shift = values.mean(0) - self.mean
-        both = self.var * self.count + values.var(0) * count + shift**2 * self.count * count / total
-        self.mean, self.var, self.count = self.mean + shift * count / total, both / total, total
 
 
 class TorchActor(nn.Module):
@@ -62,7 +45,7 @@ class TorchActor(nn.Module):
         """The layers, first to last."""
         return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
-    def normalise(self, moments: Moments) -> None:
+    def normalise(self, moments: RunningMeanStd) -> None:
         """Takes the moments of observations."""
         self.mean.copy_(torch.from_numpy(moments.mean))
         self.var.copy_(torch.from_numpy(moments.var))
@@ -80,13 +63,6 @@ class TorchActor(nn.Module):
     def arrays(self) -> Arrays:
         """All numbers."""
         return {name: value.detach().numpy().astype(np.float64) for name, value in self.state_dict().items()}
-
-    def linear(self) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
-        """(Weight, bias) of the layers, as a policy takes them."""
-        return [
-            (layer.weight.detach().numpy().copy(), layer.bias.detach().numpy().copy())
-            for layer in self.linears()
-        ]
 
 
 def act_with(arrays: Arrays, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -9,15 +9,15 @@ are one network, so that the policy file needs no word for it.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 
-from lambda_rl.agents.warm_start.actor import Arrays, Moments, TorchActor
-from lambda_rl.agents.warm_start.imitation import Experience, fit
+from lambda_rl.agents.warm_start.actor import Arrays, TorchActor
+from lambda_rl.agents.warm_start.imitation import Experience, cosine, fit, set_rate
 
 PIECES = 50
 """The learning rate falls in so many steps."""
@@ -45,7 +45,11 @@ class CommitteeConfig:
 
 
 def committee(
-    config: CommitteeConfig, experience: Experience, features: Sequence[str], moments: Moments, seed: int
+    config: CommitteeConfig,
+    experience: Experience,
+    features: Sequence[str],
+    moments: RunningMeanStd,
+    seed: int,
 ) -> Arrays:
     """Fits the members; their mean, as the numbers of one actor.
 
@@ -56,7 +60,7 @@ def committee(
         moments: of the observations.
         seed: of initial weights and minibatches.
     """
-    mine = dataclasses.replace(experience.config, evenness=config.evenness)
+    states = experience.states(dataclasses.replace(experience.config, evenness=config.evenness))
     members = []
     for number in range(config.members):
         generator = torch.Generator().manual_seed(1000 * (seed + 1) + number)
@@ -66,11 +70,9 @@ def committee(
             actor.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
         for piece in range(PIECES):
-            share = 0.5 + 0.5 * math.cos(math.pi * piece / PIECES)
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * (0.02 + 0.98 * share)
+            set_rate(optimizer, config.learning_rate * cosine(piece / PIECES, 0.02))
             steps = config.steps * (piece + 1) // PIECES - config.steps * piece // PIECES
-            fit(actor, optimizer, experience, features, generator, steps, mine)
+            fit(actor, optimizer, states, features, generator, steps)
         members.append(actor)
     return side_by_side([actor.arrays() for actor in members])
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from lambda_rl.agents.options import MOST, ComputeOptions, DataOptions
+from lambda_rl.agents.options import MOST, ComputeOptions, DataOptions, check_run_name
 from lambda_rl.agents.warm_start.committee import CommitteeConfig
 from lambda_rl.agents.warm_start.episodes import Exploration
 from lambda_rl.agents.warm_start.imitation import ImitationConfig
 from lambda_rl.agents.warm_start.reinforce import ReinforceConfig
 from lambda_rl.checks import bounded, bounded_int
-from lambda_rl.control import ControlLaw
+from lambda_rl.control import KAPPA_LAW, ControlLaw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +52,7 @@ class WarmStartConfig(ComputeOptions, DataOptions):
     branch_after: float = 0.15
     branch: float = 0.5
     hidden: tuple[int, ...] = (64, 64)
-    control: ControlLaw = field(default_factory=lambda: ControlLaw(-2.0, 2.2, 0.5))
+    control: ControlLaw = KAPPA_LAW
     decisions: int = 20
     exploration: Exploration = field(default_factory=Exploration)
     imitation: ImitationConfig = field(default_factory=ImitationConfig)
@@ -72,7 +71,4 @@ class WarmStartConfig(ComputeOptions, DataOptions):
         bounded_int("--seed", self.seed, 0, 2**32 - 1)
         for name in ("branch", "branch_after"):
             bounded(f"--{name.replace('_', '-')}", getattr(self, name), 0.0, 1.0)
-        if Path(self.name).name != self.name or self.name in (".", "..") or not self.name.isprintable():
-            raise ValueError(
-                f"--name must be a plain folder name, got {self.name!r} (--out says where it lies)"
-            )
+        check_run_name(self.name)

@@ -8,6 +8,7 @@ the cliff behind which a network no longer learns.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,6 +55,40 @@ class ImitationConfig:
     move_cost: float = 0.02
     constants_share: float = 0.3
     evenness: float = 1.0
+
+
+@dataclass(frozen=True)
+class States:
+    """States to be fitted to, laid out once for any number of minibatches.
+
+    Attributes:
+        observations: ``[S, F]``.
+        log_kappa: log₁₀ κ in force ``[S]``.
+        task: number of each one's task ``[S]``.
+        ladder: sums of the weights up to each one, float64 ``[S]``.
+        curves: capped regret of the tasks ``[T, G]``.
+        max_change: decades that an action of 1 moves κ by.
+        config: how actors are fitted.
+    """
+
+    observations: Tensor
+    log_kappa: Tensor
+    task: Tensor
+    ladder: Tensor
+    curves: Tensor
+    max_change: float
+    config: ImitationConfig
+
+
+def cosine(share: float, floor: float) -> float:
+    """Half a cosine from 1 to ``floor``, at a share of the way."""
+    return floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * share))
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Gives all groups a learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
 
 class Experience:
@@ -119,8 +154,13 @@ class Experience:
             weight[~matters] *= (1 - config.matter_share) / weight[~matters].sum()
         return np.asarray(weight / weight.mean())
 
-    def tensors(self, config: ImitationConfig) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Observations, log₁₀ κ, number of the task and weight of each state; capped curves of the tasks."""
+    def states(self, config: ImitationConfig | None = None) -> States:
+        """All states, as an actor is fitted to them.
+
+        Args:
+            config: says how; None: the experience's own.
+        """
+        config = config or self.config
         curves, cap = torch.from_numpy(self.curves).float(), config.cap
         capped = torch.where(curves > cap, cap + 0.1 * (curves - cap), curves)
         task = torch.from_numpy(np.concatenate(self._task))
@@ -128,12 +168,14 @@ class Experience:
             torch.from_numpy(np.concatenate(self._weight))
             * torch.from_numpy(self.task_weights(config)).float()[task]
         )
-        return (
+        return States(
             torch.from_numpy(np.concatenate(self._observations)),
             torch.from_numpy(np.concatenate(self._log_kappa)),
             task,
-            weight,
+            weight.double().cumsum(0),
             capped,
+            self.max_change,
+            config,
         )
 
     def state_dict(self) -> dict[str, list[Tensor]]:
@@ -152,31 +194,28 @@ class Experience:
 def fit(
     actor: TorchActor,
     optimizer: torch.optim.Optimizer,
-    experience: Experience,
+    states: States,
     features: Sequence[str],
     generator: torch.Generator,
     steps: int,
-    config: ImitationConfig | None = None,
 ) -> float:
-    """Trains the actor on all states so far for some minibatches; the mean regret of what it chose, in points.
+    """Trains the actor on states for some minibatches; the mean regret of what it chose, in points.
 
     The κ that is judged is the one that the action asks for, beyond what one decision may change too: the actor aims,
     and the control law takes it there step by step.
     """
-    config = config or experience.config
-    observations, log_kappa, task, weight, curves = experience.tensors(config)
-    ladder = weight.double().cumsum(0)
+    config, ladder = states.config, states.ladder
     static = torch.tensor([name in STATIC for name in features])
     usual, total = actor.mean.float(), 0.0
     for _ in range(steps):
         drawn = torch.rand(config.batch_size, generator=generator, dtype=torch.float64) * ladder[-1]
         index = torch.searchsorted(ladder, drawn).clamp_max(len(ladder) - 1)
-        seen = observations[index]
+        seen = states.observations[index]
         hidden = torch.rand(len(seen), 1, generator=generator) < config.hide
         seen = torch.where(hidden & static, usual, seen)
         action = actor(seen)
-        chosen = log_kappa[index] + experience.max_change * action
-        regret = regret_at(curves[task[index]], chosen)
+        chosen = states.log_kappa[index] + states.max_change * action
+        regret = regret_at(states.curves[states.task[index]], chosen)
         beyond = (LOG_KAPPAS[0] - chosen).clamp_min(0) + (chosen - LOG_KAPPAS[-1]).clamp_min(0)
         loss = (regret + config.move_cost * action.square() + beyond).mean()
         optimizer.zero_grad()

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 
-from lambda_rl.agents.warm_start.actor import Arrays, Moments, TorchActor
+from lambda_rl.agents.warm_start.actor import Arrays, TorchActor
 from lambda_rl.agents.warm_start.config import WarmStartConfig
 from lambda_rl.agents.warm_start.episodes import Episodes, landscape
-from lambda_rl.agents.warm_start.imitation import Experience, fit
+from lambda_rl.agents.warm_start.imitation import Experience, cosine, fit, set_rate
 from lambda_rl.agents.warm_start.players import Job, Players
 from lambda_rl.agents.warm_start.reinforce import Reinforcer
 from lambda_rl.agents.warm_start.selection import Selection, Verdict
@@ -32,7 +33,6 @@ class Round:
         number: 1 for the first.
         tasks: with curves, so far.
         verdict: on the validation tasks, if they were played.
-        more: numbers of PPO's update.
         landscapes: of each task whose constants were held from the start, a row of facts and final accuracies.
     """
 
@@ -41,7 +41,6 @@ class Round:
     number: int = 0
     tasks: int = 0
     verdict: Verdict | None = None
-    more: dict[str, float] = field(default_factory=dict)
     landscapes: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -63,7 +62,7 @@ class Learner:
             weight_decay=config.imitation.weight_decay,
         )
         self.experience = Experience(config.control.max_change, config.imitation)
-        self.moments = Moments(len(features))
+        self.moments = RunningMeanStd(epsilon=0.0, shape=(len(features),))
         self.reinforcer: Reinforcer | None = None
         self.rounds = 0
         self.sent = self.actor.arrays()  # the actor that plays the next round
@@ -103,14 +102,13 @@ class Learner:
             if each.hold_from == 0:
                 own.append(100.0 * (each.curve.max() - each.accuracy[each.constants]))
             if self.rounds < SETTLED:
-                self.moments.update(each.observations[:, each.constants :][each.alive[:, each.constants :]])
+                seen = each.observations[:, each.constants :][each.alive[:, each.constants :]]
+                self.moments.update(seen.astype(np.float64))
         if self.rounds < SETTLED:
             self.actor.normalise(self.moments)
         share = min(self.rounds / max(config.rounds - 1, 1), 1.0)
-        self._rate(config.imitation.learning_rate * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * share))))
-        regret = fit(
-            self.actor, self.optimizer, self.experience, self.features, self.generator, config.imitation.steps
-        )
+        set_rate(self.optimizer, config.imitation.learning_rate * cosine(share, 0.1))
+        regret = self._fit(config.imitation.steps)
         whole = [landscape(each) for each in played if each.hold_from == 0]
         return Round(regret, sum(own) / max(len(own), 1), landscapes=whole)
 
@@ -119,15 +117,15 @@ class Learner:
         if self.reinforcer is None:
             self.reinforcer = Reinforcer(self.actor, more, self.config.seed)
         left = 1.0 - (self.rounds - self.config.rounds) / more.rounds
-        told = self.reinforcer.update(played, left)
-        self._rate(0.1 * self.config.imitation.learning_rate)
-        regret = fit(self.actor, self.optimizer, self.experience, self.features, self.generator, more.anchor)
+        self.reinforcer.update(played, left)
+        set_rate(self.optimizer, 0.1 * self.config.imitation.learning_rate)
+        regret = self._fit(more.anchor)
         points = [100.0 * (each.accuracy.max() - each.accuracy.mean()) for each in played]
-        return Round(regret, sum(points) / len(points), more=told)
+        return Round(regret, sum(points) / len(points))
 
-    def _rate(self, rate: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+    def _fit(self, steps: int) -> float:
+        states = self.experience.states()
+        return fit(self.actor, self.optimizer, states, self.features, self.generator, steps)
 
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on bit for bit."""

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 
-from lambda_rl.agents.warm_start.actor import Moments, TorchActor, act_with
+from lambda_rl.agents.warm_start.actor import TorchActor, act_with
 from lambda_rl.agents.warm_start.curves import LOG_KAPPAS
 from lambda_rl.agents.warm_start.imitation import STATIC, Experience, ImitationConfig, fit
 
@@ -34,13 +35,13 @@ def episodes(
 def trained(tasks: list[SimpleNamespace], config: ImitationConfig) -> TorchActor:
     generator = torch.Generator().manual_seed(0)
     actor = TorchActor(len(FEATURES), (16,), generator)
-    experience, moments = Experience(0.5, config), Moments(len(FEATURES))
+    experience, moments = Experience(0.5, config), RunningMeanStd(epsilon=0.0, shape=(len(FEATURES),))
     for each in tasks:
         experience.add(each)  # type: ignore[arg-type]
         moments.update(each.observations.reshape(-1, len(FEATURES)))
     actor.normalise(moments)
     optimizer = torch.optim.Adam(actor.parameters(), lr=3e-3)
-    fit(actor, optimizer, experience, FEATURES, generator, 400)
+    fit(actor, optimizer, experience.states(), FEATURES, generator, 400)
     return actor
 
 
