@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -52,8 +53,10 @@ class Ranks:
         if distributed is not False and distributed != "auto":
             raise ValueError(f'distributed must be "auto" or False, got {shown(distributed)}')
         self._wanted = distributed == "auto"
-        self._world: Any = None
-        self._group: Any = None
+        # Weak: torch keeps its groups until destroy_process_group(); one that outlives it is torn down while the
+        # interpreter ends, where a thread of gloo may abort the process.
+        self._world: weakref.ref[Any] | None = None
+        self._group: weakref.ref[Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # Process groups cannot be copied; a copy makes its own.
@@ -117,14 +120,21 @@ class Ranks:
         totals, counts = sums[: len(values)], sums[len(values) :]
         return [t / n if n else None for t, n in zip(totals, counts, strict=True)]
 
+    def _own_group(self) -> Any:
+        """The group of these ranks, made anew where the default group is another than before."""
+        group = self._group() if self._group else None
+        if group is None or self._world is None or self._world() is not dist.group.WORLD:
+            group = dist.new_group()
+            self._world, self._group = weakref.ref(dist.group.WORLD), weakref.ref(group)
+        return group
+
     def _gathered(self, numbers: Sequence[float]) -> list[list[float]]:
         """The numbers of every rank, ``[ranks, len(numbers)]``."""
-        if self._group is None or self._world is not dist.group.WORLD:
-            self._world, self._group = dist.group.WORLD, dist.new_group()
+        group = self._own_group()
         mine = torch.tensor(numbers, dtype=torch.float64, device=_device())
         rows = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
         try:
-            dist.all_gather(rows, mine, group=self._group)
+            dist.all_gather(rows, mine, group=group)
             return torch.stack(rows).tolist()
         except RuntimeError as error:
             raise RuntimeError(
