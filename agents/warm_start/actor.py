@@ -65,6 +65,15 @@ class TorchActor(nn.Module):
         return {name: value.detach().numpy().astype(np.float64) for name, value in self.state_dict().items()}
 
 
+def actor_of(arrays: Arrays) -> TorchActor:
+    """The actor that has these numbers."""
+    count = sum(name.endswith(".weight") for name in arrays)
+    shapes = [arrays[f"layers.{i}.weight"].shape for i in range(count)]
+    actor = TorchActor(shapes[0][1], [rows for rows, _ in shapes[:-1]], torch.Generator())
+    actor.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
+    return actor
+
+
 def act_with(arrays: Arrays, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """The actor in numpy: actions ``[n]``, not clipped."""
     hidden = (observations - arrays["mean"]) / np.sqrt(arrays["var"] + EPSILON)

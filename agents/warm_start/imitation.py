@@ -43,6 +43,8 @@ class ImitationConfig:
         move_cost: points per squared action, so that κ does not wander where it does not matter.
         constants_share: weight of states on the way of constants, compared with those on the actor's own.
         evenness: 1: each half decade of the best κ has the same weight; 0: as many as there are tasks in it.
+        caution: how much more a point counts that is lost against no penalty than one that is not won: a user who is
+            left worse off than without us has been harmed.
     """
 
     learning_rate: float = 1e-3
@@ -55,6 +57,7 @@ class ImitationConfig:
     move_cost: float = 0.02
     constants_share: float = 0.3
     evenness: float = 1.0
+    caution: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,7 @@ class Experience:
         """
         config = config or self.config
         curves, cap = torch.from_numpy(self.curves).float(), config.cap
+        curves = curves + config.caution * (curves - curves[:, :1]).clamp_min(0.0)
         capped = torch.where(curves > cap, cap + 0.1 * (curves - cap), curves)
         task = torch.from_numpy(np.concatenate(self._task))
         weight = (

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 
-from lambda_rl.agents.warm_start.actor import Arrays, TorchActor
+from lambda_rl.agents.warm_start.actor import Arrays, TorchActor, actor_of
+from lambda_rl.agents.warm_start.committee import committee
 from lambda_rl.agents.warm_start.config import WarmStartConfig
 from lambda_rl.agents.warm_start.episodes import Episodes, landscape
 from lambda_rl.agents.warm_start.imitation import Experience, cosine, fit, set_rate
@@ -55,17 +56,27 @@ class Learner:
     def __init__(self, config: WarmStartConfig, features: tuple[str, ...]) -> None:
         self.config, self.features = config, features
         self.generator = torch.Generator().manual_seed(config.seed)
-        self.actor = TorchActor(len(features), config.hidden, self.generator)
-        self.optimizer = torch.optim.AdamW(
-            self.actor.parameters(),
-            lr=config.imitation.learning_rate,
-            weight_decay=config.imitation.weight_decay,
-        )
+        self._take(TorchActor(len(features), config.hidden, self.generator))
         self.experience = Experience(config.control.max_change, config.imitation)
         self.moments = RunningMeanStd(epsilon=0.0, shape=(len(features),))
         self.reinforcer: Reinforcer | None = None
-        self.rounds = 0
+        self.rounds, self.promoted = 0, False
         self.sent = self.actor.arrays()  # the actor that plays the next round
+
+    def _take(self, actor: TorchActor) -> None:
+        options = self.config.imitation
+        self.actor = actor
+        self.optimizer = torch.optim.AdamW(
+            actor.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+        )
+
+    def promote(self) -> None:
+        """Puts the committee in the actor's place: it is what reinforcement improves, and what is handed on."""
+        config = self.config
+        self._take(
+            actor_of(committee(config.committee, self.experience, self.features, self.moments, config.seed))
+        )
+        self.sent, self.promoted = self.actor.arrays(), True
 
     @property
     def all_rounds(self) -> int:
@@ -140,13 +151,15 @@ class Learner:
             ],
             "experience": self.experience.state_dict(),
             "rounds": self.rounds,
+            "promoted": self.promoted,
             "sent": {name: torch.from_numpy(value) for name, value in self.sent.items()},
             "reinforcer": None if self.reinforcer is None else self.reinforcer.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes back what :meth:`state_dict` gave."""
-        self.actor.load_state_dict(state["actor"])
+        self._take(actor_of({name: value.numpy() for name, value in state["actor"].items()}))
+        self.promoted = bool(state["promoted"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
         mean, var, count = state["moments"]
@@ -159,36 +172,40 @@ class Learner:
             self.reinforcer.load_state_dict(state["reinforcer"])
 
 
-def run(
-    learner: Learner, players: Players, selection: Selection | None, tell: Callable[[Round, Arrays], None]
-) -> None:
-    """All rounds from where the learner stands.
+Tell = Callable[[Round, Arrays], None]
+"""Called after each round, with the actor."""
 
-    While the actor is fitted to one round of the warm start, the next one is played with the actor as it was: with the
-    same seed the numbers are the same, however many processes there are. A round of reinforcement is played with the
-    actor that it improves.
+
+def warm_start(learner: Learner, players: Players, selection: Selection, tell: Tell) -> None:
+    """Rounds of the warm start, from where the learner stands.
+
+    While the actor is fitted to one round, the next one is played with the actor as it was: with the same seed the
+    numbers are the same, however many processes there are.
 
     Args:
         learner: is trained.
         players: play.
-        selection: judges the actor now and then; None: never.
-        tell: called after each round, with the actor.
+        selection: judges the actor now and then.
+        tell: see :data:`Tell`.
     """
-    config, total = learner.config, learner.all_rounds
-    waiting = players.begin(learner.jobs(learner.rounds), learner.sent)
-    while learner.rounds < total:
+    config, total = learner.config, learner.config.rounds
+    waiting = players.begin(learner.jobs(learner.rounds), learner.sent) if learner.rounds < total else None
+    while waiting is not None:
         played, following = list(waiting()), learner.rounds + 1
-        ahead = following < total and not learner.reinforces(following)
-        if ahead:
-            learner.sent = learner.actor.arrays()
-            waiting = players.begin(learner.jobs(following), learner.sent)
+        learner.sent = learner.actor.arrays()
+        waiting = players.begin(learner.jobs(following), learner.sent) if following < total else None
         done = learner.learn(played)
-        if not ahead:
-            learner.sent = learner.actor.arrays()
-        if selection is not None and (
-            learner.rounds in (config.rounds, total) or learner.rounds % config.eval_every == 0
-        ):
+        if learner.rounds == total or learner.rounds % config.eval_every == 0:
             done.verdict = selection.judge(learner.actor.arrays())
         tell(done, learner.actor.arrays())
-        if not ahead and learner.rounds < total:
-            waiting = players.begin(learner.jobs(learner.rounds), learner.sent)
+
+
+def reinforcement(learner: Learner, players: Players, selection: Selection, tell: Tell) -> None:
+    """Rounds of reinforcement, each played with the actor that it improves; arguments as for :func:`warm_start`."""
+    config, total = learner.config, learner.all_rounds
+    while learner.rounds < total:
+        learner.sent = learner.actor.arrays()
+        done = learner.learn(list(players.begin(learner.jobs(learner.rounds), learner.sent)()))
+        if learner.rounds == total or (learner.rounds - config.rounds) % config.eval_every == 0:
+            done.verdict = selection.judge(learner.actor.arrays())
+        tell(done, learner.actor.arrays())

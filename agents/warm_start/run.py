@@ -22,10 +22,9 @@ from lambda_rl.agents.presenting.progress import Bar
 from lambda_rl.agents.record.provenance import code_commit, without_places
 from lambda_rl.agents.record.run_folder import RunFolder
 from lambda_rl.agents.warm_start.actor import CLIP_OBS, EPSILON, Arrays
-from lambda_rl.agents.warm_start.committee import committee
 from lambda_rl.agents.warm_start.config import WarmStartConfig
 from lambda_rl.agents.warm_start.curves import LOG_KAPPAS
-from lambda_rl.agents.warm_start.learner import Learner, Round, run
+from lambda_rl.agents.warm_start.learner import Learner, Round, reinforcement, warm_start
 from lambda_rl.agents.warm_start.players import Players, Stage
 from lambda_rl.agents.warm_start.selection import Selection, Verdict
 from lambda_rl.envs.tasks.suites import load_suite
@@ -121,12 +120,12 @@ def _play(learner: Learner, record: _Record, stop_after: int | None, *, finish: 
             selection = Selection(tasks, players, learner.sent)
             record.reference = selection.reference
             if not finish:
-                run(learner, players, selection, tell)
-            if config.committee.members and not config.reinforce.rounds:
-                made = committee(
-                    config.committee, learner.experience, learner.features, learner.moments, config.seed
-                )
-                record.hand_on(selection.judge(made), learner.rounds, made)
+                warm_start(learner, players, selection, tell)
+            if config.committee.members and not learner.promoted:
+                learner.promote()
+                record.hand_on(selection.judge(learner.sent), learner.rounds, learner.sent)
+            if not finish:
+                reinforcement(learner, players, selection, tell)
     except _Stop:
         pass
     finally:
@@ -222,14 +221,14 @@ class _Record:
         self.note = f"regret of its own runs {done.own:.2f}{best}"
 
     def hand_on(self, verdict: Verdict, number: int, arrays: Arrays) -> None:
-        """Writes the policy of a committee, in place of the best actor's."""
-        save_policy(self.folder.policy, self.policy((verdict, number, arrays)))
+        """Writes the policy of the committee, in place of the best actor's; reinforcement has to be above it."""
+        self.best = (verdict, number, arrays)
+        save_policy(self.folder.policy, self.policy())
 
-    def policy(self, made: tuple[Verdict, int, Arrays] | None = None) -> Policy:
-        """The best policy so far, or another, with its card."""
-        made = made or self.best
-        assert made is not None
-        verdict, number, arrays = made
+    def policy(self) -> Policy:
+        """The best policy so far, with its card."""
+        assert self.best is not None
+        verdict, number, arrays = self.best
         results = {
             name: round(getattr(verdict, name), 3) for name in ("regret", "tail", "gain", "worst_loss")
         }

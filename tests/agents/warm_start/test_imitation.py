@@ -68,6 +68,17 @@ def test_it_aims_where_the_curve_is_low_and_away_from_a_cliff() -> None:
     assert aim(actor, 3.0) < 0.5
 
 
+def test_a_cautious_actor_stays_where_no_penalty_could_be_better() -> None:
+    """Seen alike: half of the tasks gain a little by a high κ, the others lose as much."""
+    rng = np.random.default_rng(0)
+    tasks = [episodes(best, 0.0, 0.0, rng) for best in 12 * [2.1] + 11 * [-2.0]]
+    bold, cautious = (
+        aim(trained(tasks, ImitationConfig(batch_size=512, evenness=0.0, caution=caution)), 0.0)
+        for caution in (0.0, 1.0)
+    )
+    assert cautious < bold - 0.2
+
+
 def test_facts_are_used_but_their_absence_is_borne() -> None:
     rng = np.random.default_rng(1)
     tasks = [episodes(1.0, 1.0, 1.0, rng) for _ in range(12)] + [

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from lambda_rl import LearnedSchedule, load_policy
 from lambda_rl.agents.options import DataOptions
 from lambda_rl.agents.warm_start.actor import act_with
+from lambda_rl.agents.warm_start.committee import CommitteeConfig
 from lambda_rl.agents.warm_start.config import WarmStartConfig
 from lambda_rl.agents.warm_start.curves import LOG_KAPPAS
 from lambda_rl.agents.warm_start.episodes import Exploration
@@ -45,6 +47,7 @@ def config(folder: Path, **more: object) -> WarmStartConfig:
         "name": "run", "out": str(folder), "suite": suite(folder), "validation_suite": suite(folder),
         "validation_tasks": 3, "rounds": 3, "tasks": 3, "eval_every": 2, "branch_after": 0.0, "hidden": (8,),
         "threads": 1, "exploration": Exploration(copies=2), "imitation": ImitationConfig(steps=4, batch_size=32),
+        "committee": CommitteeConfig(members=2, hidden=(4,), steps=20),
         "reinforce": ReinforceConfig(rounds=2, tasks=2, copies=3, batch_size=8, n_epochs=1, anchor=1),
     }  # fmt: skip
     return WarmStartConfig(**{**options, **more})  # type: ignore[arg-type]
@@ -81,6 +84,19 @@ def test_a_run_that_was_cut_up_is_the_one_that_was_not(tmp_path: Path) -> None:
     assert card.unit == "kappa"
     assert card.features == KAPPA_FEATURES
     assert {"regret", "tail", "regret_best_constant"} <= set(card.results["validation"])
+
+
+def test_reinforcement_begins_with_the_committee(tmp_path: Path) -> None:
+    whole = config(tmp_path)
+    learner = Learner(whole, KAPPA_FEATURES)
+    learner.learn([player(tmp_path).play(Job((0, i)), learner.sent) for i in range(3)])
+    learner.promote()
+    assert [layer.out_features for layer in learner.actor.linears()] == [8, 1]  # two members of 4 units
+    taken = Learner(whole, KAPPA_FEATURES)
+    taken.load_state_dict(learner.state_dict())
+    assert taken.promoted
+    seen = torch.randn(5, len(KAPPA_FEATURES), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(taken.actor(seen), learner.actor(seen))
 
 
 def test_bad_options_are_told_before_anything_is_written(tmp_path: Path) -> None:
