@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from lambda_rl.agents.foreign.contestants import DEFAULT, GAP, UNGUARDED
 from lambda_rl.agents.foreign.feedback.replay import REPLAYED
 from lambda_rl.agents.foreign.feedback.static import LAW, SUGGESTED
 from lambda_rl.agents.foreign.feedback.text import feedback_block
+from lambda_rl.agents.foreign.suite import LOOKED_AT
 from lambda_rl.agents.foreign.summary import (
     BY_VALIDATION,
     KAPPA_2,
@@ -44,6 +45,7 @@ def page_blocks(summary: ForeignSummary) -> dict[str, str]:
     """The blocks of the page, by name."""
     return {
         "contestants": _contestants(summary),
+        "looked-at": _looked_at(summary),
         "families": _families(summary),
         "tasks": _tasks(summary),
         "noise": _noise(summary),
@@ -126,6 +128,29 @@ def _contestants(summary: ForeignSummary) -> str:
 def _mean(one: ContestantSummary, tasks: Iterable[TaskSummary]) -> str:
     found = [one.tasks[task.name] for task in tasks if task.name in one.tasks]
     return f"{np.mean(found):.1f}" if found else "–"
+
+
+def _looked_at(summary: ForeignSummary) -> str:
+    """Mean regret on the tasks that choices were made with in view, and on the others."""
+    parts = {
+        "looked at": [task for task in summary.tasks if task.name in LOOKED_AT],
+        "not looked at": [task for task in summary.tasks if task.name not in LOOKED_AT],
+    }
+    parts["of these, all but grokking"] = [
+        task for task in parts["not looked at"] if task.family != "grokking"
+    ]
+    best = summary.contestants[ORACLE].tasks
+    rows = [
+        (shown(name), *(_mean_regret(one, [task.name for task in part], best) for part in parts.values()))
+        for name, one in summary.contestants.items()
+    ]
+    heads = [f"{name} ({len(part)})" for name, part in parts.items()]
+    return markdown_table(("mean regret, points", *heads), rows)
+
+
+def _mean_regret(one: ContestantSummary, tasks: Iterable[str], best: Mapping[str, float]) -> str:
+    found = [best[name] - one.tasks[name] for name in tasks if name in one.tasks]
+    return f"{np.mean(found):.2f}" if found else "–"
 
 
 def _families(summary: ForeignSummary) -> str:

@@ -22,6 +22,14 @@ TASKS: tuple[ForeignTask, ...] = tuple(
 )
 
 
+LOOKED_AT = frozenset(
+    [task.name for task in digits.TASKS]
+    + ["wine", "wine-noisy", "cancer", "cancer-noisy", "table-5-classes", "table-tree", "classes-mlp-noisy",
+       "lu-two-layers"]
+)  # fmt: skip
+"""Tasks that choices about the policy and its guard were made with in view; the page tells the others apart."""
+
+
 def by_name(name: str) -> ForeignTask:
     """A task of the suite.
 
