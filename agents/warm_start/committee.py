@@ -17,7 +17,7 @@ import torch
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 
 from lambda_rl.agents.warm_start.actor import Arrays, TorchActor
-from lambda_rl.agents.warm_start.imitation import Experience, cosine, fit, set_rate
+from lambda_rl.agents.warm_start.imitation import Experience, States, cosine, fit, set_rate
 
 PIECES = 50
 """The learning rate falls in so many steps."""
@@ -60,7 +60,18 @@ def committee(
         moments: of the observations.
         seed: of initial weights and minibatches.
     """
-    states = experience.states(dataclasses.replace(experience.config, evenness=config.evenness))
+    return fitted(config, states_for(config, experience), features, moments, seed)
+
+
+def states_for(config: CommitteeConfig, experience: Experience) -> States:
+    """All states, weighed as members are fitted to them."""
+    return experience.states(dataclasses.replace(experience.config, evenness=config.evenness))
+
+
+def fitted(
+    config: CommitteeConfig, states: States, features: Sequence[str], moments: RunningMeanStd, seed: int
+) -> Arrays:
+    """See :func:`committee`; of states that may have fewer features."""
     members = []
     for number in range(config.members):
         generator = torch.Generator().manual_seed(1000 * (seed + 1) + number)

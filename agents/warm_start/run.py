@@ -132,6 +132,11 @@ def _play(learner: Learner, record: _Record, stop_after: int | None, *, finish: 
         players.close()
 
 
+def read_config(folder: RunFolder) -> WarmStartConfig:
+    """The options of a run."""
+    return _OPTIONS.validate_python(yaml.safe_load(folder.config.read_text(encoding="utf-8")))
+
+
 def validation_tasks(config: WarmStartConfig) -> list[Task]:
     """The tasks that actors are selected on: of a list each with as many seeds, of a distribution as many."""
     suite = load_suite(config.validation_suite)
@@ -163,7 +168,7 @@ class _Record:
         found = load_newest(self.folder)
         if found is None or not self.folder.config.is_file():
             raise ValueError(f"{self.folder.path}: there is no checkpoint to go on from")
-        saved = _OPTIONS.validate_python(yaml.safe_load(self.folder.config.read_text(encoding="utf-8")))
+        saved = read_config(self.folder)
         for item in dataclasses.fields(WarmStartConfig):
             was, now = getattr(saved, item.name), getattr(self.config, item.name)
             if item.name not in _FREE and was != now:
@@ -256,7 +261,13 @@ def _read_table(path: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(file))
 
 
-def make_policy(arrays: Arrays, config: WarmStartConfig, results: dict[str, Any], command: str) -> Policy:
+def make_policy(
+    arrays: Arrays,
+    config: WarmStartConfig,
+    results: dict[str, Any],
+    command: str,
+    features: tuple[str, ...] = KAPPA_FEATURES,
+) -> Policy:
     """A deployable policy of an actor's numbers."""
     control = config.control
     count = sum(name.endswith(".weight") for name in arrays)
@@ -271,7 +282,7 @@ def make_policy(arrays: Arrays, config: WarmStartConfig, results: dict[str, Any]
         command=command,
         results=json.loads(json.dumps(results)),
         initial=(START_KAPPA,),
-        features=KAPPA_FEATURES,
+        features=features,
     )
     return policy_from_arrays(
         obs_mean=np.clip(arrays["mean"], -5, 5), obs_var=arrays["var"], layers=layers, card=card,

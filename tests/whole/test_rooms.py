@@ -23,7 +23,7 @@ else:
 # between the files of a room, the only rule is that there are no circles.
 ROOMS: dict[str, str] = {
     # lambda_rl: what is deployed
-    "registry": "",
+    "registry": "checks",
     "ops": "",
     "checks": "",
     "files": "",
@@ -41,7 +41,7 @@ ROOMS: dict[str, str] = {
     "lambda_rl": "penalties knobs control observation policy schedules suggest",
     "cli": "lambda_rl checks policy suggest",
     # envs: what is controlled
-    "envs.data": "registry files",
+    "envs.data": "registry checks files",
     "envs.networks": "registry",
     "envs.optimizers": "registry penalties observation envs.networks",
     "envs.tasks": "registry checks penalties envs.data envs.networks envs.optimizers",
@@ -80,6 +80,7 @@ ROOMS: dict[str, str] = {
         "checks files knobs control observation policy envs.tasks envs.training envs.reward envs.control_problem"
         " agents.options agents.record agents.presenting agents.ppo"
     ),
+    "agents.ablation": "observation policy agents.ppo agents.record agents.warm_start",
     "agents.foreign": (
         "lambda_rl knobs checks files suggest agents.record agents.presenting agents.comparison agents.foreign.families"
         " agents.foreign.feedback"

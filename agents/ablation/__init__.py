@@ -1,0 +1,1 @@
+"""What each family of features gives the policy: the same committee, fitted without it."""

@@ -1,0 +1,24 @@
+r"""Policies of a run's experience that lack one family of features each, to be judged beside the whole one.
+
+python scripts/ablate_features.py --run runs/any-loop --out runs/ablation
+python scripts/generality.py --out docs/results/ablation --policy any-loop \
+    --policy runs/ablation/any-loop-without-facts.safetensors ... --data cifar10
+"""
+
+from __future__ import annotations
+
+import tyro
+
+from lambda_rl.agents.ablation.command import AblationConfig, ablate
+from lambda_rl.agents.presenting.script import run_script
+from lambda_rl.agents.record.provenance import command_line
+
+
+def main() -> None:
+    """Reads the command line, fits, says where the files are."""
+    for path in ablate(tyro.cli(AblationConfig), command_line()):
+        print(path)
+
+
+if __name__ == "__main__":
+    run_script(main)
