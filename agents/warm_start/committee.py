@@ -34,6 +34,7 @@ class CommitteeConfig:
         learning_rate: AdamW's at the start; it falls to a fiftieth along a cosine.
         weight_decay: AdamW's.
         evenness: see :class:`~.imitation.ImitationConfig`.
+        caution: likewise.
     """
 
     members: int = 3
@@ -42,6 +43,7 @@ class CommitteeConfig:
     learning_rate: float = 2e-3
     weight_decay: float = 0.25
     evenness: float = 0.5
+    caution: float = 0.0
 
 
 def committee(
@@ -65,7 +67,9 @@ def committee(
 
 def states_for(config: CommitteeConfig, experience: Experience) -> States:
     """All states, weighed as members are fitted to them."""
-    return experience.states(dataclasses.replace(experience.config, evenness=config.evenness))
+    return experience.states(
+        dataclasses.replace(experience.config, evenness=config.evenness, caution=config.caution)
+    )
 
 
 def fitted(

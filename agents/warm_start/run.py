@@ -41,7 +41,7 @@ _OPTIONS = TypeAdapter(WarmStartConfig)
 CURVES = "curves.csv"
 """File of a run folder: every task's facts, and the final accuracies of constants of κ."""
 
-_FREE = ("name", "out", "threads", "data", "data_root", "reinforce")
+_FREE = ("name", "out", "threads", "data", "data_root", "committee", "reinforce")
 """Options that may differ when a run is taken up again."""
 
 
