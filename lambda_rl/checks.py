@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import numbers
 import reprlib
 from collections.abc import Iterable
@@ -42,6 +43,14 @@ def listed(names: Iterable[object]) -> str:
     texts = [printable(cut(str(name), _SHOWN // 2)) for name in names]
     more = [f"and {len(texts) - _LISTED} more"] if len(texts) > _LISTED else []
     return ", ".join([*texts[:_LISTED], *more]) or "none"
+
+
+def did_you_mean(name: object, names: Iterable[object]) -> str:
+    """The end of a message about an unknown name: "; did you mean 'mlp'?", or nothing if no name is like it."""
+    if not isinstance(name, str):
+        return ""
+    close = difflib.get_close_matches(name[:_SHOWN], [str(other) for other in names], n=1)
+    return f"; did you mean {shown(close[0])}?" if close else ""
 
 
 def printable(text: str, keep: str = "") -> str:

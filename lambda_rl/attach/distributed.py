@@ -20,6 +20,11 @@ def active() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
+def speaks() -> bool:
+    """Whether this process prints for all of them: it is alone, or the first."""
+    return not active() or dist.get_rank() == 0
+
+
 def _device() -> torch.device:
     """Where the backend of the default group takes its tensors."""
     backend = str(dist.get_backend())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch.optim import Optimizer
 
 from lambda_rl.attach.counting import StepCounter
 from lambda_rl.attach.groups import unwrapped
+from lambda_rl.checks import did_you_mean, listed
 from lambda_rl.schedules.base import Schedule
 from lambda_rl.schedules.learned import LearnedSchedule
 from lambda_rl.schedules.text_form import parse_schedule
@@ -79,6 +81,7 @@ class Attached:
         self._saved: dict[str, Any] | None = None
         self._counter: StepCounter | None = None
         self._steps = 0  # when nothing counts
+        self._warned = False
 
     def start(
         self,
@@ -105,11 +108,14 @@ class Attached:
             raise ValueError("the trainer has no optimizer to schedule the decay of")
         length = self._length(total_steps)
         known = {k: v for k, v in (facts or {}).items() if v is not None} if self._takes_facts else {}
-        made = self._make(
-            optimizer=optimizers[0] if len(optimizers) == 1 else list(optimizers),
-            **length,
-            **{**known, **self._options},
-        )
+        with warnings.catch_warnings():
+            # The trainer counts its steps itself; a run of less than one epoch is one.
+            warnings.filterwarnings("ignore", message=".*is less than one epoch")
+            made = self._make(
+                optimizer=optimizers[0] if len(optimizers) == 1 else list(optimizers),
+                **length,
+                **{**known, **self._options},
+            )
         if not isinstance(made, Schedule):
             raise TypeError(f"schedule= made a {type(made).__name__}, not a lambda_rl.Schedule")
         self.schedule = made
@@ -160,6 +166,20 @@ class Attached:
         """The λ in force; NaN before training."""
         return float("nan") if self.schedule is None else self.schedule.value
 
+    def logged(self, name: str) -> dict[str, float]:
+        """What is in force, for a trainer's logs: λ under ``name``, the rest under ``name/…``; nothing before training.
+
+        Args:
+            name: of λ.
+        """
+        if self.schedule is None:
+            return {}
+        found = self.schedule.log_dict(name)
+        return {
+            name: found.pop(f"{name}/value"),
+            **{key: v for key, v in found.items() if key != f"{name}/progress"},
+        }
+
     @property
     def due(self) -> bool:
         """Whether ``every`` optimizer steps have passed since the last decision."""
@@ -182,6 +202,26 @@ class Attached:
         for signal, value in found.items():
             self.put(signal, value)
         return bool(found)
+
+    def warn_of_names(self, metrics: Iterable[str], effect: str) -> None:
+        """Warns once of an evaluation that has none of the metrics that are followed, or one of almost that name.
+
+        Args:
+            metrics: those that it had.
+            effect: what comes of it.
+        """
+        there = [name for name in metrics if not name.startswith("train")]
+        missing = [name for name in self.val.values() if name not in there]
+        hint = next(filter(None, (did_you_mean(name, there) for name in missing)), "")
+        if self._warned or not missing or (len(missing) < len(self.val) and not hint):
+            return
+        self._warned = True
+        warnings.warn(
+            f"ScheduleCallback: an evaluation without {' and '.join(missing)} {effect} (it has "
+            f"{listed(sorted(there))}){hint}; name its metrics with val_loss= and val_accuracy=, or give every=",
+            RuntimeWarning,
+            stacklevel=2,  # further up there is only the framework, which no user has written either
+        )
 
     def decide(self) -> bool:
         """Ends the interval: gives the signals to the schedule, which sets λ for the next one.

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-import warnings
+import sys
 from typing import Any
 
 from lambda_rl.attach.groups import unwrapped
 from lambda_rl.integrations._attached import Attached, AttachedCallback, ScheduleMaker, num_examples
 
 try:
-    from transformers.trainer_callback import DefaultFlowCallback, ExportableState, TrainerCallback
+    from transformers.trainer_callback import (
+        CallbackHandler,
+        DefaultFlowCallback,
+        ExportableState,
+        TrainerCallback,
+    )
 except ImportError as error:
     raise ImportError(
         "lambda_rl.integrations.huggingface needs Transformers and Accelerate: pip install 'lambda-rl[huggingface]' "
@@ -27,8 +32,8 @@ class ScheduleCallback(AttachedCallback, TrainerCallback, ExportableState):
 
     The train loss is the trainer's own mean (``loss`` in its logs); the callback makes the trainer log before each
     evaluation, decision and checkpoint, so that the loss is that of the interval and survives a checkpoint. λ appears
-    in ``state.log_history`` and in what callbacks after this one log, under ``name``; :meth:`add_to` puts the callback
-    before TensorBoard, W&B and their like.
+    in ``state.log_history`` and in the logs of TensorBoard, W&B and their like, under ``name`` (and ``name/kappa``,
+    ``name/asked``, ``name/held`` of a learned schedule): when training begins, the callback takes a place before them.
 
     The state goes into ``trainer_state.json`` of each checkpoint and is taken up by
     ``trainer.train(resume_from_checkpoint=…)``. The option ``restore_callback_states_from_checkpoint`` is not needed;
@@ -83,7 +88,6 @@ class ScheduleCallback(AttachedCallback, TrainerCallback, ExportableState):
         self._logged_at: dict[str, int] = {}
         self._met: set[str] = set()  # metrics of the evaluation under way
         self._matched = False
-        self._warned = False
         self.name = name
         arguments = {
             "schedule": schedule,
@@ -98,19 +102,6 @@ class ScheduleCallback(AttachedCallback, TrainerCallback, ExportableState):
         except TypeError:
             arguments = {"schedule": None}
         self._arguments = arguments
-
-    def add_to(self, trainer: Any) -> None:
-        """Adds the callback to a trainer, before its reporters, so that their logs have λ too.
-
-        ``Trainer(callbacks=[…])`` adds it after them.
-
-        Args:
-            trainer: a ``transformers.Trainer``.
-        """
-        callbacks = trainer.callback_handler.callbacks
-        # Not before the callback that says when to log, evaluate and save.
-        flow = [i for i, callback in enumerate(callbacks) if isinstance(callback, DefaultFlowCallback)]
-        callbacks.insert(max(flow, default=-1) + 1, self)
 
     def state(self) -> dict[str, Any]:
         """For the trainer's checkpoints; what JSON can hold."""
@@ -136,6 +127,7 @@ class ScheduleCallback(AttachedCallback, TrainerCallback, ExportableState):
                 "ScheduleCallback decides after each evaluation, but eval_strategy is 'no'; give every=, in optimizer "
                 "steps"
             )
+        _before_reporters(self)
         self._attached.load_state_dict(self._enter(state.stateful_callbacks, state.global_step))
         self._logged_at = dict.fromkeys(self._attached.train, state.global_step)
         self._met, self._matched = set(), False
@@ -183,15 +175,8 @@ class ScheduleCallback(AttachedCallback, TrainerCallback, ExportableState):
     def _check_evaluation(self) -> None:
         """Warns once if the evaluation just ended, with all its data sets, had none of the metrics."""
         met, matched, self._met, self._matched = self._met, self._matched, set(), False
-        if met and not matched and not self._warned:
-            self._warned = True
-            warnings.warn(
-                f"ScheduleCallback: an evaluation without {' and '.join(self._attached.val.values())} decides "
-                f"nothing (it has {', '.join(sorted(met))}); name its metrics with val_loss= and val_accuracy=, or "
-                "give every=",
-                RuntimeWarning,
-                stacklevel=3,
-            )
+        if met and not matched:
+            self._attached.warn_of_names(met, "decides nothing")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Has the trainer log first what it is about to evaluate, decide or save."""
@@ -213,9 +198,9 @@ class ScheduleCallback(AttachedCallback, TrainerCallback, ExportableState):
             if key in logs and steps > 0:
                 self._attached.add(signal, logs[key], steps)  # the trainer's mean over these steps
                 self._logged_at[signal] = state.global_step
-        logs[self.name] = self._attached.value
+        logs.update(self._attached.logged(self.name))
         if state.log_history and state.log_history[-1].get("step") == state.global_step:
-            state.log_history[-1][self.name] = self._attached.value
+            state.log_history[-1].update(self._attached.logged(self.name))
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: dict[str, Any] | None = None, **kwargs: Any
@@ -236,3 +221,24 @@ class ScheduleCallback(AttachedCallback, TrainerCallback, ExportableState):
         """Records the last interval, and lets go of the optimizer."""
         self._check_evaluation()
         self._attached.finish()
+
+
+def _before_reporters(callback: TrainerCallback) -> None:
+    """Moves a callback to the front of those that its trainer calls, so that what it logs reaches the reporters.
+
+    The trainer puts the callbacks that a user gives after them, and passes neither itself nor its list to any: the
+    list is found at the caller, which is a ``CallbackHandler``. Where it is not, the order stays.
+    """
+    frame = sys._getframe()
+    while frame.f_back is not None and not isinstance(frame.f_locals.get("self"), CallbackHandler):
+        frame = frame.f_back
+    handler = frame.f_locals.get("self")
+    if not isinstance(handler, CallbackHandler) or not any(other is callback for other in handler.callbacks):
+        return
+    # Not before the callback that says when to log, evaluate and save. The handler is walking through the list: what
+    # moves is behind where it goes to, so that nobody is called twice or left out.
+    flow = [i for i, other in enumerate(handler.callbacks) if isinstance(other, DefaultFlowCallback)]
+    now = next(i for i, other in enumerate(handler.callbacks) if other is callback)
+    place = max(flow, default=-1) + 1
+    if place < now:
+        handler.callbacks.insert(place, handler.callbacks.pop(now))

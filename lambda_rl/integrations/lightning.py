@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lambda_rl.integrations._attached import Attached, AttachedCallback, ScheduleMaker, num_examples
+from lambda_rl.schedules.learned import LearnedSchedule
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -28,8 +29,9 @@ class ScheduleCallback(AttachedCallback, Callback):
     """Lets a schedule set the decay of the optimizers of a Lightning module.
 
     λ is set when training begins, and again after each validation or each ``every`` optimizer steps. Optimizer steps
-    are counted, not batches, so gradient accumulation is right. λ goes to the trainer's loggers and its
-    ``callback_metrics`` under ``name``.
+    are counted, not batches, so gradient accumulation is right. λ goes to the trainer's loggers, its progress bar and
+    its ``callback_metrics`` under ``name``; of a learned schedule the loggers get ``name/kappa``, ``name/asked`` and
+    ``name/held``, too.
 
     Train signals are means over the interval. The loss is what ``training_step`` returns, unless ``train_loss`` names
     another. A named one is looked up in what ``training_step`` returns, then among the logged metrics; log it by
@@ -138,6 +140,10 @@ class ScheduleCallback(AttachedCallback, Callback):
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         self._attached.put_validation(trainer.callback_metrics)
+        if isinstance(self._attached.schedule, LearnedSchedule):
+            self._attached.warn_of_names(
+                trainer.callback_metrics, "leaves the policy to guess, or λ as it is"
+            )
         if self._attached.every is None:
             self._decide(trainer)
 
@@ -156,8 +162,9 @@ class ScheduleCallback(AttachedCallback, Callback):
 
     def _log(self, trainer: Trainer) -> None:
         trainer.callback_metrics[self.name] = torch.tensor(self._attached.value)
+        trainer.progress_bar_metrics[self.name] = self._attached.value
         for logger in trainer.loggers:
-            logger.log_metrics({self.name: self._attached.value}, step=trainer.global_step)
+            logger.log_metrics(self._attached.logged(self.name), step=trainer.global_step)
 
 
 def _facts(trainer: Trainer) -> dict[str, Any]:

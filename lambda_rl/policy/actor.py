@@ -40,6 +40,9 @@ class Policy:
         layers: (weight ``[out, in]``, bias ``[out]``), float32; the last has A outputs.
         card: what the policy is.
 
+    Attributes:
+        name: by which to show it; that of its file if it was read from one, else empty.
+
     Raises:
         ValueError: the card does not fit this lambda_rl, shapes do not fit, a layer is empty, or a number is not
             finite or not as said above.
@@ -59,7 +62,7 @@ class Policy:
         self.clip_obs = bounded("clip_obs", clip_obs, *_CLIPS)
         self.epsilon = bounded("epsilon", epsilon, *_EPSILONS)
         self.layers = [(np.array(w, np.float32), np.array(b, np.float32)) for w, b in layers]
-        self.card = card
+        self.card, self.name = card, ""
         card.check()
         self._check_shapes()
         self._check_numbers()

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from lambda_rl.checks import cut, listed, printable, shown
+from lambda_rl.checks import cut, did_you_mean, listed, printable, shown
 from lambda_rl.files import atomic_write
 from lambda_rl.policy.actor import ACTIVATION, Policy
 from lambda_rl.policy.card import FORMAT_VERSION, PolicyCard
@@ -113,8 +113,11 @@ def policy_path(policy: str | Path | None = None) -> Path:
     named = policy in shipped
     path = _shipped_folder() / f"{policy}.safetensors" if named else Path(policy).expanduser()
     if not path.exists() and path.suffix != ".safetensors":
-        names = ", ".join(shipped_policies()) or "none"
-        raise PolicyFileError(f"policy file {path}: no such file, nor a shipped policy; shipped: {names}")
+        names = shipped_policies()
+        raise PolicyFileError(
+            f"policy file {path}: no such file, nor a shipped policy; shipped: {', '.join(names) or 'none'}"
+            f"{did_you_mean(str(path), names)}"
+        )
     return path
 
 
@@ -135,7 +138,10 @@ def load_policy(policy: str | Path | None = None) -> Policy:
     """
     path = policy_path(policy)
     try:
-        return _assemble(*_read(path))
+        found = _assemble(*_read(path))
+        # Many files are runs/<name>/policy.safetensors.
+        found.name = path.stem if path.stem != "policy" else f"{path.absolute().parent.name}/policy"
+        return found
     except PolicyFileError:
         raise
     except RecursionError as error:

@@ -16,13 +16,13 @@ LAM_MEANINGS_TOLD = (*DECAYS, "convert")
 """What ``lam_meaning`` of a learned schedule may say."""
 
 
-def check_decay(policy: Policy, decay: str | None, *, attached: bool) -> None:
-    """Whether λ can be the decay of a run.
+def meanings_of_run(policy: Policy, decay: str | None, attached: set[str] | None) -> set[str]:
+    """What decay means in a run; empty if nobody knows.
 
     Args:
         policy: its card says which penalty λ stands before.
         decay: the user's ``decay``: None, or a meaning.
-        attached: λ is written to ``weight_decay`` of an optimizer.
+        attached: the meanings of ``weight_decay`` of the optimizer that λ is written to; None: there is none.
 
     Raises:
         ValueError: ``decay`` is no meaning, or the policy's penalty cannot be the decay of an optimizer.
@@ -30,35 +30,32 @@ def check_decay(policy: Policy, decay: str | None, *, attached: bool) -> None:
     if decay not in (None, *DECAYS):
         raise ValueError(f"unknown decay {shown(decay)}; allowed: {', '.join(DECAYS)}")
     rule = policy.card.rule
-    if attached and rule is not None and not rule.is_weight_decay:
+    if attached is not None and rule is not None and not rule.is_weight_decay:
         raise ValueError(
             f"the policy was trained for the {policy.card.penalty} penalty, which weight_decay of an "
             "optimizer cannot be; use it without an optimizer and add value * lambda_rl.penalty(model, kind) to "
             "the loss"
         )
+    return {decay} if decay is not None else attached or set()
 
 
-def meaning_needed(policy: Policy, told: str | None, warn: Callable[[str, str], None]) -> str | None:
-    """What the user's ``lam_meaning`` says that is not needless; warns with (short name of the reason, text)."""
-    if not (policy.card.unit == KAPPA and told == "convert"):
-        return told
-    warn("convert", "the policy moves κ, which fits every optimizer: nothing is converted")
-    return None
-
-
-def must_convert(policy: Policy, told: str | None, found: set[str]) -> bool:
+def must_convert(policy: Policy, told: str | None, found: set[str], warn: Callable[[str, str], None]) -> bool:
     """Whether λ is to be converted.
 
     Args:
         policy: its card says what its λ means.
         told: the user's ``lam_meaning``: None, one of :data:`LAM_MEANINGS_TOLD`.
         found: the meanings of decay in the run; empty if nobody knows, and then λ is not converted.
+        warn: called with (short name of the reason, text) where it is needless.
 
     Raises:
         ValueError: ``told`` is none of these or not the policy's own meaning, or the run has another meaning (or
             both) and ``told`` does not say what to do.
     """
     card = policy.card
+    if card.unit == KAPPA and told == "convert":
+        warn("convert", "the policy moves κ, which fits every optimizer: nothing is converted")
+        return False
     if told is not None and told not in LAM_MEANINGS_TOLD:
         raise ValueError(f"unknown lam_meaning {told!r}; allowed: {', '.join(LAM_MEANINGS_TOLD)}")
     if told in DECAYS and card.lam_meaning not in (told, ANY):

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import os
-import sys
-import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 from torch.optim import Optimizer
@@ -17,13 +11,14 @@ from torch.optim import Optimizer
 from lambda_rl.arguments import plain_number, whole_number
 from lambda_rl.attach.counting import Standstill, StepCounter
 from lambda_rl.attach.groups import DecayGroups
-from lambda_rl.checks import shown
-from lambda_rl.files import atomic_write
+from lambda_rl.checks import did_you_mean, shown
+from lambda_rl.first_look.setting import decayed_vectors
 from lambda_rl.observation.collector import Number, numbers, one_number
+from lambda_rl.seeing.visible import Visible
+from lambda_rl.seeing.words import Row
 
-_HERE = f"{Path(__file__).absolute().parents[1]}{os.sep}"
-
-Row = dict[str, float | None]
+SIGNALS = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
+"""The signals that every schedule may be given."""
 
 
 def checked_range(lam_range: tuple[float, float] | None) -> tuple[float, float]:
@@ -46,7 +41,7 @@ def checked_range(lam_range: tuple[float, float] | None) -> tuple[float, float]:
     )
 
 
-class Schedule:
+class Schedule(Visible):
     """Gives λ over a run, one value an interval.
 
     At construction :attr:`value` is the λ of the first interval; each :meth:`step`, called at the end of an
@@ -61,7 +56,8 @@ class Schedule:
 
     Attributes:
         history: one row for the start and one for each call of :meth:`step`: ``progress``, ``lam`` (the λ of
-            the interval that begins there), the signals given, and the values of :attr:`knobs`.
+            the interval that begins there), the signals given, and the values of :attr:`knobs`. :meth:`plot` draws it.
+        verbose: set it to True, and each new row is printed.
 
     Raises:
         ValueError: ``total_steps`` no whole number of 1 or more, range reversed or negative, no parameter group with
@@ -69,6 +65,8 @@ class Schedule:
     """
 
     needs_progress: ClassVar[bool] = True
+    asks: ClassVar[tuple[str, ...]] = ()
+    """Names of the signals that it reads beside :data:`SIGNALS`."""
     _open_ended = False  # the run may be longer than total_steps, which was a guess
 
     def __init__(
@@ -89,16 +87,12 @@ class Schedule:
         if self.groups is not None:
             self._counter = StepCounter(self.groups.optimizers[0])
             self._standstill = Standstill(self.groups.version())
+            self._note("vectors", decayed_vectors(self.groups))
 
     @property
     def value(self) -> float:
         """The λ in force now."""
         return self._value
-
-    @property
-    def knobs(self) -> dict[str, float]:
-        """Values in force now of knobs beside λ, by name; most schedules move none."""
-        return {}
 
     def get_last_lambda(self) -> float:
         """The λ in force now, under the name that ``torch.optim.lr_scheduler`` has made usual."""
@@ -106,7 +100,7 @@ class Schedule:
 
     def step(
         self,
-        *,
+        *unnamed: Any,
         step: int | None = None,
         progress: float | None = None,
         train_loss: Any = None,
@@ -125,8 +119,9 @@ class Schedule:
             val_loss: mean data loss on validation examples.
             train_accuracy: fraction over the interval's minibatches.
             val_accuracy: fraction on validation examples.
-            **more: other signals; numbers or tensors of one element, as all signals. None is a missing
-                signal.
+            **more: other signals, which are recorded; numbers or tensors of one element, as all signals. None is a
+                missing signal. One whose name is almost that of a signal that was not given is warned of.
+            *unnamed: nothing: signals are given by name.
 
         Returns:
             λ of the next interval; finite, within the range.
@@ -134,16 +129,13 @@ class Schedule:
         Raises:
             ValueError: progress unknown or not a number, a signal that is not a number, or parameter groups that were
                 removed, moved, or added with a decay that cannot be.
+            TypeError: a signal without its name.
         """
-        if self.groups is not None:
-            self.groups.check()
-            if self.groups.overwritten():
-                self._warn_once(
-                    "overwritten",
-                    "weight_decay was changed by somebody else since the last call (a second schedule on the same "
-                    "optimizer, or a checkpoint loaded without the schedule's state); this schedule writes its own "
-                    "λ over it",
-                )
+        if unnamed:
+            raise TypeError(
+                f"signals are given by name, as step(train_loss=..., val_loss=...), got step({shown(unnamed[0])})"
+            )
+        self._look_at_groups()
         share = self._progress(step, progress)
         given = {
             "train_loss": train_loss,
@@ -152,6 +144,7 @@ class Schedule:
             "val_accuracy": val_accuracy,
             **more,
         }
+        self._look_at_names(given, more)
         self._take(
             share,
             {
@@ -162,14 +155,39 @@ class Schedule:
         )
         return self._value
 
+    def _look_at_groups(self) -> None:
+        """Refuses groups that cannot be written to; warns where somebody else did."""
+        if self.groups is None:
+            return
+        self.groups.check()
+        if self.groups.overwritten():
+            self._warn_once(
+                "overwritten",
+                "weight_decay was changed by somebody else since the last call (a second schedule on the same "
+                "optimizer, or a checkpoint loaded without the schedule's state); this schedule writes its own λ "
+                "over it",
+            )
+
+    def _look_at_names(self, given: Mapping[str, Any], more: Mapping[str, Any]) -> None:
+        """Warns of signals that nobody reads, and whose names are almost those of signals that are missing."""
+        missing = [name for name in (*SIGNALS, *self.asks) if given.get(name) is None]
+        for name in more:
+            if name not in self.asks and f"signal {name}" not in self._warned:
+                self._warned.add(f"signal {name}")
+                self._note(
+                    f"unknown {name}",
+                    (hint := did_you_mean(name, missing)) and f"unknown signal {name}{hint}",
+                )
+
     def _take(self, progress: float | None, given: dict[str, Number]) -> None:
         """Acts on what one call of :meth:`step` was given."""
         signals = numbers(given)
         self._set(self._next(progress, signals))
-        self._record(progress, signals)
+        self._record(self._row(progress, signals))
 
-    def _record(self, progress: float | None, signals: Mapping[str, float]) -> None:
-        self.history.append({**signals, "progress": progress, "lam": self._value, **self.knobs})
+    def _row(self, progress: float | None, signals: Mapping[str, float]) -> Row:
+        """What is recorded of the decision just made."""
+        return {**signals, "progress": progress, "lam": self._value, **self.knobs}
 
     def _progress(self, step: int | None, progress: float | None) -> float | None:
         """The share of the run that is done; None if it is not known and not needed."""
@@ -188,7 +206,8 @@ class Schedule:
                 self._warn_once(
                     "over",
                     f"the run is longer than it was said to be: step {done:.0f} of total_steps={self.total_steps}; λ "
-                    "stays as it is at the end",
+                    "stays as it is at the end. If these are epochs: total_steps counts optimizer steps, epochs times "
+                    "the minibatches of one",
                 )
             share = done / self.total_steps
         if not (math.isfinite(share) and share >= 0):
@@ -218,7 +237,7 @@ class Schedule:
         if not (math.isfinite(lam) and lam >= 0):
             raise ValueError(f"the first λ must be finite and 0 or more, got {lam}")
         self._set(lam)
-        self._record(0.0, {})
+        self._record(self._row(0.0, {}))
 
     def _set(self, lam: float) -> None:
         if math.isfinite(lam):
@@ -226,14 +245,10 @@ class Schedule:
         if self.groups is not None:
             self.groups.write(self._value)
 
-    def _warn_once(self, reason: str, text: str) -> None:
-        if reason not in self._warned:
-            self._warned.add(reason)
-            level, frame = 1, sys._getframe()
-            while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
-                level, frame = level + 1, frame.f_back
-            # Shown where the user's loop called, however deep the reason was found.
-            warnings.warn(f"{type(self).__name__}: {text}", RuntimeWarning, stacklevel=level)
+    def _note(self, reason: str, text: str) -> None:
+        """Warns once of what is mostly a slip of the user's; an empty text is nothing."""
+        if text:
+            self._warn_once(reason, text, UserWarning)
 
     def _agreed(self) -> dict[str, Any]:
         """What a state must agree on to be loaded."""
@@ -295,7 +310,9 @@ class Schedule:
             raise ValueError(f"state is of a {type(self).__name__} with other arguments ({listing})")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_counter": None if self._counter is None else self._counter.steps}
+        # A copy is another run: it has no listeners, which mostly cannot be copied either.
+        counted = None if self._counter is None else self._counter.steps
+        return {**self.__dict__, "_counter": counted, "_listeners": ()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -303,17 +320,3 @@ class Schedule:
             # A copied optimizer has lost its hooks.
             self._counter = StepCounter(self.groups.optimizers[0], state["_counter"])
             self._standstill.hooked_anew()
-
-    def to_csv(self, path: str | Path) -> None:
-        """Writes :attr:`history` as CSV; :class:`lambda_rl.ReplaySchedule` plays it back exactly."""
-        columns = list(dict.fromkeys(["progress", "lam", *(name for row in self.history for name in row)]))
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        for row in self.history:
-            writer.writerow({k: "" if v is None else repr(v) for k, v in row.items()})
-        atomic_write(path, buffer.getvalue())
-
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{k}={v!r}" for k, v in self._config.items())
-        return f"{type(self).__name__}({arguments})"

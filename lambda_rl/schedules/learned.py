@@ -15,20 +15,23 @@ from torch.optim import Optimizer
 from lambda_rl.arguments import real_number
 from lambda_rl.attach.distributed import Ranks
 from lambda_rl.attach.further_knobs import FurtherKnobs
+from lambda_rl.first_look.setting import own_decay, strong_decay
 from lambda_rl.knobs import KAPPA
-from lambda_rl.observation import Observer, RunFacts, Signals
+from lambda_rl.observation import Observer, RunFacts
 from lambda_rl.observation.collector import Number
 from lambda_rl.policy.actor import Policy
 from lambda_rl.policy.file import as_policy
-from lambda_rl.policy.meaning import check_decay, converted, meaning_needed, must_convert
+from lambda_rl.policy.meaning import converted, meanings_of_run, must_convert
 from lambda_rl.policy.unit import Unit, declared_steps
-from lambda_rl.schedules.base import Schedule
+from lambda_rl.schedules.base import SIGNALS, Schedule
 from lambda_rl.schedules.guard import Guard
+from lambda_rl.schedules.guard.trust import TrustOption, trust_region
 from lambda_rl.schedules.loss_scale import LossScale, LossScaleOption
 from lambda_rl.schedules.rhythm import Rhythm
 from lambda_rl.schedules.run_description import RunDescription
 from lambda_rl.schedules.safety import Safety
-from lambda_rl.schedules.watcher import Watcher
+from lambda_rl.schedules.watcher import WATCHED, Watcher, signals_of
+from lambda_rl.seeing.words import Row
 
 
 class LearnedSchedule(Schedule):
@@ -56,26 +59,23 @@ class LearnedSchedule(Schedule):
     ``num_classes`` the first training loss stands for it (``loss_scale="start"``); better give the number, such
     as the variance of the targets for a squared error: ``loss_scale=2.5``. λ itself is not rescaled.
 
-    **Decay budget**: a policy that moves κ gives λ = κ / ``lr_sum``, whatever the optimizer, its learning rate and what
-    its decay means; nothing is to be converted. ``lr_sum`` is the peak learning rate times ``total_steps``, over
-    1 - momentum for SGD, unless it is told; make a learning rate scheduler before the schedule, so that it is known.
-    Where the length of the run is not known, ``horizon`` declares one: κ is then by how many e-foldings decay would
-    shrink the weights in so many steps. Beyond it progress stays 1, and the policy goes on deciding in its rhythm.
+    **Decay budget**: a policy that moves κ gives λ = κ / ``lr_sum``, whatever the optimizer and its decay: the peak
+    learning rate times ``total_steps``, over 1 - momentum for SGD, unless it is told; make a learning rate scheduler
+    before the schedule, so that it is known. Where the length of the run is not known, ``horizon`` declares one: κ is
+    then by how many e-foldings decay would shrink the weights in so many steps. Beyond it progress stays 1, and the
+    policy goes on deciding in its rhythm.
 
-    **Safety** (:mod:`~.safety` has the numbers): λ stays in the policy's range, and the last one is held,
-    with one warning for each reason that says why, if a signal is not finite, an accuracy not within 0 and 1, or a
-    loss negative; four or more entries of the observation that the policy looks at lie more than 6 standard
-    deviations from its training mean; the policy's action is not finite; more than 5 decisions in a row ask for a λ
-    above the range: then λ goes back to the last one inside it, until the policy asks for less (at the lower end it
-    stays, as without this rule). Knobs beside λ are held with it. **Guard** (:mod:`~.guard` has the rules): κ falls
-    where the loss stays at chance or decay undoes what was learned, and rises where validation falls from its best.
-    The environment has neither. They do not apply to sound runs like those of training, so that λ is the
-    environment's there; ``lambda_rl.envs.judging`` judges schedules with them, as deployed.
+    **Safety** (:mod:`~.safety` has the numbers): λ stays in the policy's range, and the last one is held, with one
+    warning for each reason, where signals cannot be what they are said to be, the run is far outside training, the
+    action is not finite, or the policy asks for a λ above the range too long. Knobs beside λ are held with it.
+    **Guard** (:mod:`~.guard` has the rules): κ falls where the loss stays at chance or decay undoes what was learned,
+    and rises where validation falls from its best. The environment has neither; they do not apply to sound runs like
+    those of training, so that λ is the environment's there. :attr:`history` has the λ that the policy ``asked`` for
+    (None: it was not asked), and the rule that ``held`` λ otherwise; empty if none did.
 
-    **Several processes** (``torch.distributed`` initialised before the schedule is made): signals are averaged
-    over ranks with one small ``all_gather`` a decision, so every rank must call ``step()`` at the same progress,
-    and has the same λ. A signal that only some ranks have is their mean. Ranks whose schedules were made with other
-    arguments, or that have come to another progress, are refused on all of them.
+    **Several processes** (``torch.distributed`` initialised before the schedule is made): signals are averaged over
+    the ranks that have them with one small ``all_gather`` a decision, so every rank must make the schedule with the
+    same arguments and call ``step()`` at the same progress; else all are refused.
 
     Args:
         optimizer: one, several or none; its decay must mean what the policy's λ means, see ``lam_meaning``.
@@ -109,12 +109,20 @@ class LearnedSchedule(Schedule):
             number of classes is known, else "start".
         distributed: "auto" averages over ranks if there are any; False: this process on its own.
         guard: whether the guard may bound κ; None: for policies that move κ.
+        trust: keeps λ near the ``weight_decay`` that the optimizer was made with, see
+            :mod:`~lambda_rl.schedules.guard.trust`: within so many decades, more as it earns them; "auto": one decade,
+            if there is a decay. None: it is free.
+        verbose: prints a line for each decision.
 
     Raises:
         PolicyFileError: the policy file cannot be used.
         ValueError: facts missing, another meaning of λ, a penalty that weight decay cannot be, or an option
             outside of what is said above.
     """
+
+    asks = tuple(name for name in WATCHED if name not in SIGNALS)
+    _asked: float | None = None  # λ of the decision under way, before any rule but the range
+    _held = ""  # the rule that has it otherwise
 
     def __init__(  # noqa: PLR0913 - public: a run is described by keywords
         self,
@@ -139,21 +147,21 @@ class LearnedSchedule(Schedule):
         loss_scale: LossScaleOption = None,
         distributed: Literal["auto", False] = "auto",
         guard: bool | None = None,
+        trust: TrustOption = None,
+        verbose: bool = False,
     ) -> None:
-        self.policy = as_policy(policy)
+        self.policy, self.verbose = as_policy(policy), verbose
         card = self.policy.card
         self.control = card.lam_control
-        self._ranks = Ranks(distributed)
-        self._open_ended = horizon is not None
+        self._ranks, self._open_ended = Ranks(distributed), horizon is not None
         super().__init__(optimizer, total_steps=declared_steps(self.policy, total_steps, horizon))
         self._rhythm = Rhythm(card.decisions if decisions is None else decisions, self.total_steps)
-        meanings = self._meanings(decay)
-        needed = meaning_needed(self.policy, lam_meaning, self._warn_once)
-        converting = must_convert(self.policy, needed, meanings)
-        run = RunDescription(
-            self.total_steps, facts, num_train, val_size, num_classes, batch_size, lr_sum, model
-        )
+        meanings = meanings_of_run(self.policy, decay, self.groups.meanings() if self.groups else None)
+        converting = must_convert(self.policy, lam_meaning, meanings, self._warn_once)
+        steps = self.total_steps
+        run = RunDescription(steps, facts, num_train, val_size, num_classes, batch_size, lr_sum, model)
         facts = run.facts_for(self.policy, self.groups, self._warn_once)
+        run.look_at(facts, self.policy, self._note)
         self.factor, self.facts = converted(facts, self.policy) if converting else (1.0, facts)
         self._use_unit()
         self._loss_scale = LossScale(loss_scale, facts.num_classes, run.classes_known)
@@ -163,19 +171,19 @@ class LearnedSchedule(Schedule):
         said = {"lam_meaning": lam_meaning, "initial_lam": start, "loss_scale": self._loss_scale.told}
         self._told = {**said, "decay": " and ".join(sorted(meanings)) or None, **run.told()}
         guarded = self._moves_kappa if guard is None else guard
-        self._told.update({"guard": True} if guarded else {})  # states of before had none
+        newer = {"guard": guarded or None, "trust": trust}  # states of before had neither
+        self._told.update((name, value) for name, value in newer.items() if value is not None)
         if self._ranks.several:
             self._ranks.agree({**self._agreed(), "facts": vars(facts)})
         self._log_lam = self._unit.first(start, told=given is not None)
-        self._safety = Safety(self.policy, self._log_lam, self._warn_once, self._unit.offset)
-        half = card.rule is not None and card.rule.is_weight_decay
-        self._watcher = Watcher(
-            self.groups, self._ranks, weight_norm, penalty_sum, half_square=half, peak=self._moves_kappa
-        )
-        self._guard = Guard(self.facts, self._watcher.weight_norm, self._warn_once, on=guarded)
+        self._safety = Safety(self.policy, self._log_lam, self._hold, self._unit.offset)
+        self._watcher = Watcher(self.groups, self._ranks, weight_norm, penalty_sum, card)
+        region = trust_region(trust, own_decay(self.groups), self.facts.decay_sum / self.factor)
+        self._guard = Guard(self.facts, self._watcher.weight_norm, self._warn_once, on=guarded, trust=region)
         self._further = FurtherKnobs(card.controls[1:], self.groups.optimizers if self.groups else ())
         self.observer = Observer(1, self.control, card.features, card.knobs[1:])
         self._start(self._decide(self._first_observation()))
+        self._note("strong", strong_decay(self._value, facts.lr_sum, steps) if converting else "")
 
     # ---- construction
 
@@ -187,13 +195,6 @@ class LearnedSchedule(Schedule):
     @property
     def _moves_kappa(self) -> bool:
         return self.policy.card.unit == KAPPA
-
-    def _meanings(self, decay: str | None) -> set[str]:
-        """What decay means in this run; empty if nobody knows."""
-        check_decay(self.policy, decay, attached=self.groups is not None)
-        if decay is not None:
-            return {decay}
-        return set() if self.groups is None else self.groups.meanings()
 
     def _use_unit(self) -> None:
         self._unit = Unit(self.policy, self.facts.decay_sum, self.factor)
@@ -234,7 +235,7 @@ class LearnedSchedule(Schedule):
         self._watcher.clear()
         self._rhythm.decided(progress)
         self._set(self._value if absent else self._judge(progress, watched))
-        self._record(progress, signals)
+        self._record(self._row(progress, signals))
 
     def _over(self, progress: float) -> bool:
         return progress >= 1.0 and not self._open_ended
@@ -246,24 +247,16 @@ class LearnedSchedule(Schedule):
         self._loss_scale.see(watched["train_loss"])
         unit = self._loss_scale.unit
         if unit is None:
-            self._warn_once("scale", "the first training loss is 0, losses cannot be scaled; λ is held")
+            self._hold("scale", "the first training loss is 0, losses cannot be scaled; λ is held")
             return self.value
         self._watcher.believe(watched, self.value)
         measured = "val_accuracy" in watched
         if inferred := self._loss_scale.infer_accuracies(watched):
             self._warn_once("accuracy", f"not given: {', '.join(inferred)}; inferred from the loss")
-        signals = Signals(
-            progress=min(progress, 1.0),
-            log_lam=self._log_lam,
-            train_loss=watched["train_loss"] * unit,
-            val_loss=watched["val_loss"] * unit,
-            train_accuracy=watched["train_accuracy"],
-            val_accuracy=watched["val_accuracy"],
-            weight_norm=watched["weight_norm"],
-            penalty=watched["penalty"] * unit / self.factor,
-            lr_ratio=watched["lr_ratio"],
-            knobs=dict(self._further.log_values),
-        )
+        signals = signals_of(
+            watched, progress=progress, log_lam=self._log_lam, unit=unit, factor=self.factor,
+            log_knobs=self._further.log_values,
+        )  # fmt: skip
         self._guard.see(signals, inferred=not measured)
         observation = self.observer.observe_one(signals)
         if self._over(progress):
@@ -274,10 +267,12 @@ class LearnedSchedule(Schedule):
         """λ after the policy's action on what it reads of one observation; other knobs move with it, or are held."""
         actions = [float(action) for action in self.policy.act(observation)]
         if not all(map(math.isfinite, actions)):
-            self._warn_once("action", "the policy's action is not finite; λ is held")
+            self._hold("action", "the policy's action is not finite; λ is held")
             actions = [0.0] * len(actions)
         action, *others = actions
-        log_lam = self._safety.within(self._unit.after(self._log_lam, action), action)
+        asked = self._unit.after(self._log_lam, action)
+        self._asked = 10.0**asked * self.factor
+        log_lam = self._safety.within(asked, action)
         if not self._safety.holding:
             self._further.move(others)
         return self._guarded(log_lam)
@@ -285,6 +280,7 @@ class LearnedSchedule(Schedule):
     def _guarded(self, log_lam: float) -> float:
         """λ of the run for one of the policy, within the guard's bounds."""
         self._log_lam = self._unit.clip(self._guard.within(log_lam))
+        self._held = self._guard.held_by or self._held
         return 10.0**self._log_lam * self.factor
 
     @property
@@ -292,10 +288,18 @@ class LearnedSchedule(Schedule):
         """The decay budget κ = λ · ``facts.lr_sum`` that is in force now."""
         return self.value / self.factor * self.facts.decay_sum
 
-    def _record(self, progress: float | None, signals: Mapping[str, float]) -> None:
-        super()._record(progress, signals)
-        if self._moves_kappa:
-            self.history[-1]["kappa"] = self.kappa
+    def _hold(self, reason: str, text: str) -> None:
+        """Remembers the rule that holds λ, and says so once."""
+        self._held = reason
+        self._warn_once(reason, text)
+
+    def _row(self, progress: float | None, signals: Mapping[str, float]) -> Row:
+        asked, held, self._asked, self._held = self._asked, self._held, None, ""
+        more: Row = {"kappa": self.kappa} if self._moves_kappa else {}
+        return {**super()._row(progress, signals), **more, "asked": asked, "held": held}
+
+    def _title(self) -> str:
+        return f"LearnedSchedule({self.policy.name or self.policy.fingerprint}, {self.decisions} decisions)"
 
     @property
     def knobs(self) -> dict[str, float]:
@@ -339,7 +343,7 @@ class LearnedSchedule(Schedule):
         self.factor = float(state["factor"])
         self.facts = RunFacts(**state["facts"])
         self._use_unit()
-        self._safety = Safety(self.policy, self._log_lam, self._warn_once, self._unit.offset)
+        self._safety = Safety(self.policy, self._log_lam, self._hold, self._unit.offset)
         self._safety.load_state_dict(state)
         self._guard.load_state_dict(state)
         self._loss_scale.load_state(state["loss_scale"])

@@ -92,5 +92,5 @@ class ReplaySchedule(OpenLoop):
         """λ of the last row at or before ``progress``; of the first row before that."""
         return self.rows[max(bisect_right(self._at, progress + 1e-9) - 1, 0)][1]
 
-    def __repr__(self) -> str:
+    def _title(self) -> str:
         return f"ReplaySchedule({len(self.rows)} rows)"

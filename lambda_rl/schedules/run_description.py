@@ -12,6 +12,8 @@ from lambda_rl.arguments import real_number, whole_number
 from lambda_rl.attach.architecture import normalises, seems_normalised
 from lambda_rl.attach.groups import DecayGroups
 from lambda_rl.checks import shown
+from lambda_rl.first_look.setting import seems_epochs
+from lambda_rl.first_look.unlike_training import unlike_training
 from lambda_rl.knobs import KAPPA
 from lambda_rl.observation import RunFacts, typical_fact
 from lambda_rl.observation.facts import YES_OR_NO, decay_pull
@@ -78,6 +80,17 @@ class RunDescription:
             said.update((name, value) for name, value in vars(self).items() if name not in others)
         # of those that states of before did not have, only what was said
         return {name: value for name, value in said.items() if name not in _LATER or value not in _UNSAID}
+
+    def look_at(self, facts: RunFacts, policy: Policy, note: Callable[[str, str], None]) -> None:
+        """Says what is mostly a slip, or outside what a policy was trained on.
+
+        Args:
+            facts: those of the run.
+            policy: that is to act in it.
+            note: called with (short name of the reason, text); an empty text is nothing.
+        """
+        note("unlike training", unlike_training(policy, facts))
+        note("epochs", seems_epochs(self.total_steps, self.num_train, self.batch_size))
 
     def facts_for(
         self, policy: Policy, groups: DecayGroups | None, warn: Callable[[str, str], None]

@@ -9,7 +9,10 @@ from typing import Any
 from lambda_rl.arguments import real_number
 from lambda_rl.attach.distributed import Ranks
 from lambda_rl.attach.groups import DecayGroups
+from lambda_rl.knobs import KAPPA
+from lambda_rl.observation import Signals
 from lambda_rl.observation.collector import Collector, Number
+from lambda_rl.policy.card import PolicyCard
 
 WATCHED = (
     "train_loss",
@@ -33,8 +36,8 @@ class Watcher:
         ranks: whom to average with.
         weight_norm: norm of the initial weights; None: measured.
         penalty_sum: R of the initial weights; None: measured, without groups ½ ``weight_norm``².
-        half_square: the penalty is ½‖w‖².
-        peak: learning rates are measured by the largest one, not by the start.
+        card: of the policy: whether its penalty is ½‖w‖², and whether it measures learning rates by the largest one,
+            not by the start.
 
     Raises:
         ValueError: nobody knows the norm, or a number is not finite, or negative.
@@ -46,12 +49,11 @@ class Watcher:
         ranks: Ranks,
         weight_norm: float | None,
         penalty_sum: float | None,
-        *,
-        half_square: bool,
-        peak: bool = False,
+        card: PolicyCard,
     ) -> None:
-        self._peak = peak
-        self._groups, self._ranks, self._half_square = groups, ranks, half_square
+        self._groups, self._ranks = groups, ranks
+        self._peak = card.unit == KAPPA
+        self._half_square = card.rule is not None and card.rule.is_weight_decay
         self._collector = Collector()
         norm, total = (None, None) if groups is None else groups.norms()
         if weight_norm is not None:
@@ -137,3 +139,36 @@ class Watcher:
         """Takes back what :meth:`state_dict` gave."""
         self._last = {name: float(value) for name, value in state["last"].items()}
         self._collector.load_state_dict(state["pending"])
+
+
+def signals_of(
+    watched: Mapping[str, float],
+    *,
+    progress: float,
+    log_lam: float,
+    unit: float,
+    factor: float,
+    log_knobs: Mapping[str, float],
+) -> Signals[float]:
+    """What was watched in the units of the policy's training, for :class:`lambda_rl.Observer`.
+
+    Args:
+        watched: both losses and accuracies, norm, penalty and learning rate.
+        progress: share of the run that is done.
+        log_lam: log₁₀ of the policy's λ in force.
+        unit: what losses are multiplied by to be those of a cross-entropy.
+        factor: what the policy's λ is multiplied by in this run.
+        log_knobs: log₁₀ of the values of knobs beside λ.
+    """
+    return Signals(
+        progress=min(progress, 1.0),
+        log_lam=log_lam,
+        train_loss=watched["train_loss"] * unit,
+        val_loss=watched["val_loss"] * unit,
+        train_accuracy=watched["train_accuracy"],
+        val_accuracy=watched["val_accuracy"],
+        weight_norm=watched["weight_norm"],
+        penalty=watched["penalty"] * unit / factor,
+        lr_ratio=watched["lr_ratio"],
+        knobs=dict(log_knobs),
+    )

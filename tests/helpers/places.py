@@ -30,9 +30,11 @@ AGENTS = ENVS | {
     "jinja2",
     "sklearn",
     "mnist1d",
+    "optuna",
 }
-# A framework is allowed inside its own integration module only.
+# A framework is allowed inside its own integration module only, and matplotlib where figures of a history are drawn.
 INTEGRATIONS = {
+    "lambda_rl.seeing.figure": {"matplotlib"},
     "lambda_rl.integrations.lightning": {"lightning", "pytorch_lightning"},
     "lambda_rl.integrations.huggingface": {"transformers"},
 }

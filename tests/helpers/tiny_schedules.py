@@ -103,6 +103,6 @@ def loop(kind=torch.optim.SGD, meaning="coupled", **options):
     model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
     optimizer = kind(split_parameters(model, 1e-4), lr=0.05)
     policy = make_policy(card=dataclasses.replace(CARD, lam_meaning=meaning), bias=0.2)
-    facts = {"num_train": 64, "val_size": 32, "num_classes": 4, "batch_size": 64}
-    schedule = LearnedSchedule(optimizer, policy=policy, total_steps=200, **{**facts, **options})
+    facts = {"total_steps": 200, "num_train": 64, "val_size": 32, "num_classes": 4, "batch_size": 64}
+    schedule = LearnedSchedule(optimizer, policy=policy, **{**facts, **options})
     return model, optimizer, schedule

@@ -35,7 +35,11 @@ class Guard:
         facts: what is known of the run.
         initial_norm: of the penalised weights.
         warn: called with (short name of the reason, text); says each reason once.
-        on: False: there are no rules, and λ is whatever is asked for.
+        on: False: of the rules there are none, and λ is whatever is asked for.
+        trust: bounds around the user's own decay, beside the rules; None: none.
+
+    Attributes:
+        held_by: what changed λ at the last call of :meth:`within`: name of a rule, empty if none did.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class Guard:
         warn: Callable[[str, str], None],
         *,
         on: bool = True,
+        trust: Rule | None = None,
     ) -> None:
         self._reader, self._warn = Reader(facts, initial_norm), warn
         self._rules: tuple[Rule, ...] = (
@@ -52,6 +57,8 @@ class Guard:
             if on
             else ()
         )
+        self._rules += () if trust is None else (trust,)
+        self.held_by = ""
 
     def see(self, signals: Signals[float], *, inferred: bool = False) -> None:
         """Takes what a run was like at a decision.
@@ -68,10 +75,15 @@ class Guard:
 
     def within(self, log_lam: float) -> float:
         """log₁₀ λ within the bounds of all rules, which may lie beyond the policy's range."""
-        for rule in self._rules:
-            log_lam = max(log_lam, rule.low - self._reader.log_decay_sum)
-        for rule in self._rules:
-            log_lam = min(log_lam, rule.high - self._reader.log_decay_sum)
+        self.held_by = ""
+        lows = [(rule.low - self._reader.log_decay_sum, rule.name) for rule in self._rules]
+        highs = [(rule.high - self._reader.log_decay_sum, rule.name) for rule in self._rules]
+        for bound, name in lows:
+            if bound > log_lam:
+                log_lam, self.held_by = bound, name
+        for bound, name in highs:
+            if bound < log_lam:
+                log_lam, self.held_by = bound, name
         return log_lam
 
     def state_dict(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_schedules import Recording, history
+from tiny_schedules import KAPPA_CARD, Recording, history, make_policy
 
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
@@ -15,6 +15,7 @@ pytest.importorskip("accelerate")
 from tiny_huggingface import STEPS, Points, StopAt, trainer
 from transformers import TrainerCallback
 
+from lambda_rl import LearnedSchedule
 from lambda_rl.integrations.huggingface import ScheduleCallback
 
 
@@ -60,11 +61,29 @@ def test_reporters_see_lambda(tmp_path: Path) -> None:
                 self.seen.append(logs["lambda"])
 
     reporter, callback = Reporter(), ScheduleCallback("pull-down:0.3,0.003", name="lambda")
-    made = trainer(tmp_path, [reporter])
-    callback.add_to(made)
+    made = trainer(
+        tmp_path, [reporter, callback]
+    )  # as it is with report_to=: the user's callbacks are the last
     made.train()
     assert len(set(reporter.seen)) == 4
     assert len(history(callback)) == 5
+    order = [type(one).__name__ for one in made.callback_handler.callbacks]
+    assert order.index("DefaultFlowCallback") < order.index("ScheduleCallback") < order.index("Reporter")
+    assert len(order) == len(set(order))
+
+
+def test_logs_have_what_a_policy_asked_for(tmp_path: Path) -> None:
+    callback = ScheduleCallback(
+        LearnedSchedule, policy=make_policy(card=KAPPA_CARD), num_classes=3, val_size=96
+    )
+    made = trainer(tmp_path, [callback])
+    made.train()
+    row = next(row for row in made.state.log_history if row.get("step") == 20 and "loss" in row)
+    before = history(callback)[1]  # in force up to the evaluation at this step
+    assert (row["lambda"], row["lambda/kappa"], row["lambda/asked"], row["lambda/held"]) == (
+        before["lam"], before["kappa"], before["asked"], 0.0,
+    )  # fmt: skip
+    assert not [name for name in row if name.startswith("lambda/") and name.endswith(("value", "progress"))]
 
 
 def test_a_train_accuracy_that_the_trainer_logs_is_used(tmp_path: Path) -> None:

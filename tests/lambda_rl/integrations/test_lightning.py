@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny_schedules import Recording, history
+from tiny_schedules import KAPPA_CARD, Recording, history, make_policy
 
-from lambda_rl import split_parameters
+from lambda_rl import LearnedSchedule, split_parameters
 
 pytest.importorskip("lightning")
 
@@ -86,6 +87,36 @@ def test_lambda_goes_to_the_loggers_and_the_metrics(every: int | None, tmp_path:
     rows = history(callback)
     assert [logged[step] for step in (0, 10, 20, 30, 40)] == pytest.approx([row["lam"] for row in rows])
     assert float(trainer.callback_metrics["decay"]) == pytest.approx(rows[-1]["lam"])
+    assert trainer.progress_bar_metrics["decay"] == rows[-1]["lam"]
+
+
+def test_the_progress_bar_shows_lambda_all_the_time() -> None:
+    class Bar(pl.callbacks.ProgressBar):
+        def __init__(self) -> None:
+            super().__init__()
+            self.shown: list[Any] = []
+
+        def disable(self) -> None:
+            pass
+
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, *rest: Any) -> None:
+            self.shown.append(self.get_metrics(trainer, pl_module)["lambda"])
+
+    bar, callback = Bar(), ScheduleCallback("pull-down:0.3,0.003")
+    fit(TinyModule(), [bar, callback], enable_progress_bar=True)
+    lams = [row["lam"] for row in history(callback)]
+    assert [bar.shown[i * BATCHES + 5] for i in range(4)] == lams[:4]
+
+
+def test_a_policy_without_its_validation_accuracy_is_told_what_is_logged() -> None:
+    callback = ScheduleCallback(LearnedSchedule, policy=make_policy(card=KAPPA_CARD), num_classes=3)
+    with pytest.warns(
+        RuntimeWarning, match=r"without val_accuracy .*it has .*val_acc.*did you mean 'val_acc'"
+    ):
+        fit(TinyModule(), callback)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="ScheduleCallback")
+        fit(TinyModule(), ScheduleCallback("pull-down:0.3,0.003"))  # needs none
 
 
 def test_several_optimizers_and_two_callbacks() -> None:

@@ -8,11 +8,12 @@ import re
 import pytest
 
 from lambda_rl import RunFacts, Signals
-from lambda_rl.schedules.guard import Guard, not_learning, overfitting, rising
+from lambda_rl.schedules.guard import Guard, not_learning, overfitting, rising, trust
 from lambda_rl.schedules.guard.not_learning import NotLearning
 from lambda_rl.schedules.guard.overfitting import Overfitting
 from lambda_rl.schedules.guard.reading import Reading
 from lambda_rl.schedules.guard.rising import Rising
+from lambda_rl.schedules.guard.trust import Trust
 
 
 def row(doc: str | None, name: str) -> list[float]:
@@ -122,3 +123,30 @@ def test_a_guard_goes_on_where_its_state_was_taken() -> None:
 
     assert trace(True) == trace(False)
     assert len(set(trace(False))) > 3
+
+
+def test_the_example_of_trust() -> None:
+    doc, rule = trust.__doc__, Trust(math.log10(0.1), 1.0)
+    kappa = 0.1
+    names = ("κ", "val loss", "most")
+    for decision, *rest in zip(row(doc, "decision"), *(row(doc, name) for name in names), strict=True):
+        assert kappa == pytest.approx(rest[0], rel=0.02), decision
+        assert not rule.see(reading(log_kappa=math.log10(kappa), val_loss=rest[1]))
+        assert 10.0**rule.high == pytest.approx(rest[2], rel=0.02)
+        assert 10.0**rule.low == pytest.approx(0.01)  # nothing was earned there
+        kappa = min(kappa * 10**0.5, 10.0**rule.high)
+    again = Trust()
+    again.load_state_dict(rule.state_dict())
+    assert vars(again) == vars(rule)
+
+
+def test_the_guard_says_which_rule_holds() -> None:
+    facts = RunFacts(num_train=9, num_params=9, val_size=100, num_classes=10, epochs=1.0, lr_sum=10.0)
+    guard = Guard(facts, 1.0, lambda reason, text: None, trust=Trust(0.0, 1.0))
+    said = [(guard.within(x), guard.held_by) for x in (-0.5, 3.0, -4.0)]
+    assert said == [(-0.5, ""), (0.0, "trust"), (-2.0, "trust")]
+    guard._rules[0].high = -0.5
+    assert (guard.within(3.0), guard.held_by) == (-1.5, "not learning")
+    alone = Guard(facts, 1.0, lambda reason, text: None, on=False, trust=Trust(0.0, 1.0))
+    assert alone.within(3.0) == 0.0
+    assert alone.state_dict()["guard"]["rules"].keys() == {"trust"}
