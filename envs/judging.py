@@ -21,6 +21,7 @@ from lambda_rl.envs.data import Images, by_name, is_generated, load_test
 from lambda_rl.envs.data.split import Fold
 from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.tasks.task import Task
+from lambda_rl.envs.training.asked import Asked
 from lambda_rl.envs.training.placement import TrainerConfig
 from lambda_rl.envs.training.resident import ResidentImages
 from lambda_rl.envs.training.run import InnerRun, start_lam
@@ -28,6 +29,7 @@ from lambda_rl.envs.training.trainer import Trainer, to_log
 from lambda_rl.knobs import KNOBS
 from lambda_rl.observation import Signals
 from lambda_rl.schedules.base import Schedule
+from lambda_rl.schedules.rules.feedback import FeedbackRule
 from lambda_rl.schedules.watcher import WATCHED
 
 DecisionHook = Callable[[int, dict[str, float]], None]
@@ -222,6 +224,8 @@ class _Batch:
         )
         if self.hooks.on_interval is not None:
             self.hooks.on_interval(self.numbers[slot], run)
+        if isinstance(made, FeedbackRule) and made.asked:
+            made.step(progress=0.0, weight_norm=norm, **self._asked(made, slot))
         return made
 
     def train(self) -> None:
@@ -258,8 +262,17 @@ class _Batch:
 
     def _decide(self, slot: int, signals: Signals[npt.NDArray[np.float64]], n: int) -> None:
         """The schedule's next λ, from what it may see of its run."""
+        schedule = self.schedules[slot]
         given: dict[str, Any] = {name: float(getattr(signals, name)[n]) for name in GIVEN}
-        self.schedules[slot].step(**given)
+        schedule.step(**given, **self._asked(schedule, slot))
+
+    def _asked(self, schedule: Schedule, slot: int) -> dict[str, float]:
+        """What a rule asks for beyond the usual signals."""
+        if not isinstance(schedule, FeedbackRule) or not schedule.asked:
+            return {}
+        run, trainer = self.runs.run(slot), self.trainer
+        images = trainer.source(run.task).images
+        return Asked(run, images, *trainer.placement.dtypes(run.network)).signals(schedule.asked)
 
     def results(self, test: Mapping[str, ResidentImages], keep_runs: bool) -> list[RunResult]:
         """What the runs came to; test images are looked at now, when all schedules have finished."""

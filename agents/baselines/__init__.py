@@ -5,13 +5,15 @@ A new competitor is one class (:class:`Baseline`) and one registration in :data:
 
 from __future__ import annotations
 
-import lambda_rl.agents.baselines.hand_designed  # noqa: F401 - fills the registry
+import lambda_rl.agents.baselines.hand_designed
+import lambda_rl.agents.baselines.rivals  # noqa: F401 - both fill the registry, in this order
 from lambda_rl.agents.baselines.contestant import Announcing, Cell, Contestant, ScheduleContestant
 from lambda_rl.agents.baselines.families import (
     BASELINES,
     CONSTANT_GRID,
     Baseline,
     check_constants,
+    families_to_choose,
     family_of,
     hand_designed_families,
     make_schedule,
@@ -25,6 +27,7 @@ __all__ = [
     "Baseline",
     "CONSTANT_GRID",
     "check_constants",
+    "families_to_choose",
     "family_of",
     "hand_designed_families",
     "make_schedule",

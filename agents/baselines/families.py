@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -21,6 +21,16 @@ HAND_DESIGNED = "hand-designed"
 CONSTANT = "constant"
 
 
+class Search(Protocol):
+    """What proposes settings one batch after the other, in the light of what the earlier ones came to."""
+
+    def ask(self) -> list[str]:
+        """The settings to try next, as text; none when it is over."""
+
+    def tell(self, scores: Mapping[str, float]) -> None:
+        """The scores of those asked for last, by their text; more is better."""
+
+
 class Baseline(ABC):
     """A family of competitors that differ by their settings; one of these settings takes part in a comparison.
 
@@ -34,16 +44,27 @@ class Baseline(ABC):
         form: how a setting is written, to be filled in with ``str.format``.
         untuned: the setting that takes part when there is no tuning: plausible, but no result should be claimed
             against it.
+        by_default: whether it takes part in comparisons that name no families.
     """
 
     name: ClassVar[str]
     kind: ClassVar[str] = HAND_DESIGNED
     form: ClassVar[str] = ""
     untuned: ClassVar[str]
+    by_default: ClassVar[bool] = True
 
     def grid(self) -> list[str]:
         """All settings that it is tuned over; none: it is not tuned."""
         return []
+
+    def search(self) -> Search | None:
+        """A fresh search for the setting, in place of the grid; None: there is none."""
+        return None
+
+    @property
+    def tunable(self) -> bool:
+        """Whether there is anything to tune."""
+        return bool(self.settings()) or type(self).search is not Baseline.search
 
     def settings(self, constants: Sequence[float] = CONSTANT_GRID, most: int = 0) -> list[str]:
         """The settings that it is tuned over.
@@ -84,7 +105,12 @@ BASELINES: Registry[Baseline] = Registry("baseline")
 
 def hand_designed_families() -> tuple[str, ...]:
     """Names of the families that take part unless some are chosen."""
-    return tuple(name for name, family in BASELINES.items() if family.kind == HAND_DESIGNED)
+    return tuple(name for name in families_to_choose() if BASELINES[name].by_default)
+
+
+def families_to_choose() -> tuple[str, ...]:
+    """Names of all families but the constants, which always take part."""
+    return tuple(name for name, family in BASELINES.items() if family.kind != CONSTANT)
 
 
 def family_of(spec: str) -> Baseline | None:
@@ -102,6 +128,12 @@ def make_schedule(spec: str) -> ScheduleFactory:
 def number(value: float) -> str:
     """A λ as it stands in texts and names: three digits."""
     return f"{value:.3g}"
+
+
+def decades(low: float, high: float, step: float) -> tuple[str, ...]:
+    """Numbers from 10^low to 10^high as they stand in texts, ``step`` decades from one to the next."""
+    count = round((high - low) / step)
+    return tuple(number(10.0 ** (low + step * k)) for k in range(count + 1))
 
 
 def check_constants(constants: Sequence[float]) -> list[float]:

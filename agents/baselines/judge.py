@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from lambda_rl.agents.baselines.fingerprints import digest, trainer_fingerprint
-from lambda_rl.envs.data import ImageData, Images, by_name
+from lambda_rl.envs.data import ImageData, Images, by_name, load_test
 from lambda_rl.envs.data.split import Fold
 from lambda_rl.envs.judging import Hooks, RunResult, ScheduleJob, run_schedules
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.placement import TrainerConfig
+from lambda_rl.envs.training.run import InnerRun
+from lambda_rl.envs.training.trainer import Trainer
 
 _WHOLE = "whole: "  # tells a contestant's result from that of a single run under a schedule of the same text
 
@@ -93,6 +96,19 @@ class Judge:
     def test(self) -> ImageData | None:
         """Their test images."""
         return None if self._test is None else self._test[""]
+
+    def trainer(self) -> Trainer:
+        """A trainer of its training images, for a contestant that does its runs in its own way; to be closed."""
+        return Trainer(self._train, self.fold, self.config, outer_size=0)
+
+    def tested(self, trainer: Trainer, run: InnerRun) -> tuple[float, float]:
+        """Test accuracy and loss of a run that such a trainer brought to its end; NaN if there are no test images."""
+        if self._test is None:
+            return math.nan, math.nan
+        name, source = run.task.data, trainer.source(run.task)
+        part = self._test[name] if name in self._test else load_test(name)
+        loss, accuracy = trainer.test([run], {name: source.tested(part)})
+        return float(accuracy[0]), float(loss[0])
 
     def key(self, task: Task, spec: str) -> str:
         """What a result is kept under: task and seed, schedule, images, and what computes it."""

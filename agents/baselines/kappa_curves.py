@@ -28,7 +28,7 @@ _FLAGS = {"True": True, "False": False, "": None}
 
 @dataclass(frozen=True, kw_only=True)
 class FitKappaConfig:
-    """Fits the κ that ``suggest_weight_decay`` takes, from the curves of a training.
+    """Fits the κ that suggest_weight_decay takes, from the curves of a training.
 
     Attributes:
         curves: curves.csv of a training's run folder.

@@ -15,8 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from lambda_rl.agents.baselines.contestant import Cell, ScheduleContestant
-from lambda_rl.agents.baselines.families import BASELINES, CONSTANT_GRID, check_constants, make_schedule
+from lambda_rl.agents.baselines.contestant import Announcing, Cell, Contestant, ScheduleContestant
+from lambda_rl.agents.baselines.families import (
+    BASELINES,
+    CONSTANT,
+    CONSTANT_GRID,
+    check_constants,
+    family_of,
+    hand_designed_families,
+    make_schedule,
+)
 from lambda_rl.agents.baselines.judge import Judge
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.tasks.suites import Suite
@@ -28,18 +36,26 @@ FIRST_TUNING_SEED = 10_000
 """Added to the seeds of tasks for tuning, so that a tuning run shares no seed with a run of the comparison."""
 
 
-def tuning_settings(constants: Sequence[float] = CONSTANT_GRID, most: int = 0) -> dict[str, list[str]]:
+def tuning_settings(
+    constants: Sequence[float] = CONSTANT_GRID, most: int = 0, families: Sequence[str] = ()
+) -> dict[str, list[str]]:
     """The settings that each family is tuned over, as text; families that are not tuned are left out.
 
     Args:
         constants: the grid of constants.
         most: see :meth:`~lambda_rl.agents.baselines.families.Baseline.settings`.
+        families: that are tuned beside constants and those that take part by default.
 
     Raises:
         ValueError: a constant is negative or not finite, or the grid is empty.
     """
     check_constants(constants)
-    settings = {name: family.settings(constants, most) for name, family in BASELINES.items()}
+    tuned = {*hand_designed_families(), *families}
+    settings = {
+        name: family.settings(constants, most)
+        for name, family in BASELINES.items()
+        if name in tuned or family.kind == CONSTANT
+    }
     return {name: specs for name, specs in settings.items() if specs}
 
 
@@ -131,7 +147,7 @@ class Tuned:
                 raise ValueError("families missing, or without settings")
             for name, settings in families.items():
                 if name in BASELINES:  # of others there is nobody to ask
-                    make_schedule(settings[0].spec)
+                    BASELINES[name].contestant(settings[0].spec)
             return cls(families=families, **content)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} is not a file of tuned schedules: {error}") from None
@@ -152,6 +168,7 @@ def tune(
     *,
     seeds: int = 2,
     settings: Mapping[str, Sequence[str]] | None = None,
+    searches: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Tuned:
     """Runs every setting of every family on every task and seed, and ranks them.
@@ -161,6 +178,7 @@ def tune(
         judge: of that fold, without test images.
         seeds: per task; the seeds are its own plus ``FIRST_TUNING_SEED``, and the next ones.
         settings: family to its settings; None: :func:`tuning_settings`.
+        searches: families whose settings are searched for; those that are not are passed over.
         progress: called with (runs done, runs in all).
 
     Returns:
@@ -180,17 +198,10 @@ def tune(
         for name, task in zip(suite.task_names, suite.tasks, strict=True)
         for offset in range(seeds)
     ]
-    specs = dict.fromkeys(spec for family in families.values() for spec in family)
-    contestants = [ScheduleContestant(spec, "setting", spec, make_schedule(spec)) for spec in specs]
-    # One call for all, so that the trainer can fuse as many runs as it likes.
-    judge([job for contestant in contestants for job in contestant.jobs(cells)], progress)
-    measured, seconds = {}, 0.0
-    for contestant in contestants:
-        played = list(contestant.play(cells, judge))
-        accuracy = np.nan_to_num([100.0 * item.result.outer_accuracy for item in played], nan=0.0)
-        diverged = np.mean([item.result.diverged for item in played])
-        measured[contestant.spec] = Setting(contestant.spec, float(np.mean(accuracy)), float(diverged))
-        seconds += sum(item.seconds for item in played)
+    bench = _Bench(cells, judge, progress)
+    measured = bench.measure(list(dict.fromkeys(spec for family in families.values() for spec in family)))
+    tried = {name: [measured[spec] for spec in part] for name, part in families.items()}
+    tried |= {name: found for name in searches if (found := bench.search(name))}
     return Tuned(
         suite=suite.name,
         data=judge.train.name,
@@ -198,10 +209,63 @@ def tune(
         tasks=suite.task_names,
         networks=sorted({task.network for task in suite.tasks}),
         seeds=sorted({cell.task.seed for cell in cells}),
-        inner_runs={name: len(part) * len(cells) for name, part in families.items()},
-        families={
-            name: sorted((measured[spec] for spec in part), key=lambda s: -s.score)
-            for name, part in families.items()
-        },
-        seconds=seconds,
+        inner_runs={name: len(part) * len(cells) for name, part in tried.items()},
+        families={name: sorted(part, key=lambda s: -s.score) for name, part in tried.items()},
+        seconds=bench.seconds,
     )
+
+
+class _Bench:
+    """Where settings are measured.
+
+    Args:
+        cells: tasks and seeds.
+        judge: does the runs.
+        progress: see :func:`tune`; a search adds to the runs in all as it goes.
+
+    Attributes:
+        seconds: how long all took.
+    """
+
+    def __init__(
+        self, cells: Sequence[Cell], judge: Judge, progress: Callable[[int, int], None] | None
+    ) -> None:
+        self.cells, self.judge, self.progress = cells, judge, progress
+        self.seconds = 0.0
+        self._before = 0
+
+    def measure(self, specs: Sequence[str]) -> dict[str, Setting]:
+        """The settings' results by their text."""
+        contestants = [_contestant(spec) for spec in specs]
+        announced = [item for item in contestants if isinstance(item, Announcing)]
+        # One call for all, so that the trainer can fuse as many runs as it likes.
+        self.judge([job for item in announced for job in item.jobs(self.cells)], self._tell)
+        measured = {}
+        for contestant in contestants:
+            played = list(contestant.play(self.cells, self.judge))
+            accuracy = np.nan_to_num([100.0 * item.result.outer_accuracy for item in played], nan=0.0)
+            diverged = np.mean([item.result.diverged for item in played])
+            measured[contestant.spec] = Setting(contestant.spec, float(np.mean(accuracy)), float(diverged))
+            self.seconds += sum(item.seconds for item in played)
+        self._before += len(announced) * len(self.cells)
+        return measured
+
+    def search(self, name: str) -> list[Setting]:
+        """All settings that a family's search tried; none if it has no search."""
+        search = BASELINES[name].search()
+        found: dict[str, Setting] = {}
+        while search is not None and (specs := search.ask()):
+            found |= self.measure([spec for spec in dict.fromkeys(specs) if spec not in found])
+            search.tell({spec: found[spec].score for spec in specs})
+        return list(found.values())
+
+    def _tell(self, done: int, total: int) -> None:
+        if self.progress is not None:
+            self.progress(self._before + done, self._before + total)
+
+
+def _contestant(spec: str) -> Contestant:
+    family = family_of(spec)
+    if family is None:
+        return ScheduleContestant(spec, "setting", spec, make_schedule(spec))
+    return family.contestant(spec, spec)

@@ -52,7 +52,7 @@ class CompareConfig(ComputeOptions, DataOptions):
         seeds: seeds per task.
         constants: the grid of constants.
         schedule: a further schedule to compare, such as constant:0.0005 or replay:FILE.csv; may be given several times.
-        families: hand-designed schedules that take part; give none of them to leave them out.
+        families: hand-designed schedules and searches that take part; give none of them to leave them out.
         lam_meaning: what to do where the tasks' decay is not the policy's: convert, or coupled or decoupled, the
             policy's own, to use λ unconverted; empty: refuse.
         tune: suite that hand-designed schedules are tuned on; auto: the validation suite that belongs to the suite,
@@ -159,7 +159,7 @@ class _Request:
     @property
     def settings(self) -> dict[str, list[str]]:
         """What is tuned over."""
-        return tuning_settings(self.config.constants, self.config.tune_settings)
+        return tuning_settings(self.config.constants, self.config.tune_settings, self.config.families)
 
     def question(self, train: Mapping[str, ImageData]) -> dict[str, object]:
         """All that tells this comparison from others."""
@@ -250,7 +250,10 @@ def _tune(
         return request.earlier
     judge = Judge(train, suite.fold, config=config.trainer, kept=store, traces=False)
     with Bar(f"tuning on {suite.name}", console) as progress:
-        return tune(suite, judge, seeds=config.tune_seeds, settings=request.settings, progress=progress)
+        return tune(
+            suite, judge, seeds=config.tune_seeds, settings=request.settings, searches=config.families,
+            progress=progress,
+        )  # fmt: skip
 
 
 def _show(comparison: Comparison, folder: ComparisonFolder, console: Console) -> None:

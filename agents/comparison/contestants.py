@@ -21,6 +21,7 @@ from lambda_rl.agents.baselines import (
     ScheduleContestant,
     Tuned,
     check_constants,
+    families_to_choose,
     family_of,
     hand_designed_families,
     make_schedule,
@@ -235,8 +236,8 @@ def _no_penalty(grid: Baseline) -> Contestant:
 
 
 def _hand_designed(families: Sequence[str] | None, tuned: Tuned | None) -> list[Contestant]:
-    known = hand_designed_families()
-    chosen = known if families is None else families
+    known = families_to_choose()
+    chosen = hand_designed_families() if families is None else families
     unknown = sorted(set(chosen) - set(known))
     if unknown:
         raise ValueError(
@@ -245,8 +246,7 @@ def _hand_designed(families: Sequence[str] | None, tuned: Tuned | None) -> list[
     found = []
     for name in chosen:
         family = BASELINES[name]
-        is_tuned = tuned is not None and bool(family.settings())
-        found.append(family.contestant(tuned.best(name) if tuned and is_tuned else family.untuned))
+        found.append(family.contestant(tuned.best(name) if tuned and family.tunable else family.untuned))
     return found
 
 

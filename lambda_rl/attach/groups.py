@@ -224,6 +224,10 @@ class DecayGroups:
         """How many trainable parameters the decay acts on."""
         return sum(p.numel() for _, g, _ in self._scheduled() for p in g["params"] if p.requires_grad)
 
+    def weights(self) -> Iterator[Tensor]:
+        """The trainable weights with decay."""
+        return (p for _, group, _ in self._scheduled() for p in group["params"] if p.requires_grad)
+
     def norms(self) -> tuple[float, float]:
         """The Euclidean norm of the trainable weights with decay, and Σ ``wd_mult`` · ½‖w‖² over their groups."""
         return norm_and_half_square(

@@ -38,6 +38,7 @@ ROOMS: dict[str, str] = {
     "first_look": "observation policy attach",
     "schedules": "arguments checks knobs observation policy attach first_look seeing",
     "schedules.guard": "arguments checks observation",
+    "schedules.rules": "arguments observation attach",
     "integrations": "attach checks schedules",
     "suggest": "arguments checks observation attach",
     "lambda_rl": "penalties knobs control observation policy schedules suggest",
@@ -58,7 +59,8 @@ ROOMS: dict[str, str] = {
     "envs.env": "knobs control observation envs.data envs.tasks envs.training envs.reward envs.faces",
     "envs.vector_env": "knobs control envs.data envs.tasks envs.training envs.reward envs.faces envs.env",
     "envs.judging": (
-        "knobs control observation schedules envs.data envs.tasks envs.training envs.reward envs.control_problem"
+        "knobs control observation schedules schedules.rules envs.data envs.tasks envs.training envs.reward"
+        " envs.control_problem"
     ),
     "envs": "",
     # agents: who learns, and who judges
@@ -72,6 +74,10 @@ ROOMS: dict[str, str] = {
     ),
     "agents.baselines": (
         "lambda_rl registry checks files suggest envs envs.data envs.hardware envs.tasks envs.training envs.judging"
+    ),
+    "agents.baselines.rivals": (
+        "lambda_rl suggest envs.networks envs.optimizers envs.tasks envs.training envs.reward envs.control_problem"
+        " envs.judging"
     ),
     "agents.comparison": (
         "lambda_rl checks files knobs envs.data envs.hardware envs.tasks envs.training envs.judging agents.record"
