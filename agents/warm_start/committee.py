@@ -33,7 +33,7 @@ class CommitteeConfig:
         steps: minibatches for each member.
         learning_rate: AdamW's at the start; it falls to a fiftieth along a cosine.
         weight_decay: AdamW's.
-        evenness: see :class:`~.imitation.ImitationConfig`.
+        evenness: as that of the imitation.
         caution: likewise.
     """
 

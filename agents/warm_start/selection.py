@@ -1,4 +1,4 @@
-"""Which actor is kept: mean and lower tail of the regret on tasks of kinds that none was trained on."""
+"""Which actor is kept: mean and lower tail of the regret on tasks half of whose kinds none was trained on."""
 
 from __future__ import annotations
 

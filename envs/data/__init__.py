@@ -1,6 +1,6 @@
 """Images: data sets by name, their cache, and the split that keeps the test part out of reach."""
 
-from lambda_rl.envs.data import sources, tables  # fill the registry
+from lambda_rl.envs.data import rules, sources, tables  # fill the registries
 from lambda_rl.envs.data.sets import (
     DATA_SETS,
     DataSet,
@@ -31,6 +31,7 @@ __all__ = [
     "load_parts",
     "load_test",
     "load_train",
+    "rules",
     "sources",
     "tables",
 ]

@@ -11,8 +11,8 @@ A list of tasks::
 A distribution of tasks::
 
     defaults: {network: mlp}
-    bases: [{width: 32, learning_rate: 0.05}, {width: 128, learning_rate: 0.03}]
-    weights: [2, 1]                             # how likely each base is
+    bases: [{width: 32, learning_rate: 0.05}, {width: 128, vary: {steps: {choice: [100, 200]}}}]
+    weights: [2, 1]                             # how likely each base is; it may vary in ways of its own, as the second
     vary:                                       # drawn in this order, see lambda_rl.envs.tasks.space
       train_size: {log-uniform: [300, 20000]}
       label_noise: {choice: [0, 0.2, 0.4]}
@@ -243,25 +243,33 @@ def _listed(
 
 def _space(content: Mapping[str, Any], defaults: dict[str, Any], where: str) -> TaskSpace:
     """The distribution of a file."""
-    bases = []
+    bases, own = [], []
     for number, item in enumerate(
         _some(content.get("bases", [{}]), f"{where}: `bases:`", "mapping of task fields"), 1
     ):
         place = f"{where}, base {number}"
-        bases.append(Task.from_mapping({**defaults, **_mapping(item, f"{place}:")}, place))
+        fields = dict(_mapping(item, f"{place}:"))
+        own.append(_varied(fields.pop("vary", None), f"{place}: `vary:`"))
+        bases.append(Task.from_mapping({**defaults, **fields}, place))
     weights = content.get("weights", [])
     if not isinstance(weights, list):
         raise ValueError(f"{where}: `weights:` must be a list of whole numbers, got {shown(weights)}")
-    vary = {}
-    for field, value in _mapping(content.get("vary") or {}, f"{where}: `vary:`").items():
-        try:
-            vary[field] = _variation(value)
-        except ValueError as error:
-            raise ValueError(f"{where}: `vary:` {shown_name(field)}: {error}") from None
+    vary = _varied(content.get("vary"), f"{where}: `vary:`")
     try:
-        return TaskSpace(tuple(bases), vary, tuple(weights))
+        return TaskSpace(tuple(bases), vary, tuple(weights), tuple(own) if any(own) else ())
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
+
+
+def _varied(value: Any, where: str) -> dict[str, Variation]:
+    """How fields vary, by name."""
+    found = {}
+    for field, way in _mapping(value or {}, where).items():
+        try:
+            found[field] = _variation(way)
+        except ValueError as error:
+            raise ValueError(f"{where} {shown_name(field)}: {error}") from None
+    return found
 
 
 def _variation(value: Any) -> Variation:

@@ -43,16 +43,14 @@ def suite_schema() -> dict[str, Any]:
                 "additionalProperties": False,
             },
         ),
-        "bases": ("a distribution of tasks: one of these is drawn first", _some(partial)),
+        "bases": (
+            "a distribution of tasks: one of these is drawn first; `vary` in it goes before the common one",
+            _some({"$ref": "#/$defs/base"}),
+        ),
         "weights": ("how likely each base is", _some({"type": "integer", "minimum": 1, "maximum": 10**6})),
         "vary": (
             "how fields vary, drawn in this order",
-            {
-                "type": "object",
-                "properties": {name: _variation(name) for name in fields if name != "seed"},
-                "patternProperties": {r"^network_options\.\w+$": _ways(_SCALAR, ranges=True)},
-                "additionalProperties": False,
-            },
+            {"$ref": "#/$defs/vary"},
         ),
     }
     return {
@@ -68,6 +66,17 @@ def suite_schema() -> dict[str, Any]:
         "dependentRequired": {"weights": ["bases"]},
         "$defs": {
             "task": task,
+            "base": {
+                "type": "object",
+                "properties": {**{name: _field(name) for name in fields}, "vary": {"$ref": "#/$defs/vary"}},
+                "additionalProperties": False,
+            },
+            "vary": {
+                "type": "object",
+                "properties": {name: _variation(name) for name in fields if name != "seed"},
+                "patternProperties": {r"^network_options\.\w+$": _ways(_SCALAR, ranges=True)},
+                "additionalProperties": False,
+            },
             "range": {"anyOf": [_worded(word, _LIMITS) for word, way in VARIATIONS.items() if way.numeric]},
         },
     }

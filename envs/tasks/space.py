@@ -95,7 +95,8 @@ class TaskSpace:
     """Tasks drawn at random, over any fields of a task.
 
     A base is drawn first, then the fields in the order in which they are written, then the seed. Where a field is a
-    whole number, what is drawn is rounded. An option of the network varies in those bases whose network has it.
+    whole number, what is drawn is rounded. An option of the network varies in those bases whose network has it. A base
+    may have fields vary in a way of its own: in the place of the common one, or after all of those.
 
     >>> space = TaskSpace((Task(width=8), Task(width=16)), {"train_size": LogUniform((100, 1000))})
     >>> [(task.width, task.train_size) for task in space.extremes()]
@@ -105,6 +106,7 @@ class TaskSpace:
         bases: tasks that fields which do not vary are taken from.
         vary: names of fields, or ``network_options.NAME`` for one option, to how they vary.
         weights: whole numbers, how likely each base is; none: all alike.
+        own: for each base, what varies in a way of its own; none: nothing does.
 
     Raises:
         ValueError: a field that does not exist, or values that make no task.
@@ -113,12 +115,14 @@ class TaskSpace:
     bases: tuple[Task, ...]
     vary: Mapping[str, Variation] = dataclasses.field(default_factory=dict)
     weights: tuple[int, ...] = ()
+    own: tuple[Mapping[str, Variation], ...] = ()
 
     def __post_init__(self) -> None:
         """Checks fields, weights, and that all that can be drawn is a task."""
         object.__setattr__(self, "bases", tuple(self.bases))
         object.__setattr__(self, "vary", dict(self.vary))
         object.__setattr__(self, "weights", tuple(self.weights))
+        object.__setattr__(self, "own", tuple(map(dict, self.own)))
         if not self.bases or not all(isinstance(base, Task) for base in self.bases):
             raise ValueError(f"a distribution must have at least one base task, got {shown(self.bases)}")
         if self.weights and not (
@@ -129,12 +133,15 @@ class TaskSpace:
                 f"weights must be {len(self.bases)} whole numbers from 1 to 1,000,000, one a base, "
                 f"got {shown(self.weights)}"
             )
-        for field, variation in self.vary.items():
-            self._check_field(field, variation)
-        for number, base in enumerate(self.bases, 1):
-            self._check_base(number, base)
+        if self.own and len(self.own) != len(self.bases):
+            raise ValueError(f"own must have {len(self.bases)} mappings, one a base, got {len(self.own)}")
+        for varied in (self.vary, *({**self.vary, **own} for own in self.own)):
+            for field, variation in varied.items():
+                self._check_field(field, variation, varied)
+        for at in range(len(self.bases)):
+            self._check_base(at)
 
-    def _check_field(self, field: str, variation: Variation) -> None:
+    def _check_field(self, field: str, variation: Variation, varied: Mapping[str, Variation]) -> None:
         types = field_types()
         root, dot, option = str(field).partition(".")
         if root not in types or (dot and (root != _OPTIONS or not option.isidentifier())):
@@ -143,7 +150,7 @@ class TaskSpace:
             )
         if root == "seed":
             raise ValueError("the seed cannot be varied: every task that is drawn has one of its own")
-        if dot and root in self.vary:
+        if dot and root in varied:
             raise ValueError(f"{root} and {field} cannot both vary")
         if not isinstance(variation, tuple(VARIATIONS[name] for name in VARIATIONS)):
             raise ValueError(f"{field} must vary by one of {', '.join(VARIATIONS)}; got {shown(variation)}")
@@ -152,29 +159,31 @@ class TaskSpace:
         if field not in (getattr(variation, "fields", ()) or (field,)):
             raise ValueError(f"{field} cannot vary so; {', '.join(variation.fields)} can")  # type: ignore[attr-defined]
 
-    def _varied(self, base: Task) -> dict[str, Variation]:
+    def _varied(self, at: int) -> dict[str, Variation]:
         """What varies in a base: not options that its network lacks, if another base's network has them."""
-        return {
+        base = self.bases[at]
+        common = {
             field: variation
             for field, variation in self.vary.items()
             if _has(base, field) or not any(_has(other, field) for other in self.bases)
         }
+        return {**common, **(self.own[at] if self.own else {})}
 
-    def _check_base(self, number: int, base: Task) -> None:
+    def _check_base(self, at: int) -> None:
         """Makes a task of every end of every field, and of all combinations where fields depend on each other."""
-        where = f"base {number}"
-        varied = self._varied(base)
+        base, where = self.bases[at], f"base {at + 1}"
+        varied = self._varied(at)
         for field, variation in varied.items():
             if variation.numeric and not is_number(_value(base, field)):
                 raise ValueError(
                     f"{where} must have a number for {field}, which varies over a range around it"
                 )
         corners = {
-            field: _outermost(self._ends(base, field))
+            field: _outermost(self._ends(at, field))
             for field in varied
             if field.partition(".")[0] in _TOGETHER
         }
-        covering = self._covering(base)
+        covering = self._covering(at)
         if len(self.bases) * (len(covering) + math.prod(map(len, corners.values()))) > MOST_CHECKED:
             raise ValueError(f"there are more than {MOST_CHECKED:,} combinations of bases and values")
         for drawn in (
@@ -186,15 +195,15 @@ class TaskSpace:
             except ValueError as error:
                 raise ValueError(f"{where}: {str(error).removeprefix('task: ')}") from None
 
-    def _covering(self, base: Task) -> list[dict[str, Any]]:
+    def _covering(self, at: int) -> list[dict[str, Any]]:
         """As few combinations of values as have every choice and both ends of every range."""
-        ends = {field: self._ends(base, field) for field in self._varied(base)}
+        ends = {field: self._ends(at, field) for field in self._varied(at)}
         count = max(map(len, ends.values()), default=1)
         return [{field: values[i % len(values)] for field, values in ends.items()} for i in range(count)]
 
-    def _ends(self, base: Task, field: str) -> tuple[Any, ...]:
-        value = _value(base, field)
-        variation = self.vary[field]
+    def _ends(self, at: int, field: str) -> tuple[Any, ...]:
+        value = _value(self.bases[at], field)
+        variation = self._varied(at)[field]
         return tuple(_rounded(end, value) if variation.numeric else end for end in variation.ends(value))
 
     def sample(self, rng: np.random.Generator) -> Task:
@@ -205,7 +214,7 @@ class TaskSpace:
             at = int(rng.integers(len(self.bases)))
         base = self.bases[at]
         drawn = {}
-        for field, variation in self._varied(base).items():
+        for field, variation in self._varied(at).items():
             value = _value(base, field)
             new = variation.draw(rng, value)
             drawn[field] = _rounded(new, value) if variation.numeric else new
@@ -214,17 +223,18 @@ class TaskSpace:
 
     def extremes(self) -> tuple[Task, ...]:
         """Tasks that between them have every choice, and both ends of every range, of every field."""
-        return _distinct(_changed(base, drawn) for base in self.bases for drawn in self._covering(base))
+        return _distinct(
+            _changed(base, drawn) for at, base in enumerate(self.bases) for drawn in self._covering(at)
+        )
 
     @property
     def largest(self) -> tuple[Task, ...]:
         """Tasks that want as many images, of each data set at each resolution, as any that can be drawn."""
         made = []
-        for base in self.bases:
-            sizes = {
-                name: max(self._ends(base, name)) for name in ("train_size", "val_size") if name in self.vary
-            }
-            kinds = {name: self._ends(base, name) for name in ("data", "resolution") if name in self.vary}
+        for at, base in enumerate(self.bases):
+            varied = self._varied(at)
+            sizes = {name: max(self._ends(at, name)) for name in ("train_size", "val_size") if name in varied}
+            kinds = {name: self._ends(at, name) for name in ("data", "resolution") if name in varied}
             made += [
                 _changed(base, {**sizes, **dict(zip(kinds, kind, strict=True))})
                 for kind in product(*kinds.values())

@@ -97,7 +97,7 @@ def test_generated_data_sets_are_not_loaded_ahead() -> None:
         ("table:tree:8x2x²00:1", "must be table:KIND"),
         (
             "table:oak:8x2x100:1",
-            "unknown kind of table 'oak'; allowed: clusters, teacher, tree, signal, sparse",
+            "unknown kind of table 'oak'; allowed: clusters, teacher, tree, signal, sparse, rules",
         ),
         ("table:tree:1x2x100:1", "inputs must be a whole number from 2 to 2,048, got 1"),
         ("table:tree:8x101x100:1", "classes must be a whole number from 2 to 100, got 101"),

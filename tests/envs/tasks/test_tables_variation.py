@@ -102,26 +102,40 @@ def test_options_vary_where_the_network_has_them() -> None:
         TaskSpace(bases, {"network_options.dept": Choice((3, 4))})
 
 
-def test_the_broad_suites_hold_tables_depths_and_activations_apart() -> None:
+def test_the_broad_suites_draw_what_they_say() -> None:
     training, validation = (load_suite(f"any-loop{part}") for part in ("", "-validation"))
-    found = []
+    found, seeds = [], []
     for suite in (training, validation):
         assert suite.fold == "agent"
-        tasks = drawn(suite.source, 400)  # type: ignore[arg-type]
+        tasks = drawn(suite.source, 500)  # type: ignore[arg-type]
         tables = [task for task in tasks if task.data]
         assert 0.6 < len(tables) / len(tasks) < 0.95
         assert len({task.data for task in tables}) == len(tables)
-        found.append({task.data.split(":")[1] for task in tables})
-        seeds = [int(task.data.rpartition(":")[2]) for task in tables]
-        assert max(seeds) - min(seeds) < 10**6
-        assert {task.optimizer for task in tasks} >= {"sgd", "adamw"}
+        kinds = [task.data.split(":")[1] for task in tables]
+        found.append({kind: kinds.count(kind) / len(tasks) for kind in set(kinds)})
+        seeds.append({int(task.data.rpartition(":")[2]) for task in tables})
+        assert {task.optimizer for task in tasks} >= {"sgd", "adamw", "adam"}
         epochs = np.array([task.steps * task.batch_size / task.train_size for task in tasks])
         assert 0.4 < np.mean((epochs > 10) & (epochs < 200)) < 0.9
-    assert not found[0] & found[1]
-    assert found[0] | found[1] == set(TABLES)
-    depths = [
-        {dict(t.network_options)["depth"] for t in drawn(s.source) if t.network == "mlp"}
-        for s in (training, validation)
-    ]  # type: ignore[arg-type]
-    assert 4 not in depths[0]
-    assert 4 in depths[1]
+        assert np.mean(epochs < 5) > 0.03  # runs that underfit
+        assert np.mean([task.train_size < 100 for task in tasks]) > 0.03
+        assert {task.initial_kappa for task in tasks} == {1.0}  # where a policy begins in a user's loop
+        networks = [dict(task.network_options) for task in tasks]
+        assert 0.2 < np.mean([options["norm"] != "none" for options in networks]) < 0.5
+    assert set(found[0]) == {"clusters", "teacher", "tree", "rules"}
+    assert set(found[1]) == set(TABLES)
+    assert 0.35 < found[1]["signal"] + found[1]["sparse"] < 0.6
+    assert max(seeds[0]) < min(seeds[1])
+
+
+def test_one_base_of_the_broad_suite_is_as_a_user_of_cifar_has_it() -> None:
+    tasks = drawn(load_suite("any-loop").source, 500)  # type: ignore[arg-type]
+    alike = [
+        task
+        for task in tasks
+        if (task.data, task.resolution, task.width, task.steps, task.batch_size) == ("", 16, 32, 300, 64)
+        and dict(task.network_options) == {"depth": 2, "norm": "none", "activation": "relu"}
+    ]
+    assert 0.05 < len(alike) / len(tasks) < 0.15
+    assert {task.label_noise for task in alike} == {0.0, 0.2, 0.4}
+    assert max(task.train_size for task in alike) > 10_000

@@ -89,6 +89,26 @@ def test_fields_are_drawn_in_the_order_in_which_they_are_written() -> None:
     assert drawn(TaskSpace(bases, {**one, "width": Const(5)}), 1)[0] == replace(first, width=5)
 
 
+def test_a_base_may_vary_in_ways_of_its_own() -> None:
+    common = {"train_size": LogUniform((100, 400)), "label_noise": Choice((0.0, 0.3))}
+    own = {"train_size": Const(7), "width": Choice((64, 128))}
+    space = TaskSpace((Task(), Task(network="cnn3")), common, (1, 1), ({}, own))
+    by_network = {name: [t for t in drawn(space, 200) if t.network == name] for name in ("mlp", "cnn3")}
+    assert {task.train_size for task in by_network["cnn3"]} == {7}
+    assert {task.width for task in by_network["cnn3"]} == {64, 128}
+    assert {task.label_noise for task in by_network["cnn3"]} == {0.0, 0.3}
+    assert {task.width for task in by_network["mlp"]} == {32}
+    assert min(task.train_size for task in by_network["mlp"]) >= 100
+    alone = TaskSpace((Task(), Task(network="cnn3")), common, (1, 1))
+    first, second = (drawn(one, 200) for one in (space, alone))
+    index = next(i for i, task in enumerate(second) if task.network == "cnn3")
+    assert first[:index] == second[:index]  # bases without do as before
+    assert {task.train_size for task in space.extremes()} == {100, 400, 7}
+    assert [task.train_size for task in space.largest] == [400, 7]
+    with pytest.raises(ValueError, match="own must have 2 mappings, one a base, got 1"):
+        TaskSpace((Task(), Task()), common, (), ({},))
+
+
 def test_ranges_are_uniform_in_what_they_say() -> None:
     space = TaskSpace(
         (Task(learning_rate=0.1),),
@@ -218,6 +238,12 @@ def test_the_largest_tasks_are_those_that_want_the_most_images() -> None:
         (
             {"vary": {"decay": Choice(("coupled", "decoupled")), "penalty": Choice(("l1", "l2"))}},
             "base 1: decay=decoupled is defined for penalty=l2 only, got penalty=l1",
+        ),
+        ({"own": ({"widht": Const(3)},)}, "unknown field widht to vary"),
+        ({"own": ({"width": Uniform((0, 5))},)}, "base 1: width must be a whole number between 1 and"),
+        (
+            {"vary": {"network_options": Choice(({},))}, "own": ({"network_options.depth": Const(3)},)},
+            "network_options and network_options.depth cannot both vary",
         ),
         ({"weights": (1, 2)}, "weights must be 1 whole numbers"),
         ({"weights": (0,)}, r"from 1 to 1,000,000, one a base, got \(0,\)"),
