@@ -39,6 +39,7 @@ ROOMS: dict[str, str] = {
     "schedules": "arguments checks knobs observation policy attach first_look seeing",
     "schedules.guard": "arguments checks observation",
     "schedules.rules": "arguments observation attach",
+    "constraints": "arguments checks attach",
     "integrations": "attach checks schedules",
     "suggest": "arguments checks observation attach",
     "lambda_rl": "penalties knobs control observation policy schedules suggest",
@@ -84,6 +85,7 @@ ROOMS: dict[str, str] = {
         " agents.options agents.presenting agents.baselines"
     ),
     "agents.comparison.figures": "files agents.presenting agents.baselines",
+    "agents.constrained": "constraints checks files agents.record agents.presenting agents.comparison",
     "agents.warm_start": (
         "checks files knobs control observation policy envs.tasks envs.training envs.reward envs.control_problem"
         " agents.options agents.record agents.presenting agents.ppo"
