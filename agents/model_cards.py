@@ -281,9 +281,11 @@ def _tasks(policy: Policy, suite: Suite, comparisons: Sequence[Measured]) -> str
     return markdown_table(("", "trained on", "measured on", "never measured"), rows)
 
 
-def _kinds(suite: Suite, name: str) -> Variation | None:
-    """How a suite varies a field; None for a list of tasks, or a field that it leaves alone."""
-    return suite.source.vary.get(name) if isinstance(suite.source, TaskSpace) else None
+def _kinds(suite: Suite, name: str) -> list[Variation]:
+    """How a suite varies a field: the common way first; empty for a list of tasks, or a field that it leaves alone."""
+    if not isinstance(suite.source, TaskSpace):
+        return []
+    return [varied[name] for varied in (suite.source.vary, *suite.source.own) if name in varied]
 
 
 def _one_name(field: str, value: Any) -> Any:
@@ -298,14 +300,16 @@ def _hashable(value: Any) -> Any:
     return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
-def _values(name: str, values: set[Any], varied: Variation | None = None) -> str:
+def _values(name: str, values: set[Any], varied: Sequence[Variation] = ()) -> str:
     if name == "network_options":
         return _options(values)
-    if isinstance(varied, Tables):  # one for each task, and the command's data where a base names none
-        kinds = ", ".join(sorted(set(varied.argument["kinds"])))
+    tables = [each for each in varied if isinstance(each, Tables)]
+    if tables:  # one for each task, and the command's data where a base names none
+        kinds = ", ".join(sorted({kind for each in tables for kind in each.argument["kinds"]}))
         return ", ".join(["images"] * ("" in values) + [f"generated tables ({kinds})"])
     ordered = sorted(values, key=str) if name in _SPECIAL else sorted(values)
-    if len(ordered) > 1 and (name in _RANGES or isinstance(varied, (Uniform, LogUniform))):
+    ranges = any(isinstance(each, (Uniform, LogUniform)) for each in varied)
+    if len(ordered) > 1 and (name in _RANGES or ranges):
         return f"{_value(ordered[0])} to {_value(ordered[-1])}"
     return ", ".join(map(_value, ordered)) or "–"
 
