@@ -170,14 +170,12 @@ class Schedule(Visible):
 
     def _look_at_names(self, given: Mapping[str, Any], more: Mapping[str, Any]) -> None:
         """Warns of signals that nobody reads, and whose names are almost those of signals that are missing."""
-        missing = [name for name in (*SIGNALS, *self.asks) if given.get(name) is None]
         for name in more:
             if name not in self.asks and f"signal {name}" not in self._warned:
                 self._warned.add(f"signal {name}")
-                self._note(
-                    f"unknown {name}",
-                    (hint := did_you_mean(name, missing)) and f"unknown signal {name}{hint}",
-                )
+                missing = [other for other in (*SIGNALS, *self.asks) if given.get(other) is None]
+                hint = did_you_mean(name, missing)
+                self._note(f"unknown {name}", hint and f"unknown signal {name}{hint}")
 
     def _take(self, progress: float | None, given: dict[str, Number]) -> None:
         """Acts on what one call of :meth:`step` was given."""

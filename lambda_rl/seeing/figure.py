@@ -81,6 +81,9 @@ def _strength(axes: Axes, history: Sequence[Row], x: Sequence[float]) -> None:
     axes.step([*x, end], [*values, values[-1]], where="post", color=_INK, linewidth=1.8)
     if min(values) > 0:
         axes.set_yscale("log")
+        digits = "25" if max(values) > 3 * min(values) else "2345678"  # of the labels between powers of ten
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(lambda value, _: f"{value:.3g}" if f"{value:e}"[0] in digits else "")
     axes.set_ylabel("κ (decay budget)" if moves_kappa else "λ", fontsize=9)
     held: dict[str, list[int]] = {}
     for i, row in enumerate(history):

@@ -36,7 +36,7 @@ class Guard:
         initial_norm: of the penalised weights.
         warn: called with (short name of the reason, text); says each reason once.
         on: False: of the rules there are none, and λ is whatever is asked for.
-        trust: bounds around the user's own decay, beside the rules; None: none.
+        trust: bounds around the user's own decay, which count less than the rules; None: none.
 
     Attributes:
         held_by: what changed λ at the last call of :meth:`within`: name of a rule, empty if none did.
@@ -57,7 +57,8 @@ class Guard:
             if on
             else ()
         )
-        self._rules += () if trust is None else (trust,)
+        self._trust = () if trust is None else (trust,)
+        self._all = (*self._trust, *self._rules)
         self.held_by = ""
 
     def see(self, signals: Signals[float], *, inferred: bool = False) -> None:
@@ -68,7 +69,7 @@ class Guard:
             inferred: the validation accuracy was none, and was inferred from its loss.
         """
         reading = self._reader.read(signals, inferred=inferred)
-        for rule in self._rules:
+        for rule in self._all:
             if rule.see(reading):
                 bound = rule.high if rule.from_above else rule.low
                 self._warn(f"guard: {rule.name}", rule.warning.format(kappa=10.0**bound))
@@ -76,27 +77,26 @@ class Guard:
     def within(self, log_lam: float) -> float:
         """log₁₀ λ within the bounds of all rules, which may lie beyond the policy's range."""
         self.held_by = ""
-        lows = [(rule.low - self._reader.log_decay_sum, rule.name) for rule in self._rules]
-        highs = [(rule.high - self._reader.log_decay_sum, rule.name) for rule in self._rules]
-        for bound, name in lows:
-            if bound > log_lam:
-                log_lam, self.held_by = bound, name
-        for bound, name in highs:
-            if bound < log_lam:
-                log_lam, self.held_by = bound, name
+        for rules in (self._trust, self._rules):
+            for rule in rules:
+                if (low := rule.low - self._reader.log_decay_sum) > log_lam:
+                    log_lam, self.held_by = low, rule.name
+            for rule in rules:
+                if (high := rule.high - self._reader.log_decay_sum) < log_lam:
+                    log_lam, self.held_by = high, rule.name
         return log_lam
 
     def state_dict(self) -> dict[str, Any]:
         """What is remembered of earlier decisions, as plain values; nothing without rules."""
-        if not self._rules:
+        if not self._all:
             return {}
-        rules = {rule.name: rule.state_dict() for rule in self._rules}
+        rules = {rule.name: rule.state_dict() for rule in self._all}
         return {"guard": {"reader": self._reader.state_dict(), "rules": rules}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes back what :meth:`state_dict` gave."""
-        if not self._rules:
+        if not self._all:
             return
         self._reader.load_state_dict(state["guard"]["reader"])
-        for rule in self._rules:
+        for rule in self._all:
             rule.load_state_dict(state["guard"]["rules"][rule.name])

@@ -1,8 +1,10 @@
 """A trust region around the user's own decay: a policy leaves it as far as it has earned.
 
-λ stays within some decades of the ``weight_decay`` that the optimizer was made with. Evidence widens the region: if λ
-lay at its border over an interval at whose end validation loss is better than ever, that side moves out by
-:data:`STEP`. If validation loss is above its best by more than :data:`LOSS`, both sides are as at the start again.
+λ stays within some decades of the ``weight_decay`` that the optimizer was made with. A side moves out by :data:`STEP`
+when λ lay at it over an interval that speaks for it: validation loss is better than ever; or it is worse than its best
+by :data:`LOSS`, and training loss is better than at that best (the network overfits: for more decay), or is not (it
+underfits: for less). The side that such an interval speaks against is as at the start again. The rules of the guard,
+which look at what decay does to the run, count more than this one.
 
 It is off unless asked for (``trust="auto"``, one decade, or a number of decades). Most loops give a decay only to mark
 the groups, with 1e-4 or so, which says nothing of the run: bounds around it would keep a policy from what it learned.
@@ -14,11 +16,12 @@ half a decade more at each decision::
 
     decision      1     2     3     4     5     6     7
     κ           0.1  0.32   1.0   1.8   3.2   1.0   1.8
-    val loss    0.9   0.8   0.7  0.65   0.7   0.6  0.59
+    train loss  0.9   0.8   0.7   0.6  0.65  0.55   0.5
+    val loss    0.9   0.8   0.7  0.65   0.7   0.6  0.64
     most        1.0   1.0   1.8   3.2   1.0   1.8   3.2
 
 κ was at the border up to decision 3, and validation better than ever: the border (``most``) moves, and again at 4. At 5
-validation loss is 0.05 above its best.
+both losses are worse than at the best. At 7 validation is worse, too, but training is better.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ STEP = 0.25
 """Decades by which a side moves that has earned it."""
 
 LOSS = 0.02
-"""Validation loss over log C above its best, from which on nothing is earned."""
+"""Validation loss over log C above its best, beyond noise."""
 
 _HAIR = 1e-6  # a κ so near to a border, in decades, lies at it
 
@@ -80,23 +83,28 @@ class Trust(Rule):
 
     name: ClassVar[str] = "trust"
     warning: ClassVar[str] = ""  # who asks for bounds is not warned of them
-    remembered: ClassVar[tuple[str, ...]] = ("own", "decades", "best")
+    remembered: ClassVar[tuple[str, ...]] = ("own", "decades", "best", "train")
 
     def __init__(self, own: float = 0.0, decades: float = NONE) -> None:
         super().__init__()
         self.own, self.decades = own, decades
         self.best = NONE  # validation loss
-        self._close()
-
-    def _close(self) -> None:
-        self.low, self.high = self.own - self.decades, self.own + self.decades
+        self.train = NONE  # training loss there
+        self.low, self.high = own - decades, own + decades
 
     def see(self, reading: Reading) -> bool:
-        """Widens the region, or closes it; says nothing."""
-        if reading.val_loss > self.best + LOSS:
-            self._close()
-        elif reading.val_loss < self.best < NONE:
-            self.high += STEP if reading.log_kappa >= self.high - _HAIR else 0.0
-            self.low -= STEP if reading.log_kappa <= self.low + _HAIR else 0.0
-        self.best = min(self.best, reading.val_loss)
+        """Moves the sides; says nothing."""
+        better = reading.val_loss < self.best < NONE
+        worse, learning = reading.val_loss > self.best + LOSS, reading.train_loss < self.train
+        overfits, underfits = worse and learning, worse and not learning
+        if (better or overfits) and reading.log_kappa >= self.high - _HAIR:
+            self.high += STEP
+        if (better or underfits) and reading.log_kappa <= self.low + _HAIR:
+            self.low -= STEP
+        if underfits:
+            self.high = self.own + self.decades
+        if overfits:
+            self.low = self.own - self.decades
+        if reading.val_loss < self.best:
+            self.best, self.train = reading.val_loss, reading.train_loss
         return False

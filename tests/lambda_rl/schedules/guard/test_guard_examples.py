@@ -128,11 +128,11 @@ def test_a_guard_goes_on_where_its_state_was_taken() -> None:
 def test_the_example_of_trust() -> None:
     doc, rule = trust.__doc__, Trust(math.log10(0.1), 1.0)
     kappa = 0.1
-    names = ("κ", "val loss", "most")
+    names = ("κ", "train loss", "val loss", "most")
     for decision, *rest in zip(row(doc, "decision"), *(row(doc, name) for name in names), strict=True):
         assert kappa == pytest.approx(rest[0], rel=0.02), decision
-        assert not rule.see(reading(log_kappa=math.log10(kappa), val_loss=rest[1]))
-        assert 10.0**rule.high == pytest.approx(rest[2], rel=0.02)
+        assert not rule.see(reading(log_kappa=math.log10(kappa), train_loss=rest[1], val_loss=rest[2]))
+        assert 10.0**rule.high == pytest.approx(rest[3], rel=0.02)
         assert 10.0**rule.low == pytest.approx(0.01)  # nothing was earned there
         kappa = min(kappa * 10**0.5, 10.0**rule.high)
     again = Trust()
@@ -147,6 +147,8 @@ def test_the_guard_says_which_rule_holds() -> None:
     assert said == [(-0.5, ""), (0.0, "trust"), (-2.0, "trust")]
     guard._rules[0].high = -0.5
     assert (guard.within(3.0), guard.held_by) == (-1.5, "not learning")
+    guard._rules[0].high, guard._rules[2].low = math.inf, 1.5
+    assert (guard.within(0.0), guard.held_by) == (0.5, "overfitting")  # counts more than trust
     alone = Guard(facts, 1.0, lambda reason, text: None, on=False, trust=Trust(0.0, 1.0))
     assert alone.within(3.0) == 0.0
     assert alone.state_dict()["guard"]["rules"].keys() == {"trust"}

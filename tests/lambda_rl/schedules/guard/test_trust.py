@@ -27,9 +27,9 @@ def attached(
     return LearnedSchedule(optimizer, policy=policy, decisions=10, **{"guard": False, **facts, **options})
 
 
-def decades(schedule: LearnedSchedule) -> float:
+def decades(schedule: LearnedSchedule, own: float = OWN) -> float:
     """From the user's own decay."""
-    return math.log10(schedule.value / OWN)
+    return math.log10(schedule.value / own)
 
 
 def test_lambda_stays_near_the_users_own_decay_until_more_is_earned() -> None:
@@ -42,9 +42,23 @@ def test_lambda_stays_near_the_users_own_decay_until_more_is_earned() -> None:
     assert decades(bound) == pytest.approx(0.5 + STEP)
     bound.step(**good(2))
     assert decades(bound) == pytest.approx(0.5 + 2 * STEP)
-    bound.step(**good(3, val_loss=2.6))
+    bound.step(**good(3, val_loss=2.6, train_loss=2.5))  # it underfits
     assert decades(bound) == pytest.approx(0.5)
     assert {row["held"] for row in bound.history} == {"trust"}
+    bound.step(**good(4, val_loss=2.6))  # it overfits
+    assert decades(bound) == pytest.approx(0.5 + STEP)
+
+
+def test_the_side_of_less_decay_is_earned_likewise() -> None:
+    own = 0.4  # where κ starts, about
+    bound = attached(bias=-3.0, decay=own, trust=0.4)
+    for i in range(2):
+        bound.step(**good(i))
+    assert decades(bound, own) == pytest.approx(-0.4 - STEP)
+    bound.step(**good(2, val_loss=2.6, train_loss=2.5))
+    assert decades(bound, own) == pytest.approx(-0.4 - 2 * STEP)
+    bound.step(**good(3, val_loss=2.6))
+    assert decades(bound, own) == pytest.approx(-0.4)
 
 
 def test_auto_is_one_decade_and_none_where_there_is_no_decay() -> None:
