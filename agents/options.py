@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
-from lambda_rl.checks import bounded_int
+from lambda_rl.checks import bounded_int, did_you_mean
 from lambda_rl.envs.data import ImageData, Images, data_forms, load_parts
 from lambda_rl.envs.data.sets import PartName
 from lambda_rl.envs.hardware.device import PRECISIONS, available_cores, resolve_device
@@ -18,6 +18,9 @@ from lambda_rl.envs.training.placement import TrainerConfig
 MOST = 10**9
 """No count that a command takes is higher."""
 
+DeviceName = Annotated[str, tyro.conf.arg(metavar="{auto,cpu,cuda,cuda:N}")]
+PrecisionName = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(PRECISIONS)}}}")]
+SuiteName = Annotated[str, tyro.conf.arg(metavar="NAME|FILE")]
 DataName = Annotated[str, tyro.conf.arg(help=f"{data_forms()}.")]
 
 
@@ -74,18 +77,36 @@ def check_run_name(name: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrackingOptions:
+    """How a run is shown in Weights & Biases. Options of a command inherit from this, as from :class:`DataOptions`.
+
+    Attributes:
+        wandb: Weights & Biases; online becomes offline where nobody is logged in. Project and entity: WANDB_PROJECT,
+            WANDB_ENTITY.
+        wandb_group: of runs that belong together; empty: a training and its comparison have the training's name.
+        wandb_tags: words to filter by, beside those that the options say.
+        wandb_notes: a sentence about the run.
+    """
+
+    wandb: Literal["online", "offline", "disabled"] = "disabled"
+    wandb_group: str = ""
+    wandb_tags: tuple[str, ...] = ()
+    wandb_notes: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ComputeOptions:
     """How inner runs are computed. Options of a command inherit from this, as from :class:`DataOptions`.
 
     Attributes:
-        device: of inner runs: auto, cpu, cuda or cuda:N.
-        precision: of inner runs: auto, fp32, bf16 or fp64.
+        device: of inner runs.
+        precision: of inner runs.
         threads: CPU threads of inner runs; 0: one per core.
         compile: compile the training step; docs/performance.md says when it pays.
     """
 
-    device: str = "cpu"
-    precision: str = "auto"
+    device: DeviceName = "cpu"
+    precision: PrecisionName = "auto"
     threads: int = 0
     compile: bool = False
 
@@ -93,7 +114,10 @@ class ComputeOptions:
         """Checks what can be checked without reading anything; not at construction, where tyro would frame it."""
         bounded_int("--threads", self.threads, 0, 4096)
         if self.precision not in PRECISIONS:
-            raise ValueError(f"--precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}")
+            hint = did_you_mean(self.precision, PRECISIONS)
+            raise ValueError(
+                f"--precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}{hint}"
+            )
 
     @property
     def trainer(self) -> TrainerConfig:

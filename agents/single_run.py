@@ -1,9 +1,11 @@
-"""Trains one network under one schedule: what ``scripts/train_network.py`` does."""
+"""Trains one network under one schedule."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import TracebackType
 from typing import Literal
 
 import numpy as np
@@ -13,8 +15,11 @@ from matplotlib.ticker import PercentFormatter
 from rich.console import Console
 from safetensors.torch import save
 
-from lambda_rl.agents.options import ComputeOptions, DataOptions
+from lambda_rl.agents.options import ComputeOptions, DataOptions, TrackingOptions
 from lambda_rl.agents.presenting.style import INK, LEARNED_PALETTE, PALETTE, dress, new_figure, png
+from lambda_rl.agents.record.provenance import told_options, without_places
+from lambda_rl.agents.record.start_tracking import About, start_run
+from lambda_rl.agents.record.tracking import Tracker
 from lambda_rl.envs.judging import Hooks, RunResult, ScheduleJob, run_schedules
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.files import atomic_write
@@ -22,7 +27,7 @@ from lambda_rl.schedules.text_form import parse_schedule
 
 
 @dataclass(frozen=True)
-class NetworkConfig(ComputeOptions):
+class NetworkConfig(TrackingOptions, ComputeOptions):
     """Trains one network with any schedule of λ.
 
     Attributes:
@@ -68,19 +73,19 @@ def train_one(config: NetworkConfig, console: Console | None = None) -> RunResul
     job = ScheduleJob(task, config.schedule, parse_schedule(config.schedule))
     train, test = images.load_train(), images.load_test()
     console.print(f"{task.name} on {train.name}, λ by {config.schedule}", highlight=False, soft_wrap=True)
-
-    console.print("  run         λ   train loss  accuracy   val loss  accuracy", highlight=False)
-
-    def say(_: int, row: dict[str, float]) -> None:
-        console.print(
-            f"{row['progress']:5.0%}  {10 ** row['log_lam']:8.2e}  {row['train_loss']:11.3f}  "
-            f"{row['train_accuracy']:8.1%}  {row['val_loss']:9.3f}  {row['val_accuracy']:8.1%}",
-            highlight=False,
+    written: list[Path] = []
+    with _Watch(config, task.name, console) as watch:
+        hooks = Hooks(on_decision=watch.decision)
+        (result,) = run_schedules(
+            [job], train, config.fold, test=test, config=trainer, hooks=hooks, keep_runs=True
         )
-
-    (result,) = run_schedules(
-        [job], train, config.fold, test=test, config=trainer, hooks=Hooks(on_decision=say), keep_runs=True
-    )
+        if config.out:
+            written += write_history(result, config.out)
+            watch.tracker.log_image("history", written[-1])
+        if config.save:
+            written.append(save_weights(result, config.save))
+        names = ("val_accuracy", "test_accuracy", "diverged")
+        watch.tracker.summarise({name: getattr(result, name) for name in names})
     if result.diverged:
         console.print("the run diverged; accuracies are those of guessing", highlight=False)
     console.print(
@@ -88,12 +93,63 @@ def train_one(config: NetworkConfig, console: Console | None = None) -> RunResul
         f"({len(test.labels)} images)",
         highlight=False,
     )
-    if config.out:
-        for path in write_history(result, config.out):
-            console.print(f"wrote {path}", highlight=False, soft_wrap=True)
-    if config.save:
-        console.print(f"wrote {save_weights(result, config.save)}", highlight=False, soft_wrap=True)
+    for path in written:
+        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
     return result
+
+
+class _Watch:
+    """Prints and tracks each decision. Both begin with the first one, when it is known that the run can be done.
+
+    Args:
+        config: all options.
+        name: of the task.
+        console: where to print.
+    """
+
+    def __init__(self, config: NetworkConfig, name: str, console: Console) -> None:
+        self.config, self.name, self.console = config, name, console
+        self.tracker = Tracker(None, "disabled")
+        self.decisions = 0
+
+    def decision(self, _: int, row: dict[str, float]) -> None:
+        """One decision's measurements."""
+        if not self.decisions:
+            self._begin()
+        self.decisions += 1
+        self.console.print(
+            f"{row['progress']:5.0%}  {10 ** row['log_lam']:8.2e}  {row['train_loss']:11.3f}  "
+            f"{row['train_accuracy']:8.1%}  {row['val_loss']:9.3f}  {row['val_accuracy']:8.1%}",
+            highlight=False,
+        )
+        self.tracker.log({"lambda": 10 ** row["log_lam"], **row}, self.decisions)
+
+    def _begin(self) -> None:
+        config = self.config
+        about = About(
+            group=config.wandb_group,
+            job_type="run",
+            tags=(*config.wandb_tags, config.task.network, config.schedule.partition(":")[0]),
+            notes=config.wandb_notes,
+            best={"val_accuracy": "max", "val_loss": "min"},
+        )
+        self.tracker = start_run(
+            config.wandb,
+            name=without_places(f"{self.name} {config.schedule}"),
+            config=told_options(dataclasses.asdict(config)),
+            dir=config.out or ".",
+            about=about,
+            say=lambda line: self.console.print(line, markup=False, highlight=False, soft_wrap=True),
+        )
+        self.console.print("  run         λ   train loss  accuracy   val loss  accuracy", highlight=False)
+
+    def __enter__(self) -> _Watch:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.tracker.__exit__(kind, error, trace)
 
 
 def history_table(result: RunResult) -> pd.DataFrame:

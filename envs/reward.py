@@ -23,7 +23,7 @@ class RewardConfig:
         accuracy_weight: weight of the accuracy, a fraction.
         log_loss_weight: weight of the loss in units of log C.
         max_loss: where the loss is clipped, in units of log C.
-        outer_size: images of ``outer-val`` drawn per run for the score at each decision; the last decision takes
+        outer_size: images of the part outer-val drawn per run for the score at each decision; the last decision takes
             the whole part, so that the sum of the rewards is less noisy than its terms.
     """
 

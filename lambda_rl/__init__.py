@@ -1,70 +1,28 @@
 """Schedules for the regularization strength λ of a network in training, hand-designed and learned."""
 
-from lambda_rl.control import ControlLaw
-from lambda_rl.knobs import Knob
-from lambda_rl.observation import FEATURES, FEATURES_VERSION, Observer, RunFacts, Signals
-from lambda_rl.penalties import (
-    PENALTIES,
-    lam_per_example,
-    lam_per_parameter,
-    penalised_weights,
-    penalty,
-    penalty_gradient,
-    penalty_terms,
-    split_parameters,
-)
-from lambda_rl.policy.actor import Policy, policy_from_arrays
-from lambda_rl.policy.card import PolicyCard
-from lambda_rl.policy.file import PolicyFileError, load_policy, save_policy, shipped_policies
-from lambda_rl.policy.text import describe
-from lambda_rl.schedules.base import Schedule
-from lambda_rl.schedules.gap_rule import GapRule
-from lambda_rl.schedules.learned import LearnedSchedule
-from lambda_rl.schedules.open_loop import Constant, Cosine, OpenLoop, PullDown, PullUp, Steps
-from lambda_rl.schedules.replay import ReplaySchedule
-from lambda_rl.schedules.text_form import SCHEDULE_FORMS, ScheduleFactory, parse_schedule
-from lambda_rl.suggest import Suggestion, suggest_weight_decay
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lambda_rl.public import *  # noqa: F403 - its __all__ is the list of what is offered
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Schedule",
-    "OpenLoop",
-    "Constant",
-    "Steps",
-    "PullDown",
-    "PullUp",
-    "Cosine",
-    "GapRule",
-    "LearnedSchedule",
-    "ReplaySchedule",
-    "parse_schedule",
-    "ScheduleFactory",
-    "SCHEDULE_FORMS",
-    "suggest_weight_decay",
-    "Suggestion",
-    "Policy",
-    "PolicyCard",
-    "PolicyFileError",
-    "load_policy",
-    "shipped_policies",
-    "save_policy",
-    "policy_from_arrays",
-    "describe",
-    "PENALTIES",
-    "penalty",
-    "penalty_terms",
-    "penalty_gradient",
-    "penalised_weights",
-    "split_parameters",
-    "lam_per_example",
-    "lam_per_parameter",
-    "ControlLaw",
-    "Knob",
-    "FEATURES",
-    "FEATURES_VERSION",
-    "Observer",
-    "RunFacts",
-    "Signals",
-    "__version__",
-]
+
+def __getattr__(name: str) -> Any:
+    """Public names come when the first is asked for: what needs none, as ``lambda-rl --help``, never loads torch."""
+    if name.startswith("_") and name != "__all__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    public = importlib.import_module("lambda_rl.public")
+    offered = {public_name: getattr(public, public_name) for public_name in public.__all__}
+    globals().update(offered, __all__=[*offered, "__version__"])
+    if name not in globals():  # rooms, too, are attributes by now
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    """All public names."""
+    return sorted({*globals(), *__getattr__("__all__")})

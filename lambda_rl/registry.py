@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar, overload
 
+from lambda_rl.checks import did_you_mean
+
 T = TypeVar("T")
 
 
@@ -59,6 +61,7 @@ class Registry(Generic[T]):
         if name not in self:
             raise ValueError(
                 f"unknown {self.what} {reprlib.repr(name)}; allowed: {', '.join(self._items) or 'none'}"
+                f"{did_you_mean(name, self._items)}"
             )
         return self._items[name]
 

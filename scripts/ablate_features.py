@@ -7,18 +7,8 @@ python scripts/generality.py --out docs/results/ablation --policy any-loop \
 
 from __future__ import annotations
 
-import tyro
-
-from lambda_rl.agents.ablation.command import AblationConfig, ablate
+from lambda_rl.agents.command_line.policies import ablate
 from lambda_rl.agents.presenting.script import run_script
-from lambda_rl.agents.record.provenance import command_line
-
-
-def main() -> None:
-    """Reads the command line, fits, says where the files are."""
-    for path in ablate(tyro.cli(AblationConfig), command_line()):
-        print(path)
-
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(ablate)

@@ -5,16 +5,8 @@ python scripts/benchmark.py --json runs/benchmark.json
 
 from __future__ import annotations
 
-import tyro
-
-from lambda_rl.agents.benchmark.command import BenchmarkConfig, benchmark
+from lambda_rl.agents.command_line.judging import bench
 from lambda_rl.agents.presenting.script import run_script
 
-
-def main() -> None:
-    """Reads the command line and times."""
-    benchmark(tyro.cli(BenchmarkConfig))
-
-
 if __name__ == "__main__":
-    run_script(main)
+    run_script(bench)

@@ -7,16 +7,8 @@ python scripts/compare.py --redraw --out DIR
 
 from __future__ import annotations
 
-import tyro
-
-from lambda_rl.agents.comparison.command import CompareConfig, run_comparison
+from lambda_rl.agents.command_line.judging import compare
 from lambda_rl.agents.presenting.script import run_script
 
-
-def main() -> None:
-    """Reads the command line and compares."""
-    run_comparison(tyro.cli(CompareConfig))
-
-
 if __name__ == "__main__":
-    run_script(main)
+    run_script(compare)

@@ -9,16 +9,8 @@ python scripts/generality.py --tasks digits wine --seeds 2 --policy cifar-mlp --
 
 from __future__ import annotations
 
-import tyro
-
-from lambda_rl.agents.foreign.command import GeneralityConfig, run_generality
+from lambda_rl.agents.command_line.judging import generality
 from lambda_rl.agents.presenting.script import run_script
 
-
-def main() -> None:
-    """Reads the command line and runs."""
-    run_generality(tyro.cli(GeneralityConfig))
-
-
 if __name__ == "__main__":
-    run_script(main)
+    run_script(generality)

@@ -7,16 +7,8 @@ python scripts/reproduce_lu2017.py --budget full --device cuda --data cifar10 --
 
 from __future__ import annotations
 
-import tyro
-
+from lambda_rl.agents.command_line.judging import reproduce
 from lambda_rl.agents.presenting.script import run_script
-from lambda_rl.agents.reproduction.lu2017.command import ReproduceConfig, run_reproduction
-
-
-def main() -> None:
-    """Reads the command line and reproduces."""
-    run_reproduction(tyro.cli(ReproduceConfig))
-
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(reproduce)

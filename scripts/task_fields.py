@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
+from lambda_rl.agents.command_line.parsing import parse
 from lambda_rl.agents.presenting.markdown import fill_page
 from lambda_rl.agents.presenting.script import run_script
 from lambda_rl.agents.presenting.task_tables import option_table, task_table
@@ -32,7 +31,7 @@ class Options:
 
 def main() -> None:
     """Reads the command line and writes both files."""
-    options = tyro.cli(Options)
+    options = parse(Options)
     # Of the README's other blocks, others are the authors.
     fill_page(options.readme, {"task-fields": task_table(), "network-options": option_table()}, instead=None)
     atomic_write(options.schema, schema_text())

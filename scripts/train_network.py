@@ -6,16 +6,8 @@ python scripts/train_network.py --schedule learned:policy.safetensors --network 
 
 from __future__ import annotations
 
-import tyro
-
+from lambda_rl.agents.command_line.judging import run
 from lambda_rl.agents.presenting.script import run_script
-from lambda_rl.agents.single_run import NetworkConfig, train_one
-
-
-def main() -> None:
-    """Reads the command line and trains."""
-    train_one(tyro.cli(NetworkConfig, config=(tyro.conf.OmitArgPrefixes,)))
-
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(run)

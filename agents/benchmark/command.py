@@ -69,7 +69,7 @@ class BenchmarkConfig(ComputeOptions, DataOptions):
         anatomy: also measure what a decision is made of and how its cost grows, with a figure beside the JSON file.
         overhead: also time a learned schedule against the training steps that it rides on (on the CPU).
         json: file for the results; empty: none.
-        page: page whose blocks are filled out of the files beside that of ``json``; empty: none.
+        page: page whose blocks are filled out of the files beside that of --json; empty: none.
         force: report even if the machine is busy.
         self_test: everything so small that the numbers mean nothing.
     """

@@ -27,12 +27,15 @@ from lambda_rl.agents.comparison.contestants import Learned, LineUp, check_meani
 from lambda_rl.agents.comparison.figures import draw_all
 from lambda_rl.agents.comparison.folder import ComparisonFolder
 from lambda_rl.agents.comparison.protocol import cells_of, compare
-from lambda_rl.agents.comparison.report import write_report
+from lambda_rl.agents.comparison.report import REPORT_NAME, write_report
+from lambda_rl.agents.comparison.results import CONSTANT, LEARNED
 from lambda_rl.agents.comparison.store import RunStore
 from lambda_rl.agents.comparison.tables import Comparison
 from lambda_rl.agents.comparison.terminal import say, show
-from lambda_rl.agents.options import MOST, ComputeOptions, DataOptions
+from lambda_rl.agents.options import MOST, ComputeOptions, DataOptions, SuiteName, TrackingOptions
 from lambda_rl.agents.presenting.progress import Bar
+from lambda_rl.agents.record.provenance import told_options, without_places
+from lambda_rl.agents.record.run_folder import RunFolder
 from lambda_rl.checks import bounded_int
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.hardware.device import resolve_device
@@ -40,7 +43,7 @@ from lambda_rl.envs.tasks.suites import Suite, load_suite, suite_names
 
 
 @dataclass(frozen=True)
-class CompareConfig(ComputeOptions, DataOptions):
+class CompareConfig(TrackingOptions, ComputeOptions, DataOptions):
     """Compares learned policies with tuned hand-designed schedules and constants, on tasks held out from training.
 
     A comparison that was cut off goes on when the same command is given again.
@@ -48,7 +51,7 @@ class CompareConfig(ComputeOptions, DataOptions):
     Attributes:
         out: folder for the tables, summary.json, tuned.json, runs.jsonl, the figures and report.html.
         policy: policy file; may be given several times, or not at all.
-        suite: tasks, a built-in list or a YAML file.
+        suite: tasks, a built-in list (lambda-rl suites shows which there are) or a YAML file.
         seeds: seeds per task.
         constants: the grid of constants.
         schedule: a further schedule to compare, such as constant:0.0005 or replay:FILE.csv; may be given several times.
@@ -62,12 +65,11 @@ class CompareConfig(ComputeOptions, DataOptions):
         tuned: a tuned.json of an earlier comparison, in place of tuning anew.
         overwrite: replace the files of another comparison in --out; runs that both have in common are not done again.
         redraw: draw figures and report anew from the files in --out, without a run.
-        wandb: Weights & Biases for the table and the figures; online becomes offline where no key is set.
     """
 
     out: str
     policy: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    suite: str = "quick-held-out"
+    suite: SuiteName = "quick-held-out"
     seeds: int = 5
     constants: tuple[float, ...] = CONSTANT_GRID
     schedule: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
@@ -79,7 +81,6 @@ class CompareConfig(ComputeOptions, DataOptions):
     tuned: str = ""
     overwrite: bool = False
     redraw: bool = False
-    wandb: Literal["online", "offline", "disabled"] = "disabled"
 
     def check(self) -> None:
         """See :meth:`ComputeOptions.check`."""
@@ -262,21 +263,51 @@ def _show(comparison: Comparison, folder: ComparisonFolder, console: Console) ->
 
 
 def _track(config: CompareConfig, comparison: Comparison, out: Path, console: Console) -> None:
-    from lambda_rl.agents.record.tracking import start_run
+    """Shows the comparison in Weights & Biases: the table, λ over the runs, the figures and the report."""
+    from lambda_rl.agents.record.start_tracking import About, start_run
 
     summary = comparison.summary
-    name = re.sub(r"[^\w.-]+", "-", f"compare-{summary.suite}")
-    options = dataclasses.asdict(config)
+    # A policy in the folder of its training: both are in the group of that name.
+    trained = [
+        path.parent.name for path in map(Path, config.policy) if RunFolder(path.parent).config.is_file()
+    ]
+    name = re.sub(r"[^\w.-]+", "-", f"compare-{'-'.join([*trained[:1], summary.suite])}")
+    about = About(
+        group=config.wandb_group or (trained[0] if trained else name),
+        job_type="compare",
+        tags=(*config.wandb_tags, summary.suite, without_places(config.data)),
+        notes=config.wandb_notes,
+    )
+    options = told_options(dataclasses.asdict(config))
+    columns = ("test_accuracy_mean", "difference_mean", "regret_mean", "iqm", "inner_runs", "diverged")
     with start_run(
-        config.wandb, name=name, config=options, dir=out, say=functools.partial(say, console)
+        config.wandb,
+        name=name,
+        config=options,
+        dir=out,
+        about=about,
+        say=functools.partial(say, console),
     ) as tracker:
-        for schedule, item in summary.schedules.items():
-            numbers = {
-                "test_accuracy_mean": item.test_accuracy_mean,
-                "difference_mean": item.difference_mean,
-                "regret_mean": item.regret_mean,
-                "inner_runs": item.inner_runs,
-            }
-            tracker.log({f"compare/{schedule}/{key}": value for key, value in numbers.items()}, step=0)
+        rows = [
+            [schedule, item.kind, *(getattr(item, key) for key in columns), *item.ci95]
+            for schedule, item in summary.schedules.items()
+        ]
+        heads = ["schedule", "kind", *columns, "ci95_low", "ci95_high"]
+        tracker.log_table("compare/schedules", heads, rows, bars=("schedule", "difference_mean"))
+        shown = [key for key, item in summary.schedules.items() if item.kind != CONSTANT]
+        runs = comparison.trajectories
+        first = runs[
+            runs["schedule"].isin(shown) & (runs["seed"] == runs.groupby("task")["seed"].transform("min"))
+        ]
+        tracker.log_lambda_trajectories(first.to_dict("records"), name="compare")
         for figure in sorted(out.glob("*.png")):
             tracker.log_image(f"compare/{figure.stem}", figure)
+        tracker.log_html("compare/report", out / REPORT_NAME)
+        tracker.summarise(
+            {
+                f"{schedule}/{key}": getattr(item, key)
+                for schedule, item in summary.schedules.items()
+                if item.kind == LEARNED
+                for key in columns
+            }
+        )

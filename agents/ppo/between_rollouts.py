@@ -118,6 +118,11 @@ class BetweenRollouts(BaseCallback):
         self.logger.record("validation/best_score", progress.best_score)
         for key, value in validation.results.items():
             self.logger.record(f"validation/{key}", value)
+        if run.tracker.mode != "disabled":
+            if run.best_constant is None:
+                run.best_constant = run.validator.best_constant(policy)
+            # The same each time: a line to read the scores by.
+            run.tracker.log({"validation/best_constant_score": run.best_constant}, decisions)
         run.tracker.log_lambda_trajectories(validation.trajectories, name="validation", step=decisions)
 
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from lambda_rl.agents.options import MOST, ComputeOptions, DataOptions, check_run_name
+from lambda_rl.agents.options import (
+    MOST,
+    ComputeOptions,
+    DataOptions,
+    SuiteName,
+    TrackingOptions,
+    check_run_name,
+)
 from lambda_rl.checks import bounded, bounded_int
 from lambda_rl.control import ControlLaw, law_of
 from lambda_rl.envs.reward import RewardConfig
@@ -80,19 +88,18 @@ class PPOConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig(ComputeOptions, DataOptions):
+class TrainConfig(TrackingOptions, ComputeOptions, DataOptions):
     """A training run of an agent.
 
     Attributes:
         preset: named set of options to start from.
         name: name of the run and of its folder; empty: made from preset, seed and time.
         out: folder that run folders are made in.
-        suite: training tasks, a built-in name or a YAML file.
+        suite: training tasks, a built-in name (lambda-rl suites lists them) or a YAML file.
         validation_suite: tasks that the best policy is selected on; empty: <suite>-validation if there is one, else
             the suite itself.
         total_decisions: decisions in all, rounded up to whole rollouts.
         seed: of the agent and of the sequence of tasks.
-        wandb: Weights & Biases; online becomes offline where no key is set.
         eval_every: rollouts between two validations; 0: never, and the last policy is kept.
         eval_seeds: seeds per validation task.
         checkpoint_every: rollouts between two checkpoints.
@@ -114,8 +121,8 @@ class TrainConfig(ComputeOptions, DataOptions):
     preset: str = "quick"
     name: str = ""
     out: str = "runs"
-    suite: str = "quick"
-    validation_suite: str = ""
+    suite: SuiteName = "quick"
+    validation_suite: SuiteName = ""
     total_decisions: int = 38_400
     seed: int = 0
     wandb: Literal["online", "offline", "disabled"] = "online"
@@ -146,6 +153,11 @@ class TrainConfig(ComputeOptions, DataOptions):
             if not getattr(self, name):
                 raise ValueError(f"{name} must not be empty")
         check_run_name(self.name)
+
+    def named(self) -> TrainConfig:
+        """The same run with a name, made from preset, seed and time where none is given."""
+        made = f"{self.preset}-seed{self.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+        return dataclasses.replace(self, name=self.name or made)
 
     def resolved(self, default_name: str) -> TrainConfig:
         """The same run with nothing left open.

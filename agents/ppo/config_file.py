@@ -15,7 +15,19 @@ from lambda_rl.checks import shown
 from lambda_rl.files import atomic_write
 
 MAY_DIFFER_ON_RESUME = frozenset(
-    {"data", "data_root", "threads", "wandb", "name", "out", "checkpoint_every", "preset"}
+    {
+        "data",
+        "data_root",
+        "threads",
+        "name",
+        "out",
+        "checkpoint_every",
+        "preset",
+        "wandb",
+        "wandb_group",
+        "wandb_tags",
+        "wandb_notes",
+    }
 )
 """Options that do not change what is learned: where things lie, how many cores, how often to save.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lambda_rl.agents.ppo.config import PPOConfig, TrainConfig
+from lambda_rl.checks import did_you_mean
 from lambda_rl.envs.reward import RewardConfig
 
 _CIFAR = TrainConfig(
@@ -51,5 +52,7 @@ def preset(name: str) -> TrainConfig:
         ValueError: there is none; the message lists them.
     """
     if name not in PRESETS:
-        raise ValueError(f"unknown preset {name!r}; allowed are {', '.join(PRESETS)}")
+        raise ValueError(
+            f"unknown preset {name!r}; allowed are {', '.join(PRESETS)}{did_you_mean(name, PRESETS)}"
+        )
     return PRESETS[name]

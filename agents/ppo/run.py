@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,13 +24,15 @@ from lambda_rl.agents.ppo.training_run import TrainingRun
 from lambda_rl.agents.ppo.validation import Validator
 from lambda_rl.agents.ppo.vec_env import SB3VecEnv
 from lambda_rl.agents.record.metrics import MetricsCsv
-from lambda_rl.agents.record.provenance import code_commit, without_places
+from lambda_rl.agents.record.provenance import code_commit, told_options, without_places
 from lambda_rl.agents.record.run_folder import RunFolder
-from lambda_rl.agents.record.tracking import WandbWriter, start_run
+from lambda_rl.agents.record.start_tracking import About, start_run
+from lambda_rl.agents.record.tracking import WandbWriter
 from lambda_rl.envs.data import ImageData, Images
 from lambda_rl.envs.tasks.suites import Suite, load_suite
 from lambda_rl.envs.vector_env import CifarLambdaVectorEnv
-from lambda_rl.policy.file import save_policy
+from lambda_rl.policy.file import load_policy, save_policy
+from lambda_rl.policy.text import describe
 
 _AS_SB3_NAMES_THEM = (
     "n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "clip_range", "ent_coef", "vf_coef", "max_grad_norm",
@@ -66,8 +67,8 @@ def train(
         FileNotFoundError: the data is not there.
         OSError: the folder cannot be written to.
     """
-    name = f"{config.preset}-seed{config.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
-    config = config.resolved(name)
+    config = config.named()
+    config = config.resolved(config.name)
     folder = RunFolder(config.folder)
     if not overwrite:
         folder.refuse_run()
@@ -246,6 +247,7 @@ def _learn(run: TrainingRun, done: int | None, stop_after: int | None, show_prog
         name=config.name,
         config=_told_options(run.origin),
         dir=run.folder.path,
+        about=_about(config),
         resume_id=progress.wandb_id,
         say=print if show_progress else lambda line: None,
     )
@@ -275,18 +277,37 @@ def _learn(run: TrainingRun, done: int | None, stop_after: int | None, show_prog
         if best is not None:
             save_policy(run.folder.policy, best)
         if run.folder.policy.is_file():
-            results = {"score": progress.best_score, **progress.best_results}
-            run.tracker.log_policy_artifact(run.folder.policy, results)
+            _publish(run)
+
+
+def _about(config: TrainConfig) -> About:
+    """How the run is found again in a tracker."""
+    said = (config.preset, without_places(config.suite), without_places(config.data), f"seed{config.seed}")
+    return About(
+        group=config.wandb_group or config.name,
+        job_type="train",
+        tags=(*config.wandb_tags, *said),
+        notes=config.wandb_notes,
+        best={"validation/score": "max", "validation/outer_accuracy": "max", "validation/outer_loss": "min"},
+    )
+
+
+def _publish(run: TrainingRun) -> None:
+    """Hands the policy to the tracker, with all that says what it is."""
+    progress = run.progress
+    run.tracker.log_policy_artifact(
+        run.folder.policy,
+        {"score": progress.best_score, **progress.best_results, "options": _told_options(run.origin)},
+        card=describe(load_policy(run.folder.policy)),
+        beside=[run.folder.metrics],
+        aliases=["best"] if run.validator is not None else [],
+    )
 
 
 def _told_options(origin: Origin) -> dict[str, Any]:
     """What a tracker may show of a run: its options, without the places of this machine, and where it comes from."""
-    options = {
-        name: without_places(value) if isinstance(value, str) else value
-        for name, value in to_dict(origin.config).items()
-    }
     return {
-        **options,
+        **told_options(to_dict(origin.config)),
         "data_fingerprint": origin.data_fingerprint,
         "commit": origin.commit,
         "command": origin.command,

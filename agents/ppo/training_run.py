@@ -24,6 +24,8 @@ class TrainingRun:
         suite: training tasks.
         validator: plays the validation tasks; None: no validation, the last policy is kept.
         tracker: where numbers are shown.
+        best_constant: score of the best constant on the validation tasks, for comparison; None: not measured, as where
+            nobody watches.
     """
 
     folder: RunFolder
@@ -33,6 +35,7 @@ class TrainingRun:
     suite: Suite
     validator: Validator | None
     tracker: Tracker = field(default_factory=lambda: Tracker(None, "disabled"))
+    best_constant: float | None = None
 
     @property
     def config(self) -> TrainConfig:

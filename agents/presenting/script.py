@@ -1,4 +1,4 @@
-"""What all scripts do alike: one thread for the small things, and errors as one line."""
+"""What all commands do alike: one thread for the small things, and errors as one line."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from collections.abc import Callable
 import torch
 
 
+class Interrupted(KeyboardInterrupt):
+    """An interruption by the keyboard, with words that say how to go on."""
+
+
 def run_script(main: Callable[[], object]) -> None:
     """Calls ``main`` and ends the process.
 
     A bad option, file or folder (``ValueError``, ``OSError``) is told in one line on standard error, with exit code
-    2; anything else is a bug and shows its traceback. An interruption by the keyboard gives exit code 130.
+    2; anything else is a bug and shows its traceback. An interruption by the keyboard gives exit code 130, and says
+    how to go on where that is possible (:class:`Interrupted`).
 
     Args:
         main: reads the command line and does the work.
@@ -24,6 +29,6 @@ def run_script(main: Callable[[], object]) -> None:
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(": ".join(["interrupted", *map(str, stop.args)]), file=sys.stderr)
         sys.exit(130)

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -71,10 +72,20 @@ def code_commit() -> str:
         return "unknown"
 
 
-def command_line() -> str:
-    """The command that started this script, for the record: without the places of this machine."""
+def program() -> list[str]:
+    """What was called: a command of ``lambda-rl``, also as ``python -m lambda_rl``, or a script of the checkout."""
     script, *arguments = sys.argv
-    return shlex.join(["python", f"scripts/{Path(script).name}", *map(without_places, arguments)])
+    path = Path(script)
+    if path.stem == "lambda-rl" or path.parts[-2:] == ("lambda_rl", "__main__.py"):
+        return ["lambda-rl", *arguments[:1]]
+    return ["python", f"scripts/{path.name}"]
+
+
+def command_line() -> str:
+    """The command that started this process, for the record: without the places of this machine."""
+    begin = program()
+    rest = sys.argv[len(begin) if begin[0] == "lambda-rl" else 1 :]
+    return shlex.join([*begin, *map(without_places, rest)])
 
 
 _PLACE = re.compile(
@@ -96,3 +107,12 @@ def without_places(text: str) -> str:
         text: one argument of a command line, or one option's value.
     """
     return _PLACE.sub(r"\1", text.rstrip("/\\") or text)
+
+
+def told_options(options: Any) -> Any:
+    """Options as a tracker may show them: dicts, lists and plain values, without the places of this machine."""
+    if isinstance(options, Mapping):
+        return {str(name): told_options(value) for name, value in options.items()}
+    if isinstance(options, (list, tuple)):
+        return [told_options(value) for value in options]
+    return without_places(str(options)) if isinstance(options, (str, Path)) else options

@@ -1,47 +1,29 @@
-"""Tracking with Weights & Biases, written with ``run.log`` and never through TensorBoard syncing.
+"""A run tracked with Weights & Biases, written with ``run.log`` and never through TensorBoard syncing.
 
-Tracking must never stop a training run: when W&B cannot start or fails later, a line says so and training goes on
-without it. In mode ``disabled`` wandb is not even imported.
+Tracking must never stop a training run: when W&B fails, a line says so and training goes on without it. How a run is
+started: :mod:`lambda_rl.agents.record.start_tracking`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import netrc
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, get_args
-from urllib.parse import urlsplit
+from typing import Any, Literal
 
 from stable_baselines3.common.logger import KVWriter
 
 WandbMode = Literal["online", "offline", "disabled"]
 
-PROJECT = "lambda-rl"
+STEP = "decisions"
+"""Key of the step in every row, so that charts have it on their axis."""
 TRAJECTORY_COLUMNS = ("task", "schedule", "progress", "log_lam")
 # A chart with more lines than this cannot be read; the table beside it always holds all rows.
 MAX_CHART_LINES = 24
-# Seconds to wait for the server before falling back to offline: training should not hang on a dead network.
-INIT_TIMEOUT = 30.0
-
-
-def has_wandb_key() -> bool:
-    """Whether an API key for the W&B server in use is set, in the environment or in the user's netrc file."""
-    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).netloc
-    candidates = [os.environ["NETRC"]] if os.environ.get("NETRC") else ["~/.netrc", "~/_netrc"]
-    for candidate in candidates:
-        with contextlib.suppress(OSError, netrc.NetrcParseError, RuntimeError):
-            # The login entry of exactly this host: netrc's `default` entry is not a W&B key.
-            if host in netrc.netrc(str(Path(candidate).expanduser())).hosts:
-                return True
-    return False
 
 
 class Tracker:
@@ -63,11 +45,26 @@ class Tracker:
         self.run_id: str | None = None if run is None else str(run.id)
         self.directory: Path | None = None if run is None else Path(run.settings.sync_dir)
 
+    def define(self, best: Mapping[str, Literal["min", "max"]]) -> None:
+        """Says that charts go over the decisions, and of which keys the summary shows the best value."""
+
+        def write(run: Any) -> None:
+            run.define_metric(STEP, hidden=True)
+            run.define_metric("*", step_metric=STEP)
+            for key, which in best.items():
+                run.define_metric(key, step_metric=STEP, summary=which)
+
+        self._guard(write)
+
     def log(self, values: Mapping[str, Any], step: int) -> None:
         """Logs values at a step (environment decisions done). Steps that go backwards count as the last one."""
         # W&B drops rows of earlier steps without an error; a value shown one step late is better than none.
         self._last_step = max(self._last_step, int(step))
-        self._guard(lambda run: run.log(dict(values), step=self._last_step))
+        self._log(dict(values))
+
+    def summarise(self, values: Mapping[str, Any]) -> None:
+        """Writes values to the run's summary, which tables of runs and sweeps show."""
+        self._guard(lambda run: run.summary.update(dict(values)))
 
     def log_lambda_trajectories(
         self, rows: Iterable[Mapping[str, Any]], *, name: str = "lambda", step: int | None = None
@@ -100,12 +97,9 @@ class Tracker:
             xs.append(progress)
             ys.append(log_lam)
         shown = list(lines)[:MAX_CHART_LINES]
-        at = self._last_step if step is None else max(self._last_step, step)
-        self._last_step = at
+        self._last_step = max(self._last_step, step or 0)
 
-        def write(run: Any) -> None:
-            import wandb
-
+        def made(wandb: Any) -> dict[str, Any]:
             chart = wandb.plot.line_series(
                 xs=[lines[key][0] for key in shown],
                 ys=[lines[key][1] for key in shown],
@@ -114,26 +108,60 @@ class Tracker:
                 xname="progress",
             )
             data = wandb.Table(columns=list(TRAJECTORY_COLUMNS), data=[list(row) for row in table])
-            run.log({f"{name}/trajectories": data, f"{name}/chart": chart}, step=at)
+            return {f"{name}/trajectories": data, f"{name}/chart": chart}
 
-        self._guard(write)
+        self._log_made(made)
 
     def log_image(self, name: str, path: str | os.PathLike[str]) -> None:
         """Logs a picture file under a key at the last step."""
+        self._log_made(lambda wandb: {name: wandb.Image(str(path))})
 
-        def write(run: Any) -> None:
-            import wandb
+    def log_html(self, name: str, path: str | os.PathLike[str]) -> None:
+        """Logs a page, of one file, under a key at the last step."""
+        # Not inject=True: the page has a style of its own.
+        self._log_made(lambda wandb: {name: wandb.Html(Path(path).read_text(encoding="utf-8"), inject=False)})
 
-            run.log({name: wandb.Image(str(path))}, step=self._last_step)
+    def log_table(
+        self,
+        name: str,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[Any]],
+        *,
+        bars: tuple[str, str] | None = None,
+    ) -> None:
+        """Logs a table at the last step.
 
-        self._guard(write)
+        Args:
+            name: its key.
+            columns: their names.
+            rows: a value a column, text or number.
+            bars: columns of the labels and of the lengths of a bar chart, ``<name>_bars``; None: no chart.
+        """
 
-    def log_policy_artifact(self, path: str | os.PathLike[str], metadata: Mapping[str, Any]) -> None:
+        def made(wandb: Any) -> dict[str, Any]:
+            table = wandb.Table(columns=list(columns), data=[list(row) for row in rows])
+            chart = {} if bars is None else {f"{name}_bars": wandb.plot.bar(table, *bars, title=bars[1])}
+            return {name: table, **chart}
+
+        self._log_made(made)
+
+    def log_policy_artifact(
+        self,
+        path: str | os.PathLike[str],
+        metadata: Mapping[str, Any],
+        *,
+        card: str = "",
+        beside: Iterable[Path] = (),
+        aliases: Iterable[str] = (),
+    ) -> None:
         """Logs a policy file as an Artifact of type ``model``.
 
         Args:
             path: The policy file.
             metadata: Plain values shown beside it.
+            card: What the policy is, as text: its description, and the file ``card.txt``.
+            beside: Further files that belong to it; those that are missing are left out.
+            aliases: By which this version is found, beside ``latest``.
 
         Raises:
             FileNotFoundError: If there is no such file (in every mode, so that a missing export is noticed).
@@ -147,9 +175,14 @@ class Tracker:
 
             # W&B allows only these characters in the name of an artifact.
             name = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"policy-{run.name or run.id}")
-            artifact = wandb.Artifact(name, type="model", metadata=dict(metadata))
+            artifact = wandb.Artifact(name, type="model", description=card or None, metadata=dict(metadata))
             artifact.add_file(str(path), name=path.name)
-            run.log_artifact(artifact)
+            for file in filter(Path.is_file, beside):
+                artifact.add_file(str(file), name=file.name)
+            if card:
+                with artifact.new_file("card.txt", mode="w", encoding="utf-8") as text:
+                    text.write(card)
+            run.log_artifact(artifact, aliases=["latest", *aliases])
 
         self._guard(write)
 
@@ -179,6 +212,20 @@ class Tracker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.finish(exit_code=0 if kind is None else 1)
+
+    def _log(self, values: dict[str, Any]) -> None:
+        """Logs a row at the last step."""
+        self._guard(lambda run: run.log({**values, STEP: self._last_step}, step=self._last_step))
+
+    def _log_made(self, made: Callable[[Any], dict[str, Any]]) -> None:
+        """Logs values that wandb makes, which is imported for a run only."""
+
+        def write(run: Any) -> None:
+            import wandb
+
+            run.log({**made(wandb), STEP: self._last_step}, step=self._last_step)
+
+        self._guard(write)
 
     def _guard(self, write: Callable[[Any], object]) -> None:
         """Writes to the run; the first failure is told and ends tracking, not training."""
@@ -221,78 +268,3 @@ class WandbWriter(KVWriter):
 
     def close(self) -> None:
         """Does nothing: the tracker outlives the logger."""
-
-
-def start_run(
-    mode: WandbMode,
-    *,
-    name: str,
-    config: Mapping[str, Any],
-    dir: str | os.PathLike[str],
-    resume_id: str | None = None,
-    say: Callable[[str], None] = print,
-) -> Tracker:
-    """Starts a tracked run.
-
-    ``online`` becomes ``offline`` when no key is set, when the environment says ``WANDB_MODE=offline``, or when the
-    server cannot be reached; if W&B does not start at all, the tracker is a disabled one. Each of these is told.
-
-    Args:
-        mode: ``online``, ``offline`` or ``disabled``.
-        name: Name of the run.
-        config: All options, resolved; plain values, may be nested.
-        dir: The run folder; W&B writes into its sub-folder ``wandb``.
-        resume_id: ``Tracker.run_id`` of the run to continue, if any.
-        say: Prints one line.
-
-    Returns:
-        The tracker; ``mode`` says what it really does.
-
-    Raises:
-        ValueError: If the mode is not one of the three.
-    """
-    if mode not in get_args(WandbMode):
-        raise ValueError(f"--wandb is {mode!r}; allowed are {', '.join(get_args(WandbMode))}")
-    from_environment = os.environ.get("WANDB_MODE", "").lower()
-    if mode == "disabled" or from_environment == "disabled":
-        return Tracker(None, "disabled", say)
-    if mode == "online" and from_environment in ("offline", "dryrun"):
-        say("W&B: WANDB_MODE says offline; this run is tracked offline")
-        mode = "offline"
-    if mode == "online" and not has_wandb_key():
-        say("W&B: no API key is set (WANDB_API_KEY, or `wandb login`); this run is tracked offline")
-        mode = "offline"
-
-    attempts: list[WandbMode] = ["online", "offline"] if mode == "online" else ["offline"]
-    for attempt in attempts:
-        try:
-            run = _init(attempt, name, config, Path(dir), resume_id)
-        except Exception as error:  # see the module's docstring: tracking never stops a training run
-            then = "tracking offline" if attempt == "online" else "training goes on without tracking"
-            say(f"W&B: could not start {attempt} ({type(error).__name__}: {error}); {then}")
-            continue
-        tracker = Tracker(run, attempt, say)
-        say(f"W&B: {attempt} run {tracker.run_id} in {tracker.directory}")
-        return tracker
-    return Tracker(None, "disabled", say)
-
-
-def _init(
-    mode: WandbMode, name: str, config: Mapping[str, Any], directory: Path, resume_id: str | None
-) -> Any:
-    """Calls ``wandb.init`` with everything that would write to the terminal or touch the code turned off."""
-    import wandb
-
-    directory.mkdir(parents=True, exist_ok=True)
-    return wandb.init(
-        project=os.environ.get("WANDB_PROJECT", PROJECT),
-        name=name,
-        id=resume_id,
-        # Offline there is nothing to resume from; the same id joins the parts at the server when both are synced.
-        resume="allow" if resume_id is not None and mode == "online" else None,
-        config=dict(config),
-        dir=str(directory),
-        mode=mode,
-        # console=off: W&B's capture of the terminal garbles a progress bar.
-        settings=wandb.Settings(silent=True, console="off", save_code=False, init_timeout=INIT_TIMEOUT),
-    )

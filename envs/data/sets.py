@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 
 import torch
 
+from lambda_rl.checks import did_you_mean
 from lambda_rl.envs.data.cache import Part, cache_folder, cached, content_fingerprint
 from lambda_rl.envs.data.folder import Progress
 from lambda_rl.registry import Registry
@@ -131,7 +132,8 @@ def data_forms() -> str:
 
 def unknown_data(spec: str) -> ValueError:
     """The error for a name that is of no data set; it lists how they are written."""
-    return ValueError(f"unknown data {spec!r}; allowed: {data_forms()}")
+    hint = did_you_mean(spec.partition(":")[0], DATA_SETS)
+    return ValueError(f"unknown data {spec!r}; allowed: {data_forms()}{hint}")
 
 
 def data_set(spec: str) -> DataSet:

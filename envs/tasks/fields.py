@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from lambda_rl.checks import shown
+from lambda_rl.checks import did_you_mean, shown
 
 C = TypeVar("C", bound=type[Any])
 
@@ -174,7 +174,8 @@ def _fault(name: str, info: FieldInfo, error: Mapping[str, Any]) -> str:
     if error["type"] in ("float_type", "finite_number"):
         return f"{name} must be a finite number, got {shown(error['input'])}"
     mark = ";" if choices(info) and info.annotation is not bool else ","
-    return f"{name} must be {allowed(info)}{mark} got {shown(error['input'])}"
+    hint = did_you_mean(error["input"], choices(info)) if mark == ";" else ""
+    return f"{name} must be {allowed(info)}{mark} got {shown(error['input'])}{hint}"
 
 
 def _faults(cls: Any, error: ValidationError) -> list[str]:
@@ -189,7 +190,9 @@ def _faults(cls: Any, error: ValidationError) -> list[str]:
         at = item["loc"][0]
         name = names[at] if isinstance(at, int) and at < len(names) else str(at)
         if name not in fields:
-            told[name] = f"unknown field {shown_name(name)}; allowed are {', '.join(names)}"
+            told[name] = (
+                f"unknown field {shown_name(name)}; allowed are {', '.join(names)}{did_you_mean(name, names)}"
+            )
         elif len(item["loc"]) == 1:
             told[name] = _fault(name, fields[name], item)
         else:  # inside a value: the whole of it is not known here

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lambda_rl.checks import shown
+from lambda_rl.checks import did_you_mean, shown
 from lambda_rl.envs.data import is_generated
 from lambda_rl.envs.data.split import FOLDS, Fold
 from lambda_rl.envs.tasks.files import read_suite
@@ -139,7 +139,8 @@ def load_suite(name_or_path: str | Path) -> Suite:
     if builtin:
         path = BUILTIN / f"{name}.yaml"
     elif not path.is_file():
-        raise ValueError(f"suite {name!r} is neither a file nor one of {', '.join(names)}")
+        hint = did_you_mean(name, names)
+        raise ValueError(f"suite {name!r} is neither a file nor one of {', '.join(names)}{hint}")
     content = read_suite(path, _included, builtin=builtin)
     usual: Fold = "held-out" if isinstance(content.source, TaskList) else "agent"
     try:

@@ -5,7 +5,8 @@ A policy file may come from anybody, so its texts are shown without what could a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from lambda_rl.checks import cut, printable
 from lambda_rl.knobs import KAPPA, LAM
@@ -55,11 +56,20 @@ def _features(policy: Policy) -> str:
     return ", ".join(f"{name} (version {v})" for name, v in zip(features, versions, strict=True))
 
 
+def _plain(result: Any) -> str:
+    """A result in words; nested ones as "name value, name value"."""
+    if isinstance(result, Mapping):
+        return ", ".join(f"{str(name).replace('_', ' ')} {_plain(value)}" for name, value in result.items())
+    return f"{result:.4g}" if isinstance(result, float) else str(result)
+
+
 def describe(policy: Policy) -> str:
     """The card of a policy as text for a terminal, with a newline at the end."""
     results = policy.card.results
     lines = [f"{name:<19} {text}" for name, text in policy_facts(policy).items()]
     if results:
         lines.append("results")
-        lines += [printable(cut(f"  {key}: {value}", _LONGEST_RESULT)) for key, value in results.items()]
+        lines += [
+            printable(cut(f"  {key}: {_plain(value)}", _LONGEST_RESULT)) for key, value in results.items()
+        ]
     return "\n".join(lines) + "\n"

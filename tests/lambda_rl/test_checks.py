@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from lambda_rl.checks import bounded, bounded_int, cut, listed, nested_beyond, printable, shown
+from lambda_rl.checks import bounded, bounded_int, cut, did_you_mean, listed, nested_beyond, printable, shown
 
 
 def test_values_are_shown_short() -> None:
@@ -65,3 +65,11 @@ def test_nesting_counts_lists_and_objects() -> None:
     assert nested_beyond([], 0)
     assert not nested_beyond({"a": [1, {"b": "text"}]}, 3)
     assert nested_beyond({"a": [1, {"b": "text"}]}, 2)
+
+
+def test_a_name_that_is_like_another_is_told() -> None:
+    names = ("quick", "quick-held-out", "cifar-mlp")
+    assert did_you_mean("quick-heldout", names) == "; did you mean 'quick-held-out'?"
+    assert did_you_mean("quik" + "x" * 10**6, ["quik" + "x" * 70]) == f"; did you mean {'quik' + 'x' * 70!r}?"
+    for unlike in ("resnet", "", None, 10**5000):
+        assert did_you_mean(unlike, names) == ""

@@ -42,8 +42,10 @@ ROOMS: dict[str, str] = {
     "constraints": "arguments checks attach",
     "integrations": "attach checks schedules",
     "suggest": "arguments checks observation attach",
-    "lambda_rl": "penalties knobs control observation policy schedules suggest",
-    "cli": "lambda_rl checks policy suggest",
+    "public": "penalties knobs control observation policy schedules suggest",
+    "lambda_rl": "public",
+    "cli": "checks knobs policy suggest",
+    "__main__": "",
     # envs: what is controlled
     "envs.data": "registry checks files",
     "envs.networks": "registry",
@@ -102,7 +104,12 @@ ROOMS: dict[str, str] = {
     "agents.model_cards": (
         "policy knobs envs.optimizers envs.tasks agents.presenting agents.baselines agents.comparison agents.foreign"
     ),
-    "agents.single_run": "files schedules envs.tasks envs.judging agents.options agents.presenting",
+    "agents.single_run": "files schedules envs.tasks envs.judging agents.options agents.presenting agents.record",
+    "agents.command_line": (
+        "lambda_rl checks cli policy envs.tasks agents.presenting agents.record agents.ppo agents.warm_start"
+        " agents.ablation agents.comparison agents.foreign agents.baselines agents.benchmark agents.reproduction.lu2017"
+        " agents.model_cards agents.single_run"
+    ),
     "agents.reproduction": "",
     "agents.reproduction.lu2017": (
         "files policy schedules envs.data envs.tasks envs.training envs.judging agents.options agents.record"

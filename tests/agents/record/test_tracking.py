@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 from stable_baselines3.common.logger import Logger
 
-from lambda_rl.agents.record import tracking
-from lambda_rl.agents.record.tracking import Tracker, WandbWriter, has_wandb_key, start_run
+from lambda_rl.agents.record.start_tracking import start_run
+from lambda_rl.agents.record.tracking import Tracker, WandbWriter
 
 CONFIG = {"preset": "quick", "ppo": {"n_steps": 120, "learning_rate": 1e-3}}
 
@@ -104,12 +104,16 @@ def test_a_run_resumed_offline_keeps_its_id_and_both_parts_are_to_be_synced(tmp_
 def test_disabled_tracking_does_nothing_and_does_not_import_wandb(tmp_path: Path) -> None:
     code = f"""
 import sys
-from lambda_rl.agents.record.tracking import start_run, WandbWriter
+from lambda_rl.agents.record.start_tracking import start_run
+from lambda_rl.agents.record.tracking import WandbWriter
 t = start_run("disabled", name="x", config={{}}, dir={str(tmp_path / "run")!r})
 t.log({{"a": 1}}, 1)
 WandbWriter(t).write({{"a": 1.0}}, {{"a": ()}}, 2)
 t.log_lambda_trajectories([{{"task": "t", "schedule": "s", "progress": 0, "log_lam": -1}}])
 t.log_image("x", "no.png")
+t.log_html("x", "no.html")
+t.log_table("x", ["a"], [[1]], bars=("a", "a"))
+t.summarise({{"a": 1}})
 t.log_policy_artifact({str(Path(__file__))!r}, {{}})
 t.finish()
 assert (t.mode, t.run_id, t.directory) == ("disabled", None, None)
@@ -118,60 +122,6 @@ sys.exit("wandb was imported" if "wandb" in sys.modules else 0)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not (tmp_path / "run").exists()
-
-
-def fake_init(monkeypatch: pytest.MonkeyPatch, failing: tuple[str, ...] = ()) -> list[str]:
-    """Replaces the start of W&B; returns the list of modes that are tried."""
-    tried: list[str] = []
-
-    def init(mode: str, *_: object) -> FakeRun:
-        tried.append(mode)
-        if mode in failing:
-            raise OSError("network is unreachable")
-        return FakeRun()
-
-    monkeypatch.setattr(tracking, "_init", init)
-    return tried
-
-
-def test_online_without_a_key_is_tracked_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WANDB_MODE")
-    tried, said = fake_init(monkeypatch), []
-    tracker = start_run("online", name="x", config={}, dir=tmp_path, say=said.append)
-    assert (tracker.mode, tried) == ("offline", ["offline"])
-    assert "no API key" in said[0]
-
-
-def test_online_with_a_key_is_online(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WANDB_MODE")
-    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    tried, said = fake_init(monkeypatch), []
-    tracker = start_run("online", name="x", config={}, dir=tmp_path, say=said.append)
-    assert (tracker.mode, tried) == ("online", ["online"])
-    tracker.finish()
-    assert FakeRun.url in said[-1]
-
-
-def test_the_environment_can_forbid_uploading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    tried = fake_init(monkeypatch)
-    assert start_run("online", name="x", config={}, dir=tmp_path, say=lambda _: None).mode == "offline"
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert start_run("online", name="x", config={}, dir=tmp_path, say=lambda _: None).mode == "disabled"
-    assert tried == ["offline"]
-
-
-@pytest.mark.parametrize(("failing", "mode"), [(("online",), "offline"), (("online", "offline"), "disabled")])
-def test_a_failed_start_is_told_and_training_goes_on(
-    failing: tuple[str, ...], mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("WANDB_MODE")
-    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    tried, said = fake_init(monkeypatch, failing), []
-    tracker = start_run("online", name="x", config={}, dir=tmp_path, say=said.append)
-    assert (tracker.mode, tried) == (mode, ["online", "offline"])
-    assert "network is unreachable" in said[0]
-    tracker.log({"a": 1.0}, 1)
 
 
 def test_a_failure_in_mid_run_ends_tracking_and_not_training() -> None:
@@ -187,7 +137,7 @@ def test_a_failure_in_mid_run_ends_tracking_and_not_training() -> None:
     run.log = broken  # type: ignore[method-assign]
     tracker.log({"a": 2.0}, 20)
     tracker.log({"a": 3.0}, 30)
-    assert run.rows == [(10, {"a": 1.0})]
+    assert run.rows == [(10, {"a": 1.0, "decisions": 10})]
     assert sum("service died" in line for line in said) == 1
 
 
@@ -216,28 +166,7 @@ def test_the_context_manager_finishes_with_the_right_code(error: type[Exception]
     assert run.finished == [code]
 
 
-def test_a_key_is_found_in_the_environment_or_in_netrc(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert not has_wandb_key()
-    file = tmp_path / "netrc"
-    monkeypatch.setenv("NETRC", str(file))
-    file.write_text("machine elsewhere.example\n  login user\n  password x\ndefault login user password x\n")
-    file.chmod(0o600)
-    assert not has_wandb_key()
-    file.write_text("machine wandb.example\n  login user\n  password x\n")
-    assert not has_wandb_key()
-    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example")
-    assert has_wandb_key()
-    monkeypatch.setenv("WANDB_BASE_URL", "https://other.example")
-    assert not has_wandb_key()
-    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    assert has_wandb_key()
-
-
 def test_bad_input_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="'on'; allowed are online, offline, disabled"):
-        start_run("on", name="x", config={}, dir=tmp_path)  # type: ignore[arg-type]
     tracker = Tracker(None, "disabled")
     with pytest.raises(FileNotFoundError, match="policy"):
         tracker.log_policy_artifact(tmp_path / "missing.safetensors", {})

@@ -60,7 +60,7 @@ def test_what_a_foreign_card_says_cannot_act_on_a_terminal() -> None:
     assert len(long) < 6000
 
 
-@pytest.mark.parametrize("command", [["info", "FILE"], ["info", "FILE", "--card"]])
+@pytest.mark.parametrize("command", [["info", "FILE"], ["card", "FILE"]])
 def test_the_command_prints_no_control_characters(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
 ) -> None:

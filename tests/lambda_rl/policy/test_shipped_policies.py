@@ -105,26 +105,28 @@ def test_the_command(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["info", bad]) == 2
         out, err = capsys.readouterr()
         assert not out
-        assert err.startswith("lambda-rl: error: policy file ")
+        assert err.startswith("error: policy file ")
         assert err.count("\n") == 1
         assert bad in err
-    with pytest.raises(SystemExit) as stopped:
-        main(["show"])
-    assert stopped.value.code == 2
+    assert main(["lst"]) == 2
+    assert (
+        capsys.readouterr().err
+        == "error: unknown command 'lst'; allowed: info, card, list, suggest; did you mean 'list'?\n"
+    )
 
 
 def test_the_command_prints_model_cards(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (shipped / "another.md").write_text("what λ is\n", encoding="utf-8")
-    assert main(["info", "another", "--card"]) == 0
+    assert main(["card", "another"]) == 0
     assert capsys.readouterr().out == "what λ is\n"
-    assert main(["info", DEFAULT_POLICY, "--card"]) == 2
+    assert main(["card", DEFAULT_POLICY]) == 2
     out, err = capsys.readouterr()
     assert not out
     assert err.endswith("any-loop.md: no such file; this policy has no model card\n")
-    assert main(["info", "nowhere", "--card"]) == 2
+    assert main(["card", "nowhere"]) == 2
 
 
 def test_every_policy_in_the_package_has_a_model_card(capsys: pytest.CaptureFixture[str]) -> None:
     for name in lambda_rl.shipped_policies():
-        assert main(["info", name, "--card"]) == 0
+        assert main(["card", name]) == 0
         assert f"# {name}\n" in capsys.readouterr().out

@@ -1,0 +1,57 @@
+"""Commands whose options and work are one configuration and one function; imported when one of them is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tyro
+
+from lambda_rl.agents.command_line.parsing import parse
+from lambda_rl.agents.presenting.script import Interrupted
+
+
+def compare(arguments: Sequence[str] | None = None) -> None:
+    """Compares policies with tuned schedules and constants."""
+    from lambda_rl.agents.comparison.command import CompareConfig, run_comparison
+
+    run_comparison(parse(CompareConfig, arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Trains one network with any schedule of λ."""
+    from lambda_rl.agents.single_run import NetworkConfig, train_one
+
+    train_one(parse(NetworkConfig, arguments, config=(tyro.conf.OmitArgPrefixes,)))
+
+
+def generality(arguments: Sequence[str] | None = None) -> None:
+    """Judges schedules on loops that training never saw."""
+    from lambda_rl.agents.foreign.command import GeneralityConfig, run_generality
+
+    config = parse(GeneralityConfig, arguments)
+    try:
+        run_generality(config)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"the runs that are done are kept in {config.out}; the same command goes on"
+        ) from None
+
+
+def reproduce(arguments: Sequence[str] | None = None) -> None:
+    """Reproduces the experiments of Lu (2017)."""
+    from lambda_rl.agents.reproduction.lu2017.command import ReproduceConfig, run_reproduction
+
+    config = parse(ReproduceConfig, arguments)
+    try:
+        run_reproduction(config)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"the runs that are done are kept in {config.out}; the same command goes on"
+        ) from None
+
+
+def bench(arguments: Sequence[str] | None = None) -> None:
+    """Times the inner training against others and against the machine."""
+    from lambda_rl.agents.benchmark.command import BenchmarkConfig, benchmark
+
+    benchmark(parse(BenchmarkConfig, arguments))
