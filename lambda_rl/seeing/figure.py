@@ -126,7 +126,7 @@ def _lines(axes: Axes, history: Sequence[Row], x: Sequence[float], names: Sequen
             markersize=4,
             label=_NAMES.get(name, name),
         )
-    ends = {name.partition("_")[2] for name in names if name in _NAMES}
-    axes.set_ylabel(ends.pop() if len(ends) == 1 else names[0], fontsize=9)
-    if len(names) > 1:
+    several = len(names) > 1
+    axes.set_ylabel(names[0].rpartition("_")[2] if several else names[0], fontsize=9)
+    if several:
         axes.legend(frameon=False, fontsize=8)
