@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import tyro
 from rich.console import Console
 
@@ -286,7 +287,7 @@ def _track(config: CompareConfig, comparison: Comparison, out: Path, console: Co
         config=options,
         dir=out,
         about=about,
-        say=functools.partial(say, console),
+        say=functools.partial(say, console, soft_wrap=True),
     ) as tracker:
         rows = [
             [schedule, item.kind, *(getattr(item, key) for key in columns), *item.ci95]
@@ -299,7 +300,8 @@ def _track(config: CompareConfig, comparison: Comparison, out: Path, console: Co
         first = runs[
             runs["schedule"].isin(shown) & (runs["seed"] == runs.groupby("task")["seed"].transform("min"))
         ]
-        tracker.log_lambda_trajectories(first.to_dict("records"), name="compare")
+        rows_of_lam = first.assign(log_lam=np.log10(first["lam"])).to_dict("records")
+        tracker.log_lambda_trajectories(rows_of_lam, name="compare")
         for figure in sorted(out.glob("*.png")):
             tracker.log_image(f"compare/{figure.stem}", figure)
         tracker.log_html("compare/report", out / REPORT_NAME)

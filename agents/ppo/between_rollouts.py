@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import typing
+from collections.abc import Callable
 
 import numpy as np
 from rich.console import Console
@@ -132,12 +133,19 @@ class ProgressBar(BaseCallback):
     Args:
         total: decisions of the whole run.
         progress: where the scores come from.
+        best_constant: gives the score of the best constant, if it is known by now.
         console: None: standard output.
     """
 
-    def __init__(self, total: int, progress: Progress, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        total: int,
+        progress: Progress,
+        console: Console | None = None,
+        best_constant: Callable[[], float | None] = lambda: None,
+    ) -> None:
         super().__init__()
-        self.total, self.progress = total, progress
+        self.total, self.progress, self.best_constant = total, progress, best_constant
         self.console = console or Console(highlight=False)
         self._bar = Bar(
             "training", self.console, unit="decisions", width=24, period=300.0, below=True, lines="none"
@@ -169,7 +177,9 @@ class ProgressBar(BaseCallback):
         score, best, episodes = self.progress.last_score, self.progress.best_score, self.model.ep_info_buffer
         parts = [f"return {np.mean([float(e['r']) for e in episodes]):+.3f}"] if episodes else []
         if score is not None and best is not None:
-            parts.append(f"validation score {score:+.4f} (best {best:+.4f})")
+            constant = self.best_constant()
+            beside = "" if constant is None else f", best constant {constant:+.4f}"
+            parts.append(f"validation score {score:+.4f} (best {best:+.4f}{beside})")
         self._note = ", ".join(parts)
         self._on_step()
         if self.console.is_terminal or score == self._shown:

@@ -256,7 +256,8 @@ def _learn(run: TrainingRun, done: int | None, stop_after: int | None, show_prog
         writers = [MetricsCsv(run.folder.metrics, keep_until=done), WandbWriter(run.tracker)]
         model.set_logger(Logger(str(run.folder.path), writers))
         callbacks: list[BaseCallback] = [BetweenRollouts(run, stop_after)]
-        bar = ProgressBar(config.total_decisions, progress) if show_progress else None
+        shown = ProgressBar(config.total_decisions, progress, best_constant=lambda: run.best_constant)
+        bar = shown if show_progress else None
         if bar is not None:
             callbacks.append(bar)
         try:

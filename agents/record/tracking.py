@@ -197,7 +197,12 @@ class Tracker:
         if self.mode == "online":
             self._say(f"W&B: run at {url}")
         else:
-            self._say(f"W&B: offline run in {self.directory}; to upload it: wandb sync {self._sync_target()}")
+            assert self.directory is not None
+            here = shlex.quote(str(self.directory.parent))
+            self._say(
+                f"W&B: offline run in {self.directory}; to look at it here: wandb leet {here}; "
+                f"to upload it: wandb sync {self._sync_target()}"
+            )
 
     def _sync_target(self) -> str:
         """What to hand to ``wandb sync``: all parts of a run that was resumed offline, which W&B joins by their id."""
