@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 
 from lambda_rl.agents.comparison.statistics import bootstrap_interval
-from lambda_rl.agents.constrained.methods import LIBRARIES, METHODS, run_without
+from lambda_rl.agents.constrained.methods import LIBRARIES, METHODS, Trace, run_without
 from lambda_rl.agents.constrained.networks import Floor, Recall
 from lambda_rl.agents.constrained.problems import Box, Flat, NoisyBox, Problem, Quadratic
 
-PROBLEMS: dict[str, type[Problem]] = {
-    kind.name: kind for kind in (Quadratic, Box, Flat, NoisyBox, Floor, Recall)
-}
+_KINDS: tuple[type[Problem], ...] = (Quadratic, Box, Flat, NoisyBox, Floor, Recall)
+PROBLEMS = {kind.name: kind for kind in _KINDS}
 NONE = "none"
 """Method and library of a run without constraints."""
 
@@ -73,14 +72,14 @@ def measured(
                 score = problem.score()
                 row = {"problem": name, "method": method, "library": library, "seed": seed, **vars(score)}
                 row["multiplier"] = trace[-1][1]
-                history = None
-                if seed == 0 and library != THEIRS:
-                    history = pd.DataFrame(trace, columns=["violation", "multiplier"])
-                    history.insert(0, "step", range(1, len(trace) + 1))
-                    history = history.iloc[::EVERY]
-                    history.insert(0, "method", method)
-                    history.insert(0, "problem", name)
-                yield row, history
+                kept = seed == 0 and library != THEIRS
+                yield row, _history(name, method, trace) if kept else None
+
+
+def _history(problem: str, method: str, trace: Trace) -> pd.DataFrame:
+    table = pd.DataFrame(trace, columns=["violation", "multiplier"])
+    named = table.assign(problem=problem, method=method, step=range(1, len(trace) + 1))
+    return named[["problem", "method", "step", "violation", "multiplier"]].iloc[::EVERY]
 
 
 def cells(rows: pd.DataFrame) -> list[Cell]:
@@ -104,6 +103,4 @@ def _mean(values: Any) -> Mean:
 
 
 def _agree(one: Mean, other: Mean) -> bool:
-    return all(
-        low - SAME <= mean <= high + SAME for (mean, *_), (_, low, high) in ((one, other), (other, one))
-    )
+    return all(b[1] - SAME <= a[0] <= b[2] + SAME for a, b in ((one, other), (other, one)))

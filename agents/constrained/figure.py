@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -38,7 +39,7 @@ def histories(history: pd.DataFrame) -> Figure | None:
     axes = figure.subplots(2, len(names), sharex="col", squeeze=False)
     for column, name in enumerate(names):
         for method, lines in history[history["problem"] == name].groupby("method", sort=False):
-            look = {"color": _COLOURS[str(method)], "lw": 1.1, "label": WORDS[str(method)]}
+            look: dict[str, Any] = {"color": _COLOURS[str(method)], "lw": 1.1, "label": WORDS[str(method)]}
             if str(method) != NONE or name != "flat":  # there the loss alone goes far off
                 axes[0, column].plot(lines["step"], lines["violation"], **look)
             if str(method) != NONE:

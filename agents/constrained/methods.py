@@ -85,7 +85,8 @@ def run_cooper(problem: Problem, method: Method) -> Trace:
     # By name, so that types are checked alike where it is not installed.
     cooper: Any = importlib.import_module("cooper")
     multiplier = cooper.multipliers.DenseMultiplier(num_constraints=problem.constraints, dtype=problem.dtype)
-    formulation, coefficient = cooper.formulations.Lagrangian, None
+    formulation: Any = cooper.formulations.Lagrangian
+    coefficient: Any = None
     if method.augmented:
         formulation = cooper.formulations.AugmentedLagrangian
         c = torch.tensor(method.augmented * problem.dual_lr, dtype=problem.dtype)

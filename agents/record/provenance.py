@@ -73,11 +73,13 @@ def code_commit() -> str:
 
 
 def program() -> list[str]:
-    """What was called: a command of ``lambda-rl``, also as ``python -m lambda_rl``, or a script of the checkout."""
+    """What was called: a command of ``lambda-rl``, also as ``python -m lambda_rl``, a room's own, or a script's."""
     script, *arguments = sys.argv
     path = Path(script)
     if path.stem == "lambda-rl" or path.parts[-2:] == ("lambda_rl", "__main__.py"):
         return ["lambda-rl", *arguments[:1]]
+    if path.name == "__main__.py" and path.parts[-3:-2] == ("agents",):
+        return ["python", "-m", f"lambda_rl.agents.{path.parent.name}"]
     return ["python", f"scripts/{path.name}"]
 
 

@@ -101,6 +101,7 @@ ROOMS: dict[str, str] = {
     "agents.foreign.feedback": (
         "lambda_rl observation attach suggest agents.presenting agents.comparison agents.foreign"
     ),
+    "agents.learning_lambda": "checks files agents.record agents.presenting",
     "agents.model_cards": (
         "policy knobs envs.optimizers envs.tasks agents.presenting agents.baselines agents.comparison agents.foreign"
     ),

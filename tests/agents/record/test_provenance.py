@@ -54,6 +54,8 @@ def test_the_recorded_command_has_no_paths_of_this_machine(monkeypatch: pytest.M
     ]
     monkeypatch.setattr(sys, "argv", given)
     assert command_line() == "python scripts/train_agent.py --data 'folder:my images' --out runs"
+    monkeypatch.setattr("sys.argv", ["/x/lambda_rl/agents/constrained/__main__.py", "--seeds", "3"])
+    assert command_line() == "python -m lambda_rl.agents.constrained --seeds 3"
 
 
 def test_a_policy_file_and_a_tracked_run_name_no_folder_of_this_machine(whole: Path) -> None:
