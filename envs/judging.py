@@ -266,7 +266,7 @@ class _Batch:
         given: dict[str, Any] = {name: float(getattr(signals, name)[n]) for name in GIVEN}
         schedule.step(**given, **self._asked(schedule, slot))
 
-    def _asked(self, schedule: Schedule, slot: int) -> dict[str, float]:
+    def _asked(self, schedule: Schedule, slot: int) -> dict[str, Any]:
         """What a rule asks for beyond the usual signals."""
         if not isinstance(schedule, FeedbackRule) or not schedule.asked:
             return {}

@@ -123,7 +123,30 @@ class Fitted(Law):
         return numbers[0] * _law().kappa(known)[0]
 
 
+class FrameworkDefault(Rival):
+    """What torch takes if nobody says anything: 0.01 for AdamW, else none."""
+
+    name = "framework-default"
+    form = untuned = "framework-default"
+
+    def make(self, spec: str) -> ScheduleFactory:
+        """See :class:`~lambda_rl.agents.baselines.families.Baseline`.
+
+        Raises:
+            ValueError: the text says more than the name.
+        """
+        if spec.strip() != self.name:
+            raise ValueError(f"{spec!r} has no settings; expected {self.form}")
+
+        def factory(optimizer: Any = None, **context: Any) -> Schedule:
+            facts, decay = context.get("facts"), context.get("decay")
+            is_adamw = facts is not None and facts.adaptive and decay == "decoupled"
+            return Constant(0.01 if is_adamw else 0.0, optimizer, total_steps=context.get("total_steps"))
+
+        return factory
+
+
 _law = functools.cache(load_kappa_law)
 
-for _family in (Budget(), Timescale(), PowerLines(), Fitted()):
+for _family in (FrameworkDefault(), Budget(), Timescale(), PowerLines(), Fitted()):
     BASELINES.register(_family.name, _family)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -108,7 +109,8 @@ class KnotSearch:
         self._asked = []
         for _ in range(count):
             trial = self.study.ask()
-            lams = [10.0 ** trial.suggest_float(name, LOW, HIGH) for name in self.names]
+            with _quiet():
+                lams = [10.0 ** trial.suggest_float(name, LOW, HIGH) for name in self.names]
             self._asked.append((self.form.format(",".join(map(number, lams))), trial))
         return [spec for spec, _ in self._asked]
 
@@ -127,13 +129,22 @@ def _study(seed: int, random_first: int) -> Study:
         raise ModuleNotFoundError(
             "Bayesian optimisation needs optuna: pip install 'lambda-rl[train,search]'"
         ) from error
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
+    with _quiet():
         sampler = optuna.samplers.GPSampler(
             seed=seed, n_startup_trials=random_first + 4, deterministic_objective=False
         )
         return optuna.create_study(sampler=sampler, direction="maximize")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without optuna's lines of a new study, and of packages that would make it faster; its level is put back."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
     finally:
         optuna.logging.set_verbosity(before)
 

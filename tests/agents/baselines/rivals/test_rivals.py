@@ -32,6 +32,7 @@ from lambda_rl.schedules.rules.norm_bounds import BoundedNorms
 from lambda_rl.suggest.kappa_law import load_kappa_law
 
 RIVALS = tuple(name for name in families_to_choose() if name not in hand_designed_families())
+UNTUNED = ("framework-default", "random-search", "pbt", "pbt-replay")
 CELLS = [Cell(f"task{i}", task.with_seed(seed)) for i, task in enumerate(SUITE.tasks) for seed in (0, 1)]
 
 
@@ -60,7 +61,7 @@ def test_every_rival_has_enough_settings_that_can_play() -> None:
             for spec in specs:
                 assert BASELINES[name].contestant(spec).spec == spec
     for name in RIVALS:
-        assert BASELINES[name].tunable != (name in ("random-search", "pbt", "pbt-replay"))
+        assert BASELINES[name].tunable != (name in UNTUNED)
         assert BASELINES[name].contestant(BASELINES[name].untuned).name == name
 
 
@@ -80,6 +81,16 @@ def test_laws_say_what_their_papers_say() -> None:
     kappa = load_kappa_law().constant[0]
     assert lam("fitted-law:1") == pytest.approx(10**kappa / 30, rel=2.0)
     assert lam("fitted-law:3") == pytest.approx(3 * lam("fitted-law:1"))
+
+
+def test_the_default_of_the_framework() -> None:
+    make = make_schedule("framework-default")
+    adam = dataclasses.replace(FACTS, adaptive=True)
+    default = torch.optim.AdamW([nn.Parameter(torch.ones(1))]).defaults["weight_decay"]
+    assert make(facts=adam, decay="decoupled").value == default
+    assert make(facts=adam, decay="coupled").value == make(facts=FACTS, decay="decoupled").value == 0.0
+    with pytest.raises(ValueError, match="has no settings"):
+        make_schedule("framework-default:1")
 
 
 @pytest.mark.parametrize("spec", ["kappa:0", "kappa:a", "power-law:1", "tau:1,2", "fitted-law:", "tau:nan"])

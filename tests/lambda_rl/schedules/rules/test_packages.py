@@ -103,12 +103,13 @@ def test_adamc_agrees_with_the_packages(name: str) -> None:
     package = pytest.importorskip(name, reason=f"{name} is not installed (extra: rivals)")
     one, other = network(), network()
     groups = split_parameters(other, 0.5)
+    options = {"lr": LR, "eps": 1e-12}  # which each adds at another place
     if name == "timm.optim":
-        reference = package.AdamWLegacy(groups, lr=LR, corrected_weight_decay=True)
+        reference = package.AdamWLegacy(groups, corrected_weight_decay=True, **options)
     else:
         groups[0]["normalized"] = True
-        reference = package.AdamC(groups, lr=LR)
-    optimizer = torch.optim.AdamW(split_parameters(one, 0.5), lr=LR)
+        reference = package.AdamC(groups, **options)
+    optimizer = torch.optim.AdamW(split_parameters(one, 0.5), **options)
     rates = [torch.optim.lr_scheduler.CosineAnnealingLR(o, STEPS) for o in (optimizer, reference)]
     rule = ProportionalToRate(0.5, optimizer)
 
