@@ -25,6 +25,18 @@ PRESETS: dict[str, TrainConfig] = {
         ppo=PPOConfig(n_envs=32, n_steps=15, batch_size=240),
         reward=_CIFAR.reward,
     ),
+    # For `make demo`: κ starts where most runs want it to be, so that little is left to find.
+    "demo": TrainConfig(
+        preset="demo",
+        data="table:teacher:20x8x20000:7",
+        suite="demo",
+        unit="kappa",
+        total_decisions=18_432,
+        eval_every=6,
+        eval_seeds=2,
+        ppo=PPOConfig(n_envs=32, n_steps=12, batch_size=192),
+        reward=_CIFAR.reward,
+    ),
     "cifar-mlp": replace(
         _CIFAR, preset="cifar-mlp", suite="cifar-mlp", total_decisions=134_400, compile=True
     ),
@@ -42,7 +54,8 @@ PRESETS: dict[str, TrainConfig] = {
         _CIFAR, preset="cifar-resnet9", suite="cifar-resnet9", total_decisions=57_600, device="auto"
     ),
 }
-"""Named starting points. ``quick`` needs no download and takes minutes; ``cifar-resnet9`` wants a GPU."""
+"""Named starting points. ``demo`` and ``quick`` need no download and take a minute or two; ``cifar-resnet9`` wants a
+GPU."""
 
 
 def preset(name: str) -> TrainConfig:

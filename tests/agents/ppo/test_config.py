@@ -109,7 +109,7 @@ def test_broken_yaml_names_the_file(tmp_path: Path) -> None:
 
 
 def test_unknown_preset_lists_the_known() -> None:
-    with pytest.raises(ValueError, match=r"unknown preset 'slow'; allowed are quick, cifar-mlp"):
+    with pytest.raises(ValueError, match=r"unknown preset 'slow'; allowed are quick, demo, cifar-mlp"):
         preset("slow")
 
 

@@ -23,6 +23,7 @@ from lambda_rl.envs.tasks.variations import Choice, LogUniform
 
 FAMILIES = {
     "quick": {"mlp"},
+    "demo": {"mlp"},
     "cifar-mlp": {"mlp"},
     "cifar-cnn": {"cnn3"},
     "cifar-mixed": {"mlp", "cnn3"},
@@ -52,7 +53,7 @@ def test_built_in_suites(family: str) -> None:
 def test_every_built_in_suite_fits_the_data_that_it_is_for(name: str) -> None:
     suite = load_suite(name)
     assert suite.name == name
-    images = 12_000 if name.startswith("quick") else 50_000
+    images = {"quick": 12_000, "demo": 20_000}.get(name.partition("-")[0], 50_000)
     split = split_data(images, suite.fold)
     assert suite.largest
     for task in suite.largest:
