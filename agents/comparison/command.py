@@ -218,7 +218,9 @@ def run_comparison(config: CompareConfig, console: Console | None = None) -> Com
         raise
     folder.drop_report()
     comparison.write(folder.path)
-    _show(comparison, folder, console)
+    _show(
+        Comparison.load(folder.path), folder, console
+    )  # of the files alone, so that a redraw gives the same
     if config.wandb != "disabled":
         _track(config, comparison, folder.path, console)
     return comparison
@@ -260,7 +262,7 @@ def _tune(
 
 def _show(comparison: Comparison, folder: ComparisonFolder, console: Console) -> None:
     draw_all(comparison, folder.path)
-    show(comparison.summary, write_report(folder.path, comparison.summary), console)
+    show(comparison, write_report(folder.path, comparison), console)
 
 
 def _track(config: CompareConfig, comparison: Comparison, out: Path, console: Console) -> None:

@@ -6,12 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lambda_rl.agents.comparison.figures import FIGURES
-from lambda_rl.agents.comparison.report import REPORT_NAME
+from lambda_rl.agents.comparison.report import PAIRS_NAME, REPORT_NAME, STANDINGS_NAME
 from lambda_rl.agents.comparison.store import RUNS_NAME, RunStore
 from lambda_rl.agents.comparison.tables import RESULTS_NAME, SUMMARY_NAME, TRAJECTORIES_NAME
 from lambda_rl.files import atomic_write
 
 TUNED_NAME = "tuned.json"
+
+DRAWN = (
+    REPORT_NAME,
+    STANDINGS_NAME,
+    PAIRS_NAME,
+    *(f"{name}.{ending}" for name in FIGURES for ending in ("png", "svg")),
+)
+"""What is made of the tables."""
 
 FILES = (
     RUNS_NAME,
@@ -19,8 +27,7 @@ FILES = (
     RESULTS_NAME,
     TRAJECTORIES_NAME,
     SUMMARY_NAME,
-    REPORT_NAME,
-    *(f"{name}.png" for name in FIGURES),
+    *DRAWN,
 )
 """All that a comparison writes."""
 
@@ -80,5 +87,5 @@ class ComparisonFolder:
 
     def drop_report(self) -> None:
         """Removes report and figures, lest they stand beside tables that they are not of."""
-        for name in (REPORT_NAME, *(f"{name}.png" for name in FIGURES)):
+        for name in DRAWN:
             (self.path / name).unlink(missing_ok=True)

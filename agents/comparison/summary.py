@@ -1,4 +1,4 @@
-"""From a table of runs to what ``summary.json`` says: derived schedules, intervals, regret, and the result in words.
+"""From a table of runs to what ``summary.json`` says: derived schedules, intervals, regret.
 
 The table has one row per task x seed x schedule, accuracies in percent; :mod:`lambda_rl.agents.comparison.protocol`
 makes it.
@@ -17,10 +17,7 @@ from lambda_rl.agents.comparison.results import (
     BEST_SINGLE,
     BEST_SINGLE_HINDSIGHT,
     DERIVED,
-    HAND_DESIGNED,
-    LEARNED,
     MEAN_CONSTANT,
-    NO_PENALTY,
     ORACLE,
     Findings,
     ScheduleSummary,
@@ -38,12 +35,10 @@ from lambda_rl.agents.comparison.tables import Results
 MEANING: dict[str, str] = {
     ORACLE: "the best constant for each task, chosen in hindsight on test: a bound, not a method",
     GRID_SEARCH: "for each run the constant with the best final validation accuracy: what a careful user does",
-    BEST_SINGLE: "the one constant that was best on the tuning suite",
     BEST_SINGLE_HINDSIGHT: "the one constant that is best on this suite, chosen in hindsight on test",
     MEAN_CONSTANT: "mean over the grid: a constant taken at random",
-    NO_PENALTY: "λ = 0",
 }
-"""Schedules that are not what a user would write down, in words."""
+"""Of schedules that are another constant from task to task, in words."""
 
 BOOTSTRAP_SEED = 0
 
@@ -163,28 +158,3 @@ def _schedule(
 def _finite_mean(values: pd.Series) -> float | None:
     numbers = values.to_numpy(np.float64)
     return float(numbers.mean()) if np.isfinite(numbers).all() else None
-
-
-def headline(found: Findings) -> list[str]:
-    """The result in sentences, one for each policy, out of the numbers."""
-    return [_sentence(name, found) for name in found.of_kind(LEARNED)]
-
-
-def _sentence(name: str, found: Findings) -> str:
-    ours, oracle = found.schedules[name], found.schedules[ORACLE]
-    low, high = ours.ci95
-    relation = "above" if low > 0 else "below" if high < 0 else "not told apart from"
-    place = "below" if ours.regret_mean >= 0 else "above"
-    text = (
-        f"In one run, {name} reaches {ours.test_accuracy_mean:.2f} % test accuracy: "
-        f"{ours.difference_mean:+.2f} points against the best single constant "
-        f"(95 % interval {low:+.2f} to {high:+.2f}: {relation} it)"
-        f", and {abs(ours.regret_mean):.2f} points {place} the oracle constant, which costs {oracle.inner_runs} runs "
-        f"per task"
-    )
-    hand = found.of_kind(HAND_DESIGNED)
-    if hand:
-        best = max(hand, key=lambda key: found.schedules[key].test_accuracy_mean)
-        margin = ours.test_accuracy_mean - found.schedules[best].test_accuracy_mean
-        text += f"; {margin:+.2f} points against the best hand-designed schedule ({best})"
-    return text + "."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lambda_rl.agents.comparison.evidence import Evidence, weigh
 from lambda_rl.agents.comparison.results import Summary
 from lambda_rl.agents.comparison.statistics import Array
 from lambda_rl.files import atomic_write
@@ -78,13 +80,19 @@ class Comparison:
 
     Attributes:
         results: derived schedules among them.
-        trajectories: one row per decision of each run that was really done; ``trajectories.csv``.
+        trajectories: one row per decision of each run that was really done; ``trajectories.csv``. Empty where the file
+            was not kept.
         summary: the numbers that follow.
     """
 
     results: Results
     trajectories: pd.DataFrame
     summary: Summary
+
+    @functools.cached_property
+    def evidence(self) -> Evidence:
+        """What the scores say, beyond the summary."""
+        return weigh(self.summary, self.results.scores)
 
     def write(self, folder: str | Path) -> None:
         """Writes the three files, the summary last."""
@@ -100,21 +108,25 @@ class Comparison:
 
     @classmethod
     def load(cls, folder: str | Path) -> Comparison:
-        """Reads what :meth:`write` wrote.
+        """Reads what :meth:`write` wrote; the trajectories, which are long, need not be there.
 
         Raises:
             FileNotFoundError: a file is missing.
             ValueError: a file is none of a comparison, or the tables are not those of the summary.
         """
         folder = Path(folder)
-        for name in (RESULTS_NAME, TRAJECTORIES_NAME, SUMMARY_NAME):
+        for name in (RESULTS_NAME, SUMMARY_NAME):
             if not (folder / name).is_file():
                 raise FileNotFoundError(f"{folder} holds no comparison: {name} is missing")
         summary = Summary.load(folder / SUMMARY_NAME)
+        trajectories = folder / TRAJECTORIES_NAME
         for name, digest in summary.digests.items():
+            if name == TRAJECTORIES_NAME and not trajectories.is_file():
+                continue
             if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
                 raise ValueError(
                     f"{folder / name} is not the table that {SUMMARY_NAME} was made of; compare again "
                     f"(runs that are kept are not done again)"
                 )
-        return cls(Results.read(folder / RESULTS_NAME), pd.read_csv(folder / TRAJECTORIES_NAME), summary)
+        decisions = pd.read_csv(trajectories) if trajectories.is_file() else pd.DataFrame()
+        return cls(Results.read(folder / RESULTS_NAME), decisions, summary)

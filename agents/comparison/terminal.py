@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from rich import box
@@ -9,15 +10,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lambda_rl.agents.comparison.evidence import Evidence
 from lambda_rl.agents.comparison.results import (
     BEST_SINGLE,
     BEST_SINGLE_HINDSIGHT,
     CONSTANT,
-    LEARNED,
     NO_PENALTY,
+    ORACLE,
     Summary,
 )
-from lambda_rl.agents.comparison.summary import headline
+from lambda_rl.agents.comparison.tables import Comparison
+from lambda_rl.agents.comparison.words import counted, headline, signed, spanned, verdicts
 from lambda_rl.checks import printable
 
 
@@ -26,25 +29,40 @@ def say(console: Console, line: str, *, soft_wrap: bool = False) -> None:
     console.print(Text(printable(line)), soft_wrap=soft_wrap)
 
 
-def show(summary: Summary, report: Path, console: Console) -> None:
-    """Prints the table, the result in words, the notes, and where the report is."""
-    console.print(summary_table(summary))
-    for sentence in headline(summary):
+def show(comparison: Comparison, report: Path, console: Console) -> None:
+    """Prints the table, the result in words, the notes, where the report is, and what to do next."""
+    summary, evidence = comparison.summary, comparison.evidence
+    console.print(summary_table(summary, evidence))
+    for sentence in [*headline(summary, evidence), *verdicts(summary)]:
         say(console, sentence)
     for note in summary.notes:
         say(console, f"note: {note}")
     say(console, f"report: {report}", soft_wrap=True)
+    files = [policy.file for policy in summary.policies.values()]
+    _next_steps(report, files[0] if files else "", console)
 
 
-def summary_table(summary: Summary) -> Table:
+def _next_steps(report: Path, policy: str, console: Console) -> None:
+    """What a reader may want to do with a report and a policy."""
+    address = report.resolve().as_uri()
+    say(console, "next:")
+    # Most terminals make a link of an address by themselves; those that know links get it as one.
+    console.print(Text("  look at the figures:  ").append(address, style=f"link {address}"), soft_wrap=True)
+    if not policy:
+        return
+    for words, what in (
+        ("see what it is:", f"lambda-rl info {shlex.quote(policy)}"),
+        ("put it in your loop:", f"schedule = lambda_rl.LearnedSchedule(optimizer, policy={policy!r}, …)"),
+    ):
+        say(console, f"  {words:<22}{what}", soft_wrap=True)
+
+
+def summary_table(summary: Summary, evidence: Evidence) -> Table:
     """The table for the terminal; constants that are nobody's choice are left to the report."""
+    seeds = counted(summary.seeds_per_task, "seed")
+    title = f"{summary.suite}: {counted(len(summary.tasks), 'task')} × {seeds}, accuracy in %"
     table = Table(
-        title=Text(
-            printable(
-                f"{summary.suite}: {len(summary.tasks)} tasks × {summary.seeds_per_task} seeds, accuracy in %"
-            ),
-            style="table.title",
-        ),
+        title=Text(printable(title), style="table.title"),
         caption="diff.: points above the best single constant, with its interval\n"
         "regret: points below the oracle constant; runs: inner runs for one result",
         box=box.SIMPLE_HEAD,
@@ -52,19 +70,20 @@ def summary_table(summary: Summary) -> Table:
     table.add_column("schedule", no_wrap=True)
     for head in ("test acc.", "diff.", "95 %", "regret", "runs"):
         table.add_column(head, justify="right", no_wrap=True)
-    best = summary.best_single_constant
-    for name, item in summary.schedules.items():
-        if (item.kind == CONSTANT and name not in (best, NO_PENALTY)) or name == BEST_SINGLE_HINDSIGHT:
+    best, oracle = summary.best_single_constant, evidence.standing(ORACLE).accuracy
+    for item in evidence.standings:
+        if (
+            item.kind == CONSTANT and item.name not in (best, NO_PENALTY)
+        ) or item.name == BEST_SINGLE_HINDSIGHT:
             continue
-        low, high = item.ci95
-        itself = name in (BEST_SINGLE, best)
+        itself = item.name in (BEST_SINGLE, best)
         table.add_row(
-            Text(printable(name)),
-            f"{item.test_accuracy_mean:.2f}",
-            "" if itself else f"{item.difference_mean:+.2f}",
-            "" if itself else f"{low:+.2f} … {high:+.2f}",
-            f"{item.regret_mean:.2f}",
-            str(item.inner_runs),
-            style="bold blue" if item.kind == LEARNED else None,
+            Text(printable(item.name)),
+            f"{item.accuracy:.2f}",
+            "" if itself else signed(item.against.difference),
+            "" if itself else spanned(item.against.interval),
+            f"{oracle - item.accuracy:.2f}",
+            f"{item.inner_runs:,}",
+            style="bold blue" if item.learned else None,
         )
     return table

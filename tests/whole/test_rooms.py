@@ -86,7 +86,9 @@ ROOMS: dict[str, str] = {
         "lambda_rl checks files knobs envs.data envs.hardware envs.tasks envs.training envs.judging agents.record"
         " agents.options agents.presenting agents.baselines"
     ),
-    "agents.comparison.figures": "files agents.presenting agents.baselines",
+    "agents.comparison.evidence": "",
+    "agents.comparison.figures": "files agents.presenting agents.baselines agents.comparison.evidence",
+    "agents.comparison.report": "files agents.comparison.evidence agents.comparison.figures",
     "agents.constrained": "constraints checks files agents.record agents.presenting agents.comparison",
     "agents.warm_start": (
         "checks files knobs control observation policy envs.tasks envs.training envs.reward envs.control_problem"

@@ -2,80 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from lambda_rl.agents.baselines import GRID_SEARCH
-from lambda_rl.agents.comparison.figures.looks import Look, looks
-from lambda_rl.agents.comparison.results import BEST_SINGLE, HAND_DESIGNED, LEARNED, ORACLE
+from lambda_rl.agents.comparison.evidence import Evidence
+from lambda_rl.agents.comparison.figures.svg import tip
+from lambda_rl.agents.comparison.results import BEST_SINGLE, HAND_DESIGNED, NO_PENALTY, ORACLE
 from lambda_rl.agents.comparison.statistics import Array, mean_interval
 from lambda_rl.agents.comparison.tables import Comparison
-from lambda_rl.agents.presenting.style import GREY, INK, dress, new_figure
+from lambda_rl.agents.presenting.style import INK, new_figure
+
+_MOST = 4  # points at which a colour is full
+_SHADES = LinearSegmentedColormap.from_list("harm", ["#D55E00", "#FFFFFF", "#0072B2"])
 
 
-def accuracy_by_task(comparison: Comparison) -> Figure:
-    """Difference in test accuracy to the best single constant, by task; intervals of the learned ones over seeds.
+def columns(evidence: Evidence, most: int) -> list[str]:
+    """Schedules that are shown by task: policies first, then searches and bounds, and the best written by hand."""
+    learned = [item.name for item in evidence.learned]
+    names = {item.name for item in evidence.standings}
+    fixed = [name for name in (GRID_SEARCH, ORACLE, NO_PENALTY) if name in names]
+    hand = [item.name for item in evidence.standings if item.kind == HAND_DESIGNED]
+    room = max(0, most - len(fixed) - len(learned))
+    return [*learned, *hand[:room], *fixed][: max(most, len(learned))]
 
-    An open triangle at the left edge is a schedule whose mean lies further left.
-    """
-    results, summary = comparison.results, comparison.summary
-    tasks, learned, look = list(summary.tasks), summary.of_kind(LEARNED), looks(summary)
-    shown = [*summary.of_kind(HAND_DESIGNED), GRID_SEARCH, ORACLE]
-    base = results.scores(BEST_SINGLE)
-    differences = {name: results.scores(name) - base for name in [*shown, *learned]}
-    means = {name: difference.mean(1) for name, difference in differences.items()}
-    low, high = _low_end(means, learned), max(0.0, *(float(mean.max()) for mean in means.values()))
-    places = np.arange(len(tasks))[::-1].astype(float)
 
-    figure = new_figure(7.8, 0.42 * len(tasks) + 1.9)
+def accuracy_by_task(comparison: Comparison, width: float) -> Figure:
+    """Difference in test accuracy to the best single constant, a row for each task and a column for each schedule."""
+    summary, evidence = comparison.summary, comparison.evidence
+    tasks, names = list(summary.tasks), columns(evidence, 9 if width > 5 else 4)
+    base = np.array([summary.schedules[BEST_SINGLE].tasks[task] for task in tasks])
+    table = np.stack([np.array(list(evidence.standing(name).tasks.values())) - base for name in names], 1)
+    figure = new_figure(width, 0.3 * len(tasks) + 1.5)
     axes = figure.subplots()
-    dress(axes, "x")
-    for place in places[::2]:
-        axes.axhspan(place - 0.5, place + 0.5, color="#F6F6F6", zorder=0)
-    axes.axvline(0, color=GREY, linestyle=":", linewidth=1.4, zorder=1)
-    for name in shown:
-        _points(axes, name, means[name], places, low, look[name])
-    for index, name in enumerate(learned):
-        offset = 0.16 * (index - (len(learned) - 1) / 2)
-        _intervals(axes, name, differences[name], places - offset, look[name])
-    axes.set_yticks(places, tasks)
-    axes.set_ylim(-0.6, len(tasks) - 0.4)
-    axes.set_xlabel("test accuracy minus the best single constant's (points)", fontsize=9, color=INK)
-    axes.set_xlim(low - 0.06 * (high - low), high + 0.06 * (high - low))
-    handles, labels = axes.get_legend_handles_labels()
-    order = [*range(len(shown), len(labels)), *range(len(shown))]
-    figure.legend(
-        [handles[i] for i in order], [labels[i] for i in order], loc="outside lower center", frameon=False, fontsize=8,
-        ncols=4,
-    )  # fmt: skip
+    axes.imshow(table, cmap=_SHADES, vmin=-_MOST, vmax=_MOST, aspect="auto")
+    errors = _errors(comparison, names)
+    for row, task in enumerate(tasks):
+        for column, name in enumerate(names):
+            _cell(axes, (row, column), table[row, column], errors[row, column], f"{name} on {task}")
+    axes.set_yticks(range(len(tasks)), tasks)
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="left", rotation_mode="anchor")
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0, labelsize=8 if width > 5 else 6.5, colors=INK)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("points above the best single constant", fontsize=9, color=INK)
+    axes.xaxis.set_label_position("bottom")
     return figure
 
 
-def _points(axes: Axes, name: str, mean: Array, places: Array, low: float, look: Look) -> None:
-    outside = mean < low
-    axes.scatter(
-        np.full(outside.sum(), low), places[outside], s=30, marker="<", facecolors="none", edgecolors=look.colour,
-        zorder=3,
+def _errors(comparison: Comparison, names: list[str]) -> Array:
+    """Half the 95 % interval over seeds, of policies; NaN elsewhere, and where there is one seed."""
+    results, evidence = comparison.results, comparison.evidence
+    base = results.scores(BEST_SINGLE)
+    found = np.full((len(base), len(names)), np.nan)
+    for column, name in enumerate(names):
+        item = evidence.standing(name)
+        if not item.learned:
+            continue
+        runs = np.concatenate([results.scores(member) - base for member in item.policies or (name,)], 1)
+        found[:, column] = [(high - low) / 2 for low, high in map(mean_interval, runs)]
+    return found
+
+
+def _cell(axes: Axes, place: tuple[int, int], value: float, error: float, what: str) -> None:
+    row, column = place
+    number = "0.0" if abs(value) < 0.05 else f"{value:+.1f}".replace("-", "−")
+    spread = f" ±{error:.1f}" if np.isfinite(error) else ""
+    text = axes.text(
+        column, row, number + spread, ha="center", va="center", fontsize=7,
+        color="white" if abs(value) > 0.75 * _MOST else "#111112", fontweight="bold" if spread else "normal",
     )  # fmt: skip
-    axes.scatter(
-        np.where(outside, np.nan, mean), places, s=70 if look.marker == "*" else 26, marker=look.marker,
-        color=look.colour, linewidths=0, alpha=0.9, zorder=3, label=name,
-    )  # fmt: skip
-
-
-def _intervals(axes: Axes, name: str, difference: Array, places: Array, look: Look) -> None:
-    ends = np.array([mean_interval(row) for row in difference])
-    axes.hlines(places, ends[:, 0], ends[:, 1], color=look.colour, linewidth=1.8, zorder=4)
-    axes.scatter(
-        difference.mean(1), places, s=48, color=look.colour, edgecolors="white", linewidths=0.7, zorder=5, label=name
-    )  # fmt: skip
-
-
-def _low_end(means: Mapping[str, Array], learned: Sequence[str]) -> float:
-    """Left end of the axis: all learned means lie on it; a much worse schedule must not squeeze all others."""
-    values = np.concatenate([np.ravel(mean) for mean in means.values()])
-    own = [float(means[name].min()) for name in learned]
-    return min(0.0, -0.5, *own, float(np.quantile(values, 0.1)))
+    tip(text, f"{what}: {number}{spread} points")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lambda_rl.agents.baselines import GRID_SEARCH, hand_designed_families
+from lambda_rl.agents.baselines import GRID_SEARCH, families_to_choose
+from lambda_rl.agents.comparison.evidence import Standing
 from lambda_rl.agents.comparison.results import BEST_SINGLE, HAND_DESIGNED, LEARNED, ORACLE, Summary
 from lambda_rl.agents.presenting.style import GREY, LEARNED_PALETTE, MARKERS, PALETTE
 
@@ -34,13 +36,19 @@ def looks(summary: Summary) -> dict[str, Look]:
         ORACLE: Look(BLACK, "*"),
         GRID_SEARCH: Look(GREY, "X"),
     }
-    families = hand_designed_families()
+    families = families_to_choose()
     others = sorted(set(summary.of_kind(HAND_DESIGNED)) - set(families))
     for place, name in enumerate([*families, *others]):
-        found[name] = Look(PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)])
+        turn = place // len(PALETTE)  # with each, markers move on by one, so that 25 are told apart
+        found[name] = Look(PALETTE[place % len(PALETTE)], MARKERS[(place + turn) % len(MARKERS)])
     for place, name in enumerate(sorted(summary.of_kind(LEARNED))):
         found[name] = Look(LEARNED_PALETTE[place % len(LEARNED_PALETTE)], learned=True)
     return found
+
+
+def look_of(item: Standing, look: Mapping[str, Look]) -> Look:
+    """Of a schedule, or of policies of one training: that of the first of them."""
+    return look[item.policies[0] if item.policies else item.name]
 
 
 def lam_of(constant: str) -> float:

@@ -6,11 +6,13 @@ import dataclasses
 import io
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from comparisons import OWN_SUITE, schedule_summary, summary, write_policy
 from rich.console import Console
 
 from lambda_rl.agents.comparison.command import CompareConfig, default_tuning_suite, run_comparison
+from lambda_rl.agents.comparison.tables import Comparison, Results
 from lambda_rl.agents.comparison.terminal import show, summary_table
 from lambda_rl.envs.tasks.suites import Suite, TaskList, load_suite
 from lambda_rl.envs.tasks.task import Task
@@ -111,17 +113,23 @@ def test_whatever_a_name_is_the_table_shows_it() -> None:
     console = Console(file=io.StringIO(), width=200)
     name = "[/][red]\x1b[31m"
     item = schedule_summary()
+    derived = dataclasses.replace(item, kind="derived")
     found = summary(
-        {name: item, "oracle-constant": dataclasses.replace(item, kind="derived")},
+        {name: item} | dict.fromkeys(("oracle-constant", "best-single-constant"), derived),
         suite="[/]",
         notes=("[/]",),
     )
-    console.print(summary_table(found))
-    show(found, Path("[/]/report.html"), console)
+    rows = [
+        {"task": "a", "seed": 0, "schedule": key, "test_accuracy": item.test_accuracy_mean}
+        for key, item in found.schedules.items()
+    ]
+    comparison = Comparison(Results(pd.DataFrame(rows)), pd.DataFrame(), found)
+    console.print(summary_table(found, comparison.evidence))
+    show(comparison, Path("[/]/report.html"), console)
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert "\x1b" not in text
     assert "[/][red]�[31m" in text
-    assert "[/]: 1 tasks" in text
+    assert "[/]: 1 task × 1 seed" in text
     assert "note: [/]" in text
     assert "report: [/]/report.html" in text

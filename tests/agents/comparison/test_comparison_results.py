@@ -114,8 +114,10 @@ def test_a_folder_without_digests_is_read_as_it_is(tmp_path: Path) -> None:
     assert Comparison.load(tmp_path).results.scores("learned").tolist() == [[1.75, 2.5]]
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named_but_trajectories_need_not_be_kept(tmp_path: Path) -> None:
     comparison().write(tmp_path)
     (tmp_path / "trajectories.csv").unlink()
-    with pytest.raises(FileNotFoundError, match=r"holds no comparison: trajectories\.csv is missing"):
+    assert Comparison.load(tmp_path).trajectories.empty
+    (tmp_path / "results.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"holds no comparison: results\.csv is missing"):
         Comparison.load(tmp_path)

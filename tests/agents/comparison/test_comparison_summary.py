@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from comparisons import schedule_summary, summary, table
+from comparisons import table
 
-from lambda_rl.agents.comparison.summary import Plan, headline, summarise
+from lambda_rl.agents.comparison.summary import Plan, summarise
 from lambda_rl.agents.comparison.tables import Results
 
 
@@ -74,23 +74,3 @@ def test_scores_are_by_task_and_seed_whatever_the_order_of_rows_and_the_seeds() 
     plan = Plan(["constant:1", "constant:2"])
     shuffled = made_up().sample(frac=1.0, random_state=3).sort_values("task", kind="stable")
     assert summarise(Results(shuffled), plan)[1] == summarise(Results(made_up()), plan)[1]
-
-
-def test_headline_says_which_side() -> None:
-    def sentence(low: float, high: float, regret: float) -> str:
-        learned = schedule_summary(
-            accuracy=51.0, difference_mean=(low + high) / 2, ci95=(low, high), regret_mean=regret
-        )
-        schedules = {
-            "learned": learned,
-            "gap": schedule_summary("hand-designed"),
-            "oracle-constant": schedule_summary("derived", inner_runs=9),
-        }
-        (found,) = headline(summary(schedules))
-        return found
-
-    assert "above it" in sentence(0.2, 0.8, -0.1)
-    assert "0.10 points above the oracle constant, which costs 9 runs" in sentence(0.2, 0.8, -0.1)
-    assert "+1.00 points against the best hand-designed schedule (gap)" in sentence(0.2, 0.8, -0.1)
-    assert "not told apart" in sentence(-0.2, 0.8, 0.1)
-    assert "below it" in sentence(-0.8, -0.2, 0.1)
