@@ -43,8 +43,9 @@ $(STAMP): pyproject.toml constraints.txt | $(PY)
 	$(call install,train$(comma)dev)
 	@touch $@ $(DEMO_STAMP)
 
-demo: $(DEMO_STAMP)  ## train a small agent in a minute, compare it with other schedules, write a report
+demo: $(DEMO_STAMP)  ## train a small agent, try the policy that ships on digits, compare the small one, write a report
 	$(PY) scripts/train_agent.py --preset demo --name $(DEMO) --wandb offline --overwrite
+	$(PY) scripts/generality.py --policy any-loop --tasks digits-noisy --seeds 3 --processes 2 --out runs/$(DEMO)/digits
 	$(PY) scripts/compare.py --policy runs/$(DEMO)/policy.safetensors --suite demo-held-out \
 	    --data table:teacher:20x8x20000:7 --out runs/$(DEMO)/compare --overwrite
 

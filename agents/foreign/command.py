@@ -12,6 +12,7 @@ from typing import Annotated
 
 import torch
 import tyro
+from rich.console import Console
 
 from lambda_rl import load_policy
 from lambda_rl.agents.foreign.contestants import Contestant, Learned, static
@@ -105,7 +106,7 @@ def run_generality(config: GeneralityConfig) -> None:
         fill_page(Path(config.page), page_blocks(summary))
     if config.page and config.readme:
         fill_page(Path(config.readme), readme_blocks(summary), instead=None)
-    print(overview(summary))
+    Console().print(overview(summary))
 
 
 def _learned(config: GeneralityConfig) -> dict[str, Contestant]:

@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+from rich import box
+from rich.table import Table
+from rich.text import Text
 
 from lambda_rl.agents.foreign.contestants import DEFAULT, GAP, UNGUARDED
 from lambda_rl.agents.foreign.feedback.replay import REPLAYED
@@ -22,6 +25,7 @@ from lambda_rl.agents.foreign.summary import (
     TaskSummary,
 )
 from lambda_rl.agents.presenting.markdown import markdown_table
+from lambda_rl.checks import printable
 
 NAMES = {
     LAW: "law of static facts",
@@ -79,9 +83,31 @@ def readme_blocks(summary: ForeignSummary) -> dict[str, str]:
     return {README_BLOCK: head + markdown_table(columns, rows)}
 
 
-def overview(summary: ForeignSummary) -> str:
-    """The table of contestants, for the terminal."""
-    return _contestants(summary)
+def overview(summary: ForeignSummary) -> Table:
+    """The contestants for the terminal: what fits in 80 columns of the page's table."""
+    names = dict.fromkeys(task for one in summary.contestants.values() for task in one.tasks)
+    many = len(names) > 1
+    table = Table(
+        title=Text(
+            f"{len(names)} plain loops, accuracy in %" if many else f"{'; '.join(names)}, accuracy in %"
+        ),
+        box=box.SIMPLE_HEAD,
+        caption="regret: points below the best constant in hindsight",
+    )
+    table.add_column("schedule", no_wrap=True)
+    for head in ("runs", "accuracy", "regret", "95 %", *(("worst fifth",) if many else ())):
+        table.add_column(head, justify="right", no_wrap=True)
+    for name, one in summary.contestants.items():
+        low, high = one.regret_interval
+        table.add_row(
+            Text(printable(shown(name).replace("`", ""))),
+            str(one.runs),
+            f"{one.accuracy:.2f}",
+            f"{one.regret:.2f}",
+            f"{low:.2f} … {high:.2f}",
+            *((f"{one.regret_tail:.2f}",) if many else ()),
+        )
+    return table
 
 
 def shown(name: str) -> str:

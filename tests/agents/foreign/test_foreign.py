@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from places import DOCS, README
+from rich.console import Console
 from tiny_policies import make_policy
 
 from lambda_rl import Constant
@@ -18,7 +21,7 @@ from lambda_rl.agents.foreign.contestants import ADAMW_DEFAULT, ConstantKappa, k
 from lambda_rl.agents.foreign.feedback.static import LAW, SUGGESTED
 from lambda_rl.agents.foreign.figure import label_noise
 from lambda_rl.agents.foreign.loop import RunFigures, train
-from lambda_rl.agents.foreign.page import LABEL_NOISE, page_blocks, readme_blocks
+from lambda_rl.agents.foreign.page import LABEL_NOISE, overview, page_blocks, readme_blocks
 from lambda_rl.agents.foreign.rows import Row, add_rows, read_rows, write_rows
 from lambda_rl.agents.foreign.summary import BY_VALIDATION, NONE, ORACLE, ForeignSummary, summarise
 from lambda_rl.agents.foreign.task import ForeignTask
@@ -149,6 +152,14 @@ def test_rows_come_to_what_one_works_out_by_hand(tmp_path: Path) -> None:
     assert label_noise(rows, summary) is None
     (tmp_path / "summary.json").write_text(summary.to_json())
     assert ForeignSummary.load(tmp_path / "summary.json") == summary
+    console = Console(file=io.StringIO(), width=80)
+    console.print(overview(summary))
+    assert isinstance(console.file, io.StringIO)
+    told = console.file.getvalue()
+    assert "2 plain loops, accuracy in %" in told
+    assert re.search(r"\n +mine +1 +73\.25 +1\.75 ", told)
+    assert "grid by validation" in told
+    assert "…" not in re.sub(" … ", "", told)  # nothing is cut off at 80 columns
 
 
 def test_the_figure_has_a_panel_for_each_who_moves_kappa_and_the_pages_their_tables(tmp_path: Path) -> None:
