@@ -29,8 +29,8 @@ from lambda_rl.agents.comparison.contestants import (
     read_policies,
 )
 from lambda_rl.agents.comparison.protocol import compare, play
-from lambda_rl.agents.comparison.summary import headline
 from lambda_rl.agents.comparison.tables import Comparison
+from lambda_rl.agents.comparison.words import headline
 from lambda_rl.envs.data import load_test, load_train
 from lambda_rl.envs.judging import ScheduleJob
 from lambda_rl.envs.tasks.suites import Suite, TaskList
@@ -90,7 +90,7 @@ def test_it_is_paired_complete_and_comes_back(tmp_path: Path) -> None:
         found.summary.to_json()
     )
     pd.testing.assert_frame_equal(back.results.table, found.results.table, check_dtype=False)
-    assert len(headline(found.summary)) == 1
+    assert len(headline(found.summary, found.evidence)) == 1
     again = compare(lineup, SUITE, 2, *images)
     pd.testing.assert_frame_equal(again.results.table, found.results.table)
 
