@@ -101,7 +101,8 @@ ROOMS: dict[str, str] = {
     ),
     "agents.foreign.families": "envs.data agents.foreign",
     "agents.foreign.feedback": (
-        "lambda_rl observation attach suggest agents.presenting agents.comparison agents.foreign"
+        "lambda_rl observation attach suggest agents.presenting agents.comparison agents.comparison.evidence"
+        " agents.foreign"
     ),
     "agents.learning_lambda": "checks files agents.record agents.presenting",
     "agents.model_cards": (

@@ -119,8 +119,8 @@ def _dress_panel(axes: Axes, task: str) -> None:
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_xticks([0, 0.5, 1.0])
     first, _, last = axes.xaxis.get_major_ticks()
-    first.label1.set_ha("left")  # neighbours do not touch
-    last.label1.set_ha("right")
+    first.label1.set_horizontalalignment("left")  # neighbours do not touch
+    last.label1.set_horizontalalignment("right")
 
 
 def _handles(shown: Sequence[str], look: Mapping[str, Look]) -> list[Line2D]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from lambda_rl.agents.comparison.evidence import seed_groups
 from lambda_rl.agents.comparison.statistics import bootstrap_interval
 from lambda_rl.agents.foreign.feedback.replay import REPLAYED
 from lambda_rl.agents.foreign.feedback.static import LAW, SUGGESTED
@@ -18,8 +17,6 @@ Array = npt.NDArray[np.float64]
 
 Scores = Callable[[str, str], Array]
 """(task, contestant) → accuracies by seed, percent; empty if they are not all there."""
-
-_SEED = re.compile(r"(?P<stem>.+)-seed\d+")
 
 
 @dataclass(frozen=True)
@@ -90,15 +87,10 @@ def agent_seeds(
         scores: of all.
         oracle: accuracies of the best constant of each task.
     """
-    groups: dict[str, list[str]] = defaultdict(list)
-    for policy in policies:
-        match = _SEED.fullmatch(policy)
-        if match is not None:
-            groups[match["stem"]].append(policy)
     found = []
-    for stem, names in groups.items():
+    for stem, names in seed_groups(policies).items():
         shared = [task for task in tasks if all(len(scores(task, name)) for name in names)]
-        if len(names) > 1 and shared:
+        if shared:
             regrets = {
                 name: float(np.mean([(oracle[task] - scores(task, name)).mean() for task in shared]))
                 for name in names

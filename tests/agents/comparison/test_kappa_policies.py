@@ -35,7 +35,7 @@ def compared(*policies: str, lam_meaning: str = "") -> Comparison:
     """Policies on tasks of three optimizers; a warning of a policy that moves κ is an error."""
     suite = Suite("three", "held-out", TaskList(TASKS))
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*moves κ")
+        warnings.filterwarnings("error", message=".*the policy moves κ")
         learned = read_policies(policies, lam_meaning)
         check_meanings(learned, suite)
         lineup = line_up(learned, constants=(0.01, 0.1), families=())
