@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -48,10 +49,7 @@ def suite_schema() -> dict[str, Any]:
             _some({"$ref": "#/$defs/base"}),
         ),
         "weights": ("how likely each base is", _some({"type": "integer", "minimum": 1, "maximum": 10**6})),
-        "vary": (
-            "how fields vary, drawn in this order",
-            {"$ref": "#/$defs/vary"},
-        ),
+        "vary": ("how fields vary, drawn in this order", {"$ref": "#/$defs/vary"}),
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -64,21 +62,25 @@ def suite_schema() -> dict[str, Any]:
             {"anyOf": [{"required": [key]} for key in keys]} for keys in (LIST_KEYS, ("bases", "vary"))
         ],
         "dependentRequired": {"weights": ["bases"]},
-        "$defs": {
-            "task": task,
-            "base": {
-                "type": "object",
-                "properties": {**{name: _field(name) for name in fields}, "vary": {"$ref": "#/$defs/vary"}},
-                "additionalProperties": False,
-            },
-            "vary": {
-                "type": "object",
-                "properties": {name: _variation(name) for name in fields if name != "seed"},
-                "patternProperties": {r"^network_options\.\w+$": _ways(_SCALAR, ranges=True)},
-                "additionalProperties": False,
-            },
-            "range": {"anyOf": [_worded(word, _LIMITS) for word, way in VARIATIONS.items() if way.numeric]},
+        "$defs": {"task": task, **_parts(fields)},
+    }
+
+
+def _parts(fields: Iterable[str]) -> dict[str, Any]:
+    """What a distribution is made of: a base, and how fields vary."""
+    return {
+        "base": {
+            "type": "object",
+            "properties": {**{name: _field(name) for name in fields}, "vary": {"$ref": "#/$defs/vary"}},
+            "additionalProperties": False,
         },
+        "vary": {
+            "type": "object",
+            "properties": {name: _variation(name) for name in fields if name != "seed"},
+            "patternProperties": {r"^network_options\.\w+$": _ways(_SCALAR, ranges=True)},
+            "additionalProperties": False,
+        },
+        "range": {"anyOf": [_worded(word, _LIMITS) for word, way in VARIATIONS.items() if way.numeric]},
     }
 
 

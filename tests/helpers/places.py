@@ -19,12 +19,11 @@ FLOORS = {
 
 # Third-party packages that a floor may import at all (beside the standard library).
 BASE = {"torch", "numpy", "safetensors"}
-ENVS = BASE | {"gymnasium", "torchvision", "matplotlib", "PIL", "platformdirs", "pydantic", "yaml"}
+ENVS = BASE | {"gymnasium", "torchvision", "matplotlib", "PIL", "platformdirs", "pydantic", "scipy", "yaml"}
 AGENTS = ENVS | {
     "stable_baselines3",
     "wandb",
     "pandas",
-    "scipy",
     "rich",
     "tyro",
     "jinja2",
