@@ -37,6 +37,8 @@ class WarmStartConfig(ComputeOptions, DataOptions):
         imitation: how the actor is fitted.
         reinforce: PPO after it.
         committee: what is handed on.
+        together: names of runs in the same folder, whose experience this one begins with; with rounds 0, it plays
+            nothing of its own, and makes the committee of what they have played.
     """
 
     name: str = ""
@@ -58,6 +60,7 @@ class WarmStartConfig(ComputeOptions, DataOptions):
     imitation: ImitationConfig = field(default_factory=ImitationConfig)
     reinforce: ReinforceConfig = field(default_factory=ReinforceConfig)
     committee: CommitteeConfig = field(default_factory=CommitteeConfig)
+    together: tuple[str, ...] = ()
 
     def check_all(self) -> None:
         """Checks what can be checked without reading anything.
@@ -67,8 +70,10 @@ class WarmStartConfig(ComputeOptions, DataOptions):
         """
         self.check()
         for name in ("validation_seeds", "validation_tasks", "rounds", "tasks", "eval_every", "decisions"):
-            bounded_int(f"--{name.replace('_', '-')}", getattr(self, name), 1, MOST)
+            least = 0 if name == "rounds" and self.together else 1
+            bounded_int(f"--{name.replace('_', '-')}", getattr(self, name), least, MOST)
         bounded_int("--seed", self.seed, 0, 2**32 - 1)
         for name in ("branch", "branch_after"):
             bounded(f"--{name.replace('_', '-')}", getattr(self, name), 0.0, 1.0)
-        check_run_name(self.name)
+        for name in (self.name, *self.together):
+            check_run_name(name)

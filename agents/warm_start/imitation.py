@@ -182,6 +182,13 @@ class Experience:
             config,
         )
 
+    def extend(self, state: dict[str, list[Tensor]]) -> None:
+        """Takes in what another one had when :meth:`state_dict` was called, as further tasks."""
+        before = len(self)
+        for name, parts in state.items():
+            added = [part.numpy() + (before if name == "task" else 0) for part in parts]
+            getattr(self, f"_{name}").extend(added)
+
     def state_dict(self) -> dict[str, list[Tensor]]:
         """All that was taken in."""
         return {

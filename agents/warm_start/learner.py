@@ -70,6 +70,18 @@ class Learner:
             actor.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
         )
 
+    def take_in(self, state: dict[str, Any]) -> None:
+        """Adds what another learner has seen.
+
+        Args:
+            state: its :meth:`state_dict`.
+        """
+        self.experience.extend(state["experience"])
+        mean, var, count = state["moments"]
+        self.moments.update_from_moments(mean.numpy(), var.numpy(), float(count))
+        self.actor.normalise(self.moments)
+        self.sent = self.actor.arrays()
+
     def promote(self) -> None:
         """Puts the committee in the actor's place: it is what reinforcement improves, and what is handed on."""
         config = self.config

@@ -83,11 +83,21 @@ def train(
         if resume:
             record.take_up(learner)
         else:
+            for other in config.together:
+                learner.take_in(_checkpoint(RunFolder(Path(config.out) / other)))
             folder.record_command(command, first=True)
             options = _OPTIONS.dump_python(config, mode="json")
             atomic_write(folder.config, yaml.safe_dump(options, sort_keys=False, allow_unicode=True))
         _play(learner, record, stop_after, finish=finish)
     return folder.path
+
+
+def _checkpoint(folder: RunFolder) -> dict[str, Any]:
+    """The last one of a run."""
+    found = load_newest(folder) if folder.config.is_file() else None
+    if found is None:
+        raise ValueError(f"{folder.path}: there is no checkpoint to go on from")
+    return found[0]
 
 
 class _Stop(Exception):  # noqa: N818 - no error, a way out
@@ -124,6 +134,7 @@ def _play(learner: Learner, record: _Record, stop_after: int | None, *, finish: 
             if config.committee.members and not learner.promoted:
                 learner.promote()
                 record.hand_on(selection.judge(learner.sent), learner.rounds, learner.sent)
+                write_checkpoint(record.folder, {**learner.state_dict(), "best": record.best_state()})
             if not finish:
                 reinforcement(learner, players, selection, tell)
     except _Stop:
@@ -165,15 +176,12 @@ class _Record:
 
     def take_up(self, learner: Learner) -> None:
         """Goes on from the folder's last checkpoint."""
-        found = load_newest(self.folder)
-        if found is None or not self.folder.config.is_file():
-            raise ValueError(f"{self.folder.path}: there is no checkpoint to go on from")
+        state = _checkpoint(self.folder)
         saved = read_config(self.folder)
         for item in dataclasses.fields(WarmStartConfig):
             was, now = getattr(saved, item.name), getattr(self.config, item.name)
             if item.name not in _FREE and was != now:
                 raise ValueError(f"{self.folder.path}: cannot go on: {item.name} was {was!r}, now {now!r}")
-        state, _ = found
         learner.load_state_dict(state)
         if state["best"] is not None:
             verdict, number, arrays = state["best"]

@@ -10,6 +10,8 @@ import yaml
 
 from lambda_rl import LearnedSchedule, load_policy
 from lambda_rl.agents.options import DataOptions
+from lambda_rl.agents.ppo.checkpoint_file import load_newest
+from lambda_rl.agents.record.run_folder import RunFolder
 from lambda_rl.agents.warm_start.actor import act_with
 from lambda_rl.agents.warm_start.committee import CommitteeConfig
 from lambda_rl.agents.warm_start.config import WarmStartConfig
@@ -97,6 +99,32 @@ def test_reinforcement_begins_with_the_committee(tmp_path: Path) -> None:
     assert taken.promoted
     seen = torch.randn(5, len(KAPPA_FEATURES), generator=torch.Generator().manual_seed(0))
     assert torch.equal(taken.actor(seen), learner.actor(seen))
+
+
+def test_runs_together_make_one_committee(tmp_path: Path) -> None:
+    """A run that plays nothing takes in what others have played; it may go on with reinforcement."""
+    plain = ReinforceConfig()
+    for seed in (0, 1):
+        train(config(tmp_path, name=f"run-seed{seed}", seed=seed, rounds=1, reinforce=plain))
+    names = ("run-seed0", "run-seed1")
+    folder = train(config(tmp_path, name="both", rounds=0, reinforce=plain, together=names))
+    states = {}
+    for name in (*names, "both"):
+        found = load_newest(RunFolder(tmp_path / name))
+        assert found is not None
+        states[name] = found[0]
+    both = Learner(config(tmp_path), KAPPA_FEATURES)
+    both.load_state_dict(states["both"])
+    assert len(both.experience) == 6
+    assert both.experience.states().task.unique().tolist() == list(range(6))
+    assert both.moments.count == pytest.approx(sum(states[name]["moments"][2] for name in names))
+    policies = {load_policy(tmp_path / name / "policy.safetensors").fingerprint for name in states}
+    assert len(policies) == 3
+    assert load_policy(folder / "policy.safetensors").card.results["validation"]["after_rounds"] == 0
+    with pytest.raises(ValueError, match="nobody: there is no checkpoint to go on from"):
+        train(config(tmp_path, name="x", rounds=0, together=("nobody",)))
+    with pytest.raises(ValueError, match="--rounds"):
+        train(config(tmp_path, name="y", rounds=0))
 
 
 def test_bad_options_are_told_before_anything_is_written(tmp_path: Path) -> None:
