@@ -74,6 +74,8 @@ def test_the_wheel_names_the_dependencies_of_deployment_only(wheel: zipfile.ZipF
         "train",
         "lightning",
         "huggingface",
+        "search",
+        "rivals",
         "bench",
         "dev",
     }

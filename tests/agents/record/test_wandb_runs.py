@@ -159,9 +159,9 @@ def test_a_comparison_is_in_the_group_of_the_training(trained: Path, tmp_path: P
     folder = next(out.glob("wandb/offline-run-*"))
     table = json.loads(next(folder.rglob("compare/schedules_*.table.json")).read_text())
     assert table["columns"][:4] == ["schedule", "kind", "test_accuracy_mean", "difference_mean"]
-    kinds = [row[1] for row in table["data"]]
-    assert kinds.count("constant") == 2
-    assert kinds.count("learned") == 1
+    kinds = {row[0]: row[1] for row in table["data"]}
+    assert kinds["constant:0.001"] == kinds["constant:0.01"] == "constant"
+    assert list(kinds.values()).count("learned") == 1
     page = next(folder.rglob("compare/report_*.html")).read_text(encoding="utf-8")
     assert page == (out / "report.html").read_text(encoding="utf-8")
     assert any(key.endswith("/test_accuracy_mean") for key in run.summary)
