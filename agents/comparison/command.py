@@ -34,7 +34,7 @@ from lambda_rl.agents.comparison.store import RunStore
 from lambda_rl.agents.comparison.tables import Comparison
 from lambda_rl.agents.comparison.terminal import say, show
 from lambda_rl.agents.options import MOST, ComputeOptions, DataOptions, SuiteName, TrackingOptions
-from lambda_rl.agents.presenting.progress import Bar
+from lambda_rl.agents.presenting.progress import Bar, many_runs
 from lambda_rl.agents.record.provenance import told_options, without_places
 from lambda_rl.agents.record.run_folder import RunFolder
 from lambda_rl.checks import bounded_int
@@ -208,7 +208,8 @@ def run_comparison(config: CompareConfig, console: Console | None = None) -> Com
     train = config.load_parts("train", request.datasets)
     store = folder.store(request.question(train), overwrite=config.overwrite, given=config.tuned)
     try:
-        comparison = _play(request, train, folder, store, console)
+        with many_runs():
+            comparison = _play(request, train, folder, store, console)
     except KeyboardInterrupt:
         say(
             console,

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lambda_rl.agents.ppo.config import TrainConfig
+from lambda_rl.agents.presenting.progress import many_runs
 from lambda_rl.envs.data import Images
 from lambda_rl.envs.judging import RunResult, ScheduleJob, run_schedules
 from lambda_rl.envs.tasks.suites import load_suite
@@ -101,7 +102,8 @@ class Validator:
     def _run(self, makes: Sequence[ScheduleFactory]) -> list[RunResult]:
         """Each schedule on all tasks and seeds."""
         jobs = [ScheduleJob(task, "learned", make) for make in makes for task in self.tasks]
-        return run_schedules(jobs, self.data, "agent", config=self.trainer)
+        with many_runs():
+            return run_schedules(jobs, self.data, "agent", config=self.trainer)
 
     def _scores(self, done: Sequence[RunResult]) -> npt.NDArray[np.float64]:
         """The reward's score of each run."""

@@ -1,13 +1,15 @@
-"""``make demo``: what it runs, and that its tasks need feedback."""
+"""``make demo``: what it runs, that its tasks need feedback, and that docs/demo.md says what was measured."""
 
 from __future__ import annotations
 
+import csv
+import re
 import shutil
 import subprocess
 
 import numpy as np
 import pytest
-from places import ROOT
+from places import DOCS, ROOT
 
 from lambda_rl import Constant, Schedule
 from lambda_rl.agents.ppo.presets import preset
@@ -66,3 +68,40 @@ def test_no_constant_serves_all_tasks_of_the_demo() -> None:
     mean = {key: float(np.mean(values)) for key, values in found.items()}
     assert mean[150, 10.0] > mean[150, 0.5] + 0.05
     assert mean[2400, 0.5] > mean[2400, 10.0] + 0.02
+
+
+def rows_of(name: str) -> list[dict[str, str]]:
+    with (DOCS / "results" / "demo" / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_page_says_what_was_measured() -> None:
+    page = (DOCS / "demo.md").read_text(encoding="utf-8")
+    rows = rows_of("seeds.csv")
+    assert [row.pop("seed") for row in rows] == [str(seed) for seed in range(10)]
+    oracle = float(rows[0]["oracle-constant"])
+    for row in rows:
+        del row["oracle-constant"]
+    learned = np.array([float(row.pop("learned")) for row in rows])
+    best = np.array([max(map(float, row.values())) for row in rows])
+    wins = int((learned > best).sum())
+    assert wins >= 9
+    assert f"in {wins} of 10 the policy is above every" in page
+    for said in (f"{learned.mean():.2f} %", f"{(learned - best).mean():+.2f} points", f"{oracle:.2f} %"):
+        assert said in page
+    assert f"at worst {(learned - best).min():+.2f}" in page
+
+
+def test_the_table_of_the_page_is_that_of_the_file() -> None:
+    page = (DOCS / "demo.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"<!-- table of results/demo/tasks\.csv -->\n((?:\|.*\n)+)", page)
+    head, _, *lines = [line.strip("|\n ").split(" | ") for line in table.splitlines()]
+    names = {
+        "best constant": "best-single-constant",
+        "none": "no-penalty",
+        "oracle constant": "oracle-constant",
+    }
+    rows = rows_of("tasks.csv")
+    assert [row["task"] for row in rows] == load_suite("demo-held-out").task_names
+    for line, row in zip(lines, rows, strict=True):
+        assert line[1:] == [f"{float(row[names.get(name, name)]):.1f}" for name in head[1:]]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import warnings
 
 from rich.console import Console
 
-from lambda_rl.agents.presenting.progress import Bar
+from lambda_rl.agents.presenting.progress import Bar, many_runs
 
 
 def test_a_bar_shows_names_as_they_are_and_where_there_is_no_terminal_its_end() -> None:
@@ -44,3 +45,13 @@ def test_many_words_stand_below_a_bar_that_a_narrow_terminal_shows_whole() -> No
     assert "━" * 24 in above
     assert "96/96 decisions" in above
     assert below.rstrip() == "return +1.500, validation score +0.2500 (best +0.2500) [of]"
+
+
+def test_of_many_runs_no_schedule_says_anything() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with many_runs():
+            warnings.warn("LearnedSchedule: decay undoes what was learned", RuntimeWarning, stacklevel=1)
+            warnings.warn("other", RuntimeWarning, stacklevel=1)
+        warnings.warn("LearnedSchedule: again", RuntimeWarning, stacklevel=1)
+    assert [str(one.message) for one in caught] == ["other", "LearnedSchedule: again"]
