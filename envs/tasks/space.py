@@ -233,7 +233,9 @@ class TaskSpace:
         made = []
         for at, base in enumerate(self.bases):
             varied = self._varied(at)
-            sizes = {name: max(self._ends(at, name)) for name in ("train_size", "val_size") if name in varied}
+            sizes: dict[str, Any] = {
+                name: max(self._ends(at, name)) for name in ("train_size", "val_size") if name in varied
+            }
             kinds = {name: self._ends(at, name) for name in ("data", "resolution") if name in varied}
             made += [
                 _changed(base, {**sizes, **dict(zip(kinds, kind, strict=True))})
