@@ -106,7 +106,7 @@ class Bar:
 def many_runs() -> Iterator[None]:
     """Schedules say nothing: what one of hundreds of runs warns of breaks the bar, and nobody can tell which it was."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "LearnedSchedule: ", RuntimeWarning)
+        warnings.filterwarnings("ignore", "LearnedSchedule: ")
         yield
 
 

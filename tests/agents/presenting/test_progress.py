@@ -52,6 +52,7 @@ def test_of_many_runs_no_schedule_says_anything() -> None:
         warnings.simplefilter("always")
         with many_runs():
             warnings.warn("LearnedSchedule: decay undoes what was learned", RuntimeWarning, stacklevel=1)
+            warnings.warn("LearnedSchedule: this run is unlike others", UserWarning, stacklevel=1)
             warnings.warn("other", RuntimeWarning, stacklevel=1)
         warnings.warn("LearnedSchedule: again", RuntimeWarning, stacklevel=1)
     assert [str(one.message) for one in caught] == ["other", "LearnedSchedule: again"]
