@@ -12,6 +12,7 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
+import yaml
 from places import AGENTS, BASE, FLOORS, INTEGRATIONS, ROOT, modules
 
 
@@ -138,3 +139,10 @@ def test_constraints_are_pins_without_addresses_that_allow_every_supported_pytho
         assert marker is not None
         assert not marker.evaluate({"python_version": "3.10"}), name
         assert marker.evaluate({"python_version": "3.11"}), name
+
+
+def test_what_is_to_be_cited_is_this_version() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    import lambda_rl
+
+    assert (cited["version"], cited["license"]) == (lambda_rl.__version__, "MIT")
