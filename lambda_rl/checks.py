@@ -46,10 +46,10 @@ def listed(names: Iterable[object]) -> str:
 
 
 def did_you_mean(name: object, names: Iterable[object]) -> str:
-    """The end of a message about an unknown name: "; did you mean 'mlp'?", or nothing if no name is like it."""
+    """The end of a message about an unknown name: "; did you mean 'mlp'?", or nothing if no other name is like it."""
     if not isinstance(name, str):
         return ""
-    close = difflib.get_close_matches(name[:_SHOWN], [str(other) for other in names], n=1)
+    close = difflib.get_close_matches(name[:_SHOWN], [str(other) for other in names if other != name], n=1)
     return f"; did you mean {shown(close[0])}?" if close else ""
 
 

@@ -341,7 +341,7 @@ def test_a_file_name_that_makes_no_name_can_be_given_another(tmp_path: Path) -> 
 
 
 def test_built_in_files_say_their_fold_and_are_called_as_their_suites() -> None:
-    assert len(suite_names()) == 20
+    assert len(suite_names()) == 25
     for name in suite_names():
         text, suite = (BUILTIN / f"{name}.yaml").read_text(encoding="utf-8"), load_suite(name)
         assert f"\nfold: {suite.fold}\n" in text
