@@ -101,6 +101,11 @@ class Steps(OpenLoop):
         return self.values[min(int(progress * n + 1e-9), n - 1)]  # 0.3 * 10 is below 3 in floating point
 
 
+def half_cosine(share: float) -> float:
+    """From 1 to 0, flat at both ends."""
+    return 0.5 * (1.0 + math.cos(math.pi * share))
+
+
 def _ends(start: float, end: float, shape: str) -> tuple[float, float]:
     if shape == "linear":
         return real_number("start λ", start), real_number("end λ", end)
@@ -223,5 +228,5 @@ class Cosine(OpenLoop):
 
     def at(self, progress: float) -> float:
         """λ at a share of the run."""
-        weight = 0.5 * (1.0 + math.cos(math.pi * progress))
+        weight = half_cosine(progress)
         return weight * self.start + (1.0 - weight) * self.end

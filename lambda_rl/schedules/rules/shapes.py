@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from lambda_rl.arguments import real_number
-from lambda_rl.schedules.open_loop import OpenLoop, Optimizers
+from lambda_rl.schedules.open_loop import OpenLoop, Optimizers, half_cosine
 
 ENDINGS: tuple[str, ...] = ("cosine", "linear")
-
-
-def _half_cosine(share: float) -> float:
-    """From 1 to 0, flat at both ends."""
-    return 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
 
 
 class _Scaled(OpenLoop):
@@ -68,7 +62,8 @@ class DecayToZero(_Scaled):
 
     def weight(self, progress: float) -> float:
         """From 1 to 0."""
-        return _half_cosine(progress) if self.ending == "cosine" else 1.0 - min(progress, 1.0)
+        progress = min(progress, 1.0)
+        return half_cosine(progress) if self.ending == "cosine" else 1.0 - progress
 
 
 class FlatCosine(_Scaled):
@@ -96,10 +91,35 @@ class FlatCosine(_Scaled):
 
     def weight(self, progress: float) -> float:
         """1, then from 1 to 0."""
-        return 1.0 if progress <= self.flat else _half_cosine((progress - self.flat) / (1.0 - self.flat))
+        falling = (progress - self.flat) / (1.0 - self.flat)
+        return 1.0 if progress <= self.flat else half_cosine(min(falling, 1.0))
 
 
-class EarlyOnly(_Scaled):
+class _Window(_Scaled):
+    """λ in a share of the run alone.
+
+    Args:
+        lam: λ, 0 or more.
+        share: of the run in which it acts, 0 or more and below 1.
+        optimizer: see :class:`~lambda_rl.schedules.base.Schedule`, as the next two.
+        total_steps: optimizer steps of the whole run.
+        lam_range: optional.
+    """
+
+    def __init__(
+        self,
+        lam: float,
+        share: float = 0.5,
+        optimizer: Optimizers = None,
+        *,
+        total_steps: int | None = None,
+        lam_range: tuple[float, float] | None = None,
+    ) -> None:
+        self.share = _share("share", share)
+        super().__init__(lam, optimizer, total_steps, lam_range, share=self.share)
+
+
+class EarlyOnly(_Window):
     """λ in a first share of the run, then none (Golatkar, Achille & Soatto 2019, arXiv 1905.13277).
 
     Args:
@@ -110,24 +130,12 @@ class EarlyOnly(_Scaled):
         lam_range: optional.
     """
 
-    def __init__(
-        self,
-        lam: float,
-        share: float = 0.5,
-        optimizer: Optimizers = None,
-        *,
-        total_steps: int | None = None,
-        lam_range: tuple[float, float] | None = None,
-    ) -> None:
-        self.share = _share("share", share)
-        super().__init__(lam, optimizer, total_steps, lam_range, share=self.share)
-
     def weight(self, progress: float) -> float:
         """1, then 0; an interval belongs to where it begins."""
         return 1.0 if progress < self.share - 1e-9 else 0.0
 
 
-class LateOnly(_Scaled):
+class LateOnly(_Window):
     """No λ at first, then λ in a last share of the run: the reverse of :class:`EarlyOnly`, which shows when λ matters.
 
     Args:
@@ -137,18 +145,6 @@ class LateOnly(_Scaled):
         total_steps: optimizer steps of the whole run.
         lam_range: optional.
     """
-
-    def __init__(
-        self,
-        lam: float,
-        share: float = 0.5,
-        optimizer: Optimizers = None,
-        *,
-        total_steps: int | None = None,
-        lam_range: tuple[float, float] | None = None,
-    ) -> None:
-        self.share = _share("share", share)
-        super().__init__(lam, optimizer, total_steps, lam_range, share=self.share)
 
     def weight(self, progress: float) -> float:
         """0, then 1; an interval belongs to where it begins."""
