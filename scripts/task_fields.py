@@ -1,4 +1,4 @@
-"""Writes the tables of task fields in the README and the JSON schema of suite files anew, out of the fields themselves.
+"""Writes the tables of task fields in docs/suites.md and the JSON schema of suite files anew, out of the fields themselves.
 
 python scripts/task_fields.py        # in the checkout; after a change of a field of a task, or of a built-in suite
 """
@@ -21,21 +21,20 @@ class Options:
     """Writes the tables of task fields and the JSON schema of suite files anew.
 
     Attributes:
-        readme: page with the blocks task-fields and network-options.
+        page: with the blocks task-fields and network-options.
         schema: file of the schema.
     """
 
-    readme: Path = Path("README.md")
+    page: Path = Path("docs/suites.md")
     schema: Path = Path("docs/suite.schema.json")
 
 
 def main() -> None:
     """Reads the command line and writes both files."""
     options = parse(Options)
-    # Of the README's other blocks, others are the authors.
-    fill_page(options.readme, {"task-fields": task_table(), "network-options": option_table()}, instead=None)
+    fill_page(options.page, {"task-fields": task_table(), "network-options": option_table()})
     atomic_write(options.schema, schema_text())
-    print(f"wrote {options.readme} and {options.schema}")
+    print(f"wrote {options.page} and {options.schema}")
 
 
 if __name__ == "__main__":

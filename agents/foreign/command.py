@@ -14,10 +14,11 @@ import torch
 import tyro
 from rich.console import Console
 
-from lambda_rl import load_policy
+from lambda_rl import load_policy, shipped_policies
 from lambda_rl.agents.foreign.contestants import Contestant, Learned, static
 from lambda_rl.agents.foreign.feedback.replay import REPLAYED, replayed
 from lambda_rl.agents.foreign.figure import label_noise
+from lambda_rl.agents.foreign.glance import at_a_glance
 from lambda_rl.agents.foreign.page import overview, page_blocks, readme_blocks
 from lambda_rl.agents.foreign.rows import Row, add_rows, read_rows, write_rows
 from lambda_rl.agents.foreign.runner import run
@@ -41,7 +42,7 @@ class GeneralityConfig:
     A command that was cut off goes on when it is given again, and no run is ever done twice.
 
     Attributes:
-        out: folder for rows.csv, summary.json and label_noise.png.
+        out: folder for rows.csv, summary.json and the figures.
         tasks: names of tasks or families; none: all.
         seeds: seeds of each task.
         policy: name of a shipped policy or a policy file; may be given several times.
@@ -99,9 +100,14 @@ def run_generality(config: GeneralityConfig) -> None:
         known = _measured(config, tasks, known, _replays(known, learned), constants=False)
     summary = summarise(known, tasks, config.seeds, provenance("cpu"))
     atomic_write(config.out / "summary.json", summary.to_json())
-    figure = label_noise([row for row in known if row.seed < config.seeds], summary)
-    if figure is not None:
-        atomic_write(config.out / "label_noise.png", png(figure))
+    counted = [row for row in known if row.seed < config.seeds]
+    figures = {
+        "label_noise.png": label_noise(counted, summary),
+        "at_a_glance.png": at_a_glance(counted, summary, shipped_policies()[0]),
+    }
+    for name, figure in figures.items():
+        if figure is not None:
+            atomic_write(config.out / name, png(figure))
     if config.page:
         fill_page(Path(config.page), page_blocks(summary))
     if config.page and config.readme:

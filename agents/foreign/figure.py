@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from lambda_rl.agents.foreign.page import LABEL_NOISE, shown, who_looks
 from lambda_rl.agents.foreign.rows import Row
@@ -50,8 +51,12 @@ def label_noise(rows: Sequence[Row], summary: ForeignSummary) -> Figure | None:
 
 
 def _line(axes: Axes, found: Sequence[tuple[float, ...]], label: str, colour: str) -> None:
-    """Runs whose schedules decided as often as the first."""
-    runs = [run for run in found if len(run) == len(found[0])]
-    if runs:
-        means = np.exp(np.log(np.maximum(runs, 1e-9)).mean(0))
+    if found:
+        means = mean_trajectory(found)
         axes.step(np.arange(len(means)) / len(means), means, where="post", color=colour, label=label)
+
+
+def mean_trajectory(found: Sequence[tuple[float, ...]]) -> NDArray[np.float64]:
+    """κ of each decision, the geometric mean over runs whose schedules decided as often as the first."""
+    runs = [run for run in found if len(run) == len(found[0])]
+    return np.exp(np.log(np.maximum(runs, 1e-9)).mean(0))

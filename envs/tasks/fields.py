@@ -1,7 +1,7 @@
 """What the fields of a task say about themselves: rules of values, one-line errors, help.
 
 A field is declared once, as ``Annotated[type, rule, Field(ge=…, le=…, description=…)]`` in a frozen pydantic dataclass.
-Its errors, its line of ``--help``, its row in the README and its entry in the JSON schema all come from there.
+Its errors, its line of ``--help``, its row in docs/suites.md and its entry in the JSON schema all come from there.
 """
 
 from __future__ import annotations

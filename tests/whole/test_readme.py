@@ -1,14 +1,16 @@
-"""The README's loop runs as it stands."""
+"""The README's loop and diff run as they stand; the tables of docs/results.md say what their files say."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
-from places import README, blocks
+from places import DOCS, README, blocks
 from tiny_schedules import make_policy
 
 from lambda_rl import LearnedSchedule, save_policy
@@ -32,23 +34,58 @@ def test_the_loop_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert decays == [schedule.value, 0.0]
 
 
-def test_the_environments_are_made_as_it_says() -> None:
-    (making,) = (block for block in blocks("python") if "make_vec" in block)
-    names: dict[str, object] = {}
-    exec(compile(making, "README.md", "exec"), names)
-    for key in ("env", "envs"):
-        names[key].close()  # type: ignore[attr-defined]
+def test_it_is_short_and_its_diff_runs() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    (diff,) = blocks("diff")
+    lines = diff.splitlines()
+    assert {line[0] for line in lines} == {" ", "+", "-"}
+    assert sum(line.startswith("+") for line in lines) <= 6
+    names = pretended_script()
+    for sign in "+-":  # with it, and as the script was
+        kept = [line[1:].removeprefix("    ") for line in lines if line[0] in (" ", sign)]
+        kept = [line if not line.startswith("    " * 6) else line.strip() for line in kept]
+        names.pop("schedule", None)
+        with torch.random.fork_rng():
+            exec(compile("\n".join(kept), "README.md, diff", "exec"), names)
+        assert ("schedule" in names) == (sign == "+")
+        if sign == "+":
+            schedule = names["schedule"]
+            assert isinstance(schedule, LearnedSchedule)
+            assert [row["progress"] for row in schedule.history] == [0.0, 0.5, 1.0]
+
+
+def pretended_script() -> dict[str, Any]:
+    """What the script has around the lines of the diff."""
+
+    class Net(torch.nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(4, 10)
+
+    def train(args: Any, model: Net, device: str, loader: list[int], optimizer: Any, epoch: int) -> float:
+        for _ in loader:
+            model(torch.randn(8, 4)).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        return 2.0 / epoch
+
+    return {
+        "Net": Net, "train": train, "test": lambda model, device, loader: (2.1, 0.3), "device": "cpu",
+        "args": SimpleNamespace(lr=0.01, gamma=0.7, epochs=2, batch_size=64),
+        "train_loader": [0] * 5, "val_loader": [0], "optim": torch.optim, "StepLR": torch.optim.lr_scheduler.StepLR,
+    }  # fmt: skip
 
 
 def tables() -> list[tuple[str, list[list[str]]]]:
     """Each results table: the file it is made of, and its rows."""
-    found = re.findall(r"<!-- table of (\S+) -->\n((?:\|.*\n)+)", README.read_text(encoding="utf-8"))
+    text = (DOCS / "results.md").read_text(encoding="utf-8")
+    found = re.findall(r"<!-- table of (\S+) -->\n((?:\|.*\n)+)", text)
     return [(path, [row.strip("|\n ").split(" | ") for row in text.splitlines()[2:]]) for path, text in found]
 
 
 @pytest.mark.parametrize("path", [path for path, _ in tables()])
 def test_tables_say_what_the_files_say(path: str) -> None:
-    schedules = json.loads((README.parent / path).read_text(encoding="utf-8"))["schedules"]
+    schedules = json.loads((DOCS / path).read_text(encoding="utf-8"))["schedules"]
     rows = dict(tables())[path]
     assert len(rows) >= 8
     for name, accuracy, difference, regret, runs in rows:

@@ -20,6 +20,8 @@ from lambda_rl.agents.foreign.command import GeneralityConfig, run_generality
 from lambda_rl.agents.foreign.contestants import ADAMW_DEFAULT, ConstantKappa, kappas, line_up
 from lambda_rl.agents.foreign.feedback.static import LAW, SUGGESTED
 from lambda_rl.agents.foreign.figure import label_noise
+from lambda_rl.agents.foreign.glance import TASKS as GLANCED
+from lambda_rl.agents.foreign.glance import at_a_glance
 from lambda_rl.agents.foreign.loop import RunFigures, train
 from lambda_rl.agents.foreign.page import LABEL_NOISE, overview, page_blocks, readme_blocks
 from lambda_rl.agents.foreign.rows import Row, add_rows, read_rows, write_rows
@@ -210,6 +212,20 @@ def test_the_committed_pages_say_what_the_summary_says() -> None:
         text = page.read_text(encoding="utf-8")
         told = "run `python scripts/generality.py --no-measure --page docs/generality.md`"
         assert text == fill(text, blocks, None), told
+
+
+def test_the_figure_of_the_readme_needs_all_of_its_tasks() -> None:
+    rows = read_rows(DOCS / "results" / "foreign" / "rows.csv")
+    summary = ForeignSummary.load(DOCS / "results" / "foreign" / "summary.json")
+    figure = at_a_glance(rows, summary, "any-loop")
+    assert figure is not None
+    left, right = figure.axes
+    stars = [line for line in left.lines if line.get_marker() == "*" and len(line.get_xdata())]
+    assert len(stars) == len(GLANCED)
+    best = [max(line.get_ydata()) for line in left.lines if line.get_marker() == "."]
+    assert best == [0.0] * len(GLANCED)
+    assert sum(len(line.get_xdata()) > 2 for line in right.lines) == len(GLANCED)
+    assert at_a_glance(rows, summary, "another policy") is None
 
 
 def test_two_processes_give_what_one_gives() -> None:

@@ -1,4 +1,4 @@
-"""Markdown: tables, blocks of pages, and the tables of the README that are made of the code."""
+"""Markdown: tables, blocks of pages, and the tables of the docs that are made of the code."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def test_cells_of_tables() -> None:
 @pytest.mark.parametrize(
     ("block", "made", "columns"), [("task-fields", task_table, 4), ("network-options", option_table, 5)]
 )
-def test_the_tables_in_the_readme_are_those_of_the_fields(
+def test_the_tables_in_the_docs_are_those_of_the_fields(
     repository: Path, block: str, made: Callable[[], str], columns: int
 ) -> None:
-    page = (repository / "README.md").read_text(encoding="utf-8")
+    page = (repository / "docs" / "suites.md").read_text(encoding="utf-8")
     (written,) = re.findall(rf"<!-- block: {block} -->\n(.*?)<!-- end: {block} -->", page, flags=re.DOTALL)
     assert written == made(), "run `python scripts/task_fields.py`"
     assert all(row.replace("\\|", "").count("|") == columns + 1 for row in written.splitlines())
