@@ -21,6 +21,7 @@ from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.trainer import Trainer
 from lambda_rl.knobs import KAPPA
 from lambda_rl.observation import RunFacts
+from lambda_rl.schedules.guard import Guards
 
 Array = npt.NDArray[np.float64]
 Observations = npt.NDArray[np.float32]
@@ -66,7 +67,8 @@ class Episodes:
         task: what was trained.
         observations: before each decision, ``[K, n, F]``.
         log_kappa: log₁₀ κ in force before each decision, ``[K, n]``.
-        actions: what moved it, ``[K, n]``, noise included and not clipped; 0 for constants.
+        actions: what moved it, ``[K, n]``, noise included and not clipped; 0 for constants. The guard may have bounded
+            what came of them.
         alive: whether the run was sound before the decision, ``[K, n]``.
         accuracy: on all of ``outer-val`` at the end, ``[n]``; of a run that diverged that of guessing.
         loss: likewise, over log C; of guessing 1.
@@ -147,17 +149,21 @@ def play(
     alive, chance = np.ones((steps, count), np.bool_), 1.0 / runs.run(0).network.num_classes
     accuracy, loss = np.full(count, chance), np.ones(count)
     sound = np.ones(count, np.bool_)
+    first = 0 if hold_from else fixed
+    guards = Guards({i: (runs.run(i).facts, runs.start_measures[i][0]) for i in range(first, count)})
     for k in range(steps):
         seen[k], before[k], alive[k] = observation, log_kappa, sound
         moves[k] = actor(observation)
         moves[k, fixed:] += added[k]
-        log_kappa = control.apply(log_kappa, moves[k])
+        log_lam = guards.within(control.apply(log_kappa, moves[k]) - runs.offset)
+        log_kappa = control.clip(log_lam + runs.offset)
         if k >= hold_from:
             moves[k, :fixed], log_kappa[:fixed] = 0.0, constants
         slots = np.flatnonzero(sound)
         held = runs.hold((log_kappa - runs.offset)[slots], slots)
         observation = observation.copy()
         observation[slots] = runs.observer.observe(held.signals, slots)
+        guards.see(held.signals, slots)
         sound = sound.copy()
         sound[slots[held.diverged]] = False
         if k == steps - 1:

@@ -1,11 +1,12 @@
 """The guard of a learned schedule: it looks at consequences, and bounds κ where they are bad.
 
-A policy may be wrong about a run that is like none of its training. Three rules watch what κ = λ · ``decay_sum`` does
+A policy may be wrong about a run that is like none of its training. Four rules watch what κ = λ · ``decay_sum`` does
 to the run, whatever the policy reads, and each has a fallback:
 
 - :mod:`~.not_learning`: the loss stays at chance although decay is on: κ falls to a tenth;
 - :mod:`~.rising`: decay undoes what was learned: κ goes back to the last good one;
-- :mod:`~.overfitting`: validation falls from its best while training improves: κ rises to 2 or more.
+- :mod:`~.overfitting`: validation falls from its best while training improves: κ rises to 2 or more;
+- :mod:`~.underfitting`: nothing overfits: κ is 0.3 at most, or 3.
 
 Upper bounds count more than lower ones: too much decay cannot be mended later, too little can. Between its bounds κ is
 the policy's, and the policy reads the κ that is in force.
@@ -26,6 +27,7 @@ from lambda_rl.schedules.guard.overfitting import Overfitting
 from lambda_rl.schedules.guard.reading import Reader
 from lambda_rl.schedules.guard.rising import Rising
 from lambda_rl.schedules.guard.rule import Rule
+from lambda_rl.schedules.guard.underfitting import Underfitting
 
 
 class Guard:
@@ -53,7 +55,12 @@ class Guard:
     ) -> None:
         self._reader, self._warn = Reader(facts, initial_norm), warn
         self._rules: tuple[Rule, ...] = (
-            (NotLearning(), Rising(facts.normalised), Overfitting(facts.val_size, facts.normalised))
+            (
+                NotLearning(),
+                Rising(facts.normalised),
+                Overfitting(facts.val_size, facts.normalised),
+                Underfitting(facts.normalised),
+            )
             if on
             else ()
         )

@@ -163,7 +163,7 @@ def test_the_policy_file_does_what_its_actor_did(tmp_path: Path) -> None:
 
     def make(**given: object) -> LearnedSchedule:
         given.pop("initial_lam")
-        return LearnedSchedule(policy=policy, guard=False, **given)  # type: ignore[arg-type]
+        return LearnedSchedule(policy=policy, **given)  # type: ignore[arg-type]
 
     job = ScheduleJob(task, "learned", make)
     (result,) = run_schedules([job], load_train("synthetic"), "agent")

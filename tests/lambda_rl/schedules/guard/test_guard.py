@@ -17,7 +17,7 @@ from lambda_rl import Knob, LearnedSchedule, Policy, PolicyCard, policy_from_arr
 
 digits = pytest.importorskip("sklearn.datasets").load_digits()
 
-UNDONE, CHANCE, FALLS = "decay undoes", "is at chance", "validation falls"
+UNDONE, CHANCE, FALLS, UNDER = "decay undoes", "is at chance", "validation falls", "does not overfit"
 
 
 def stubborn(kappa: float, action: float, unit: str = "kappa") -> Policy:
@@ -119,7 +119,11 @@ def run(policy: Policy, guard: bool | None, **options: Any) -> tuple[float, list
         warnings.simplefilter("always")
         loop = Loop(policy, guard, **options)
         loop.train()
-    told = [str(w.message) for w in found if any(text in str(w.message) for text in (UNDONE, CHANCE, FALLS))]
+    told = [
+        str(w.message)
+        for w in found
+        if any(text in str(w.message) for text in (UNDONE, CHANCE, FALLS, UNDER))
+    ]
     return loop.accuracy(), told, loop
 
 
@@ -127,9 +131,9 @@ def run(policy: Policy, guard: bool | None, **options: Any) -> tuple[float, list
     ("policy", "options", "without", "held", "reason"),
     [
         # κ rises by 1.4 or by 3.2 at each decision
-        (stubborn(1.0, 0.3), {}, 20, 85, UNDONE),
+        (stubborn(1.0, 0.3), {}, 20, 85, UNDER),
         (stubborn(1.0, 1.0), {}, 20, 60, UNDONE),  # the bound relaxes: over the edge again
-        (stubborn(1.0, 0.3), {"optimizer": "adam", "rate": 1e-3}, 20, 50, UNDONE),
+        (stubborn(1.0, 0.3), {"optimizer": "adam", "rate": 1e-3}, 20, 80, UNDER),
         # κ that would be good with usual weights stays on small ones
         (stubborn(10.0, 0.0), {"scale": 0.2, "steps": 600}, 20, 80, CHANCE),
         # κ falls while wrong labels are learned by heart
@@ -153,8 +157,7 @@ def test_a_bad_policy_ruins_a_run_and_is_held(
     ("policy", "options"),
     [
         (stubborn(1.0, -1.0), {"noise": 0.0}),
-        (stubborn(5.0, 0.0), {}),
-        (stubborn(10.0, 0.0), {"optimizer": "adamw", "rate": 3e-3}),
+        (stubborn(0.3, 0.0), {"noise": 0.0}),
         (stubborn(20.0, 0.0), {"norm": True, "noise": 0.0}),
     ],
 )
@@ -164,6 +167,19 @@ def test_the_guard_does_nothing_in_sound_runs(policy: Policy, options: dict[str,
     assert not told
     assert loop.schedule.history == without.schedule.history
     assert accuracy == plain
+
+
+@pytest.mark.parametrize(
+    ("policy", "options"),
+    [(stubborn(5.0, 0.0), {}), (stubborn(10.0, 0.0), {"optimizer": "adamw", "rate": 3e-3})],
+)
+def test_much_decay_that_would_be_good_is_held_at_small_cost(policy: Policy, options: dict[str, Any]) -> None:
+    """Validation has no wrong labels, training has 30 %: nothing overfits, and κ is kept at 3."""
+    plain, *_ = run(policy, False, **options)
+    accuracy, told, loop = run(policy, True, **options)
+    assert max(row["kappa"] for row in loop.schedule.history[1:]) <= 8.0
+    assert plain - 5.0 < accuracy < plain
+    assert any(UNDER in text for text in told)
 
 
 def test_policies_that_move_lam_can_have_it_too() -> None:

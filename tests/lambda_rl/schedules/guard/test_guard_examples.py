@@ -8,12 +8,13 @@ import re
 import pytest
 
 from lambda_rl import RunFacts, Signals
-from lambda_rl.schedules.guard import Guard, not_learning, overfitting, rising, trust
+from lambda_rl.schedules.guard import Guard, not_learning, overfitting, rising, trust, underfitting
 from lambda_rl.schedules.guard.not_learning import NotLearning
 from lambda_rl.schedules.guard.overfitting import Overfitting
 from lambda_rl.schedules.guard.reading import Reading
 from lambda_rl.schedules.guard.rising import Rising
 from lambda_rl.schedules.guard.trust import Trust
+from lambda_rl.schedules.guard.underfitting import Underfitting
 
 
 def row(doc: str | None, name: str) -> list[float]:
@@ -66,6 +67,48 @@ def test_the_example_of_overfitting() -> None:
         seen = {"val_accuracy": accuracy, "val_loss": loss, "train_accuracy": train}
         assert rule.see(reading(log_kappa=math.log10(kappa), **seen)) == (decision in (7, 9))
         assert (math.inf if rule.low == -math.inf else 10.0**rule.low) == pytest.approx(least, rel=0.01)
+
+
+def test_the_example_of_underfitting() -> None:
+    doc, rule, most = underfitting.__doc__, Underfitting(), math.inf
+    names = ("train loss", "val loss", "most")
+    for decision, *rest in zip(row(doc, "decision"), *(row(doc, name) for name in names), strict=True):
+        train, val, bound = rest
+        held = rule.see(reading(log_kappa=math.log10(min(10.0, most)), train_loss=train, val_loss=val))
+        most = 10.0**rule.high
+        assert most == pytest.approx(bound), decision
+        assert held == (decision in (4, 5))  # told after four in a row
+    assert decision == 9
+
+
+def test_training_that_is_made_harder_may_have_more_decay() -> None:
+    rule = Underfitting()
+    rule.see(reading(log_kappa=1.0, train_loss=0.6, train_accuracy=0.4))
+    assert 10.0**rule.high == pytest.approx(3.0)
+
+
+def test_what_was_learned_by_heart_is_no_underfitting() -> None:
+    """As in grokking: validation loss falls from far above chance for long, with all training examples right."""
+    rule = Underfitting()
+    seen = {"train_loss": 0.01, "train_accuracy": 1.0, "val_accuracy": 0.05}
+    for i in range(20):
+        rule.see(reading(log_kappa=1.5, val_loss=3.0 - 0.1 * i, **seen))
+        assert rule.high == math.inf
+
+
+def test_decay_that_makes_both_worse_is_bounded_at_once() -> None:
+    rule = Underfitting()
+    for train, val in ((0.8, 0.8), (0.7, 0.75), (0.6, 0.78)):
+        rule.see(reading(train_loss=train, val_loss=val))
+    assert rule.high == math.inf
+    rule.see(reading(log_kappa=1.0, train_loss=0.72, val_loss=0.8))
+    assert 10.0**rule.high == pytest.approx(0.3)
+
+
+def test_norms_are_spared() -> None:
+    rule = Underfitting(normalised=True)
+    assert not rule.see(reading(log_kappa=2.0))
+    assert rule.high == math.inf
 
 
 def test_an_accuracy_that_was_inferred_has_to_fall_further() -> None:

@@ -1,0 +1,102 @@
+"""Much decay where nothing overfits: κ stays small until there is something to regularize against.
+
+A stall of training may be a hidden rule that is yet to be found, for which much decay is right, or the doing of decay
+itself. A policy that takes the second for the first raises κ, training stalls the more, and validation with it: a trap
+that looks like progress, since both losses still fall, slowly. On CIFAR with a slow learning rate it cost 10 to 16 of
+39 points.
+
+The rule bounds κ (``most``): by :data:`LITTLE`, or by :data:`MODERATE` where training is much worse than validation, as
+with wrong labels among training examples, dropout or augmentation. The bound is gone for :data:`WAIT` decisions at each
+sign of overfitting: training loss is below validation loss, and validation no better than its best; or far below it; or
+validation loss is above its best, and training better than at that best. If training is worse than there, too, decay
+may be to blame, and the bound is back at once.
+
+Where the network has norms, decay hardly keeps it from learning; there the rule does nothing.
+
+**An example**, of a policy that wants κ = 10::
+
+    decision      1     2     3     4     5     6     7     8     9
+    train loss 1.00  0.97  0.91  0.80  0.70  0.62  0.60  0.60  0.58
+    val loss   1.00  0.95  0.90  0.82  0.80  0.83  0.79  0.78  0.77
+    most        0.3   0.3   0.3   0.3   0.3     -     -     -   0.3
+
+At decision 6 validation is worse than at 5, and training better. Three decisions later there was no other sign: the gap
+is not wide, and validation better than ever each time.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from lambda_rl.schedules.guard.reading import Reading
+from lambda_rl.schedules.guard.rule import NONE, Rule
+
+GAP = 0.01
+"""Training loss over log C below validation's by more than this: the network overfits."""
+
+WIDE = 0.2
+"""From here on it does whatever validation does: examples were learned by heart, and a rule may yet be found."""
+
+LOSS = 0.02
+"""Validation loss over log C above its best, beyond noise."""
+
+BEHIND = 0.05
+"""Training accuracy so far below validation's: training is made harder than validation, by wrong labels or the like."""
+
+LITTLE, MODERATE = math.log10(0.3), math.log10(3.0)
+"""log₁₀ κ: the bounds. What was too little can be mended later."""
+
+WAIT = 3
+"""Decisions in a row without a sign of overfitting, after which the bound is back."""
+
+WORTH_SAYING = 4
+"""Decisions in a row at the bound, after which it is told: before, it is how most runs begin."""
+
+_HAIR = 1e-6  # a κ so near to a bound, in decades, lies at it
+
+
+class Underfitting(Rule):
+    """The rule.
+
+    Args:
+        normalised: whether the network has norms; None: unknown.
+    """
+
+    name: ClassVar[str] = "underfitting"
+    warning: ClassVar[str] = (
+        "the network does not overfit (training loss is not below validation loss, and validation is at its best); "
+        "κ is kept at {kappa:.2g} or less until it does"
+    )
+    remembered: ClassVar[tuple[str, ...]] = ("best", "train", "waited", "at_bound")
+
+    def __init__(self, normalised: bool | None = None) -> None:
+        super().__init__()
+        self._normalised = normalised is True
+        self.best = NONE  # validation loss
+        self.train = NONE  # training loss there
+        self.waited = float(WAIT)  # decisions in a row without overfitting; at first nothing has been seen
+        self.at_bound = 0.0  # decisions in a row at which more was asked for
+
+    def see(self, reading: Reading) -> bool:
+        """Looks for a sign of overfitting."""
+        if self._normalised:
+            return False
+        gap, fell = reading.val_loss - reading.train_loss, reading.val_loss > self.best + LOSS
+        if gap > WIDE:
+            self.waited = 0.0
+        elif fell and reading.train_loss >= self.train:
+            self.waited = float(WAIT)
+        elif fell or (reading.val_loss >= self.best and gap > GAP):
+            self.waited = 0.0
+        else:
+            self.waited += 1
+        if reading.val_loss < self.best:
+            self.best, self.train = reading.val_loss, reading.train_loss
+        if self.waited < WAIT:
+            self.high, self.at_bound = NONE, 0.0
+            return False
+        behind = reading.train_accuracy < reading.val_accuracy - BEHIND
+        self.high = MODERATE if behind else LITTLE
+        self.at_bound = self.at_bound + 1 if reading.log_kappa > self.high - _HAIR else 0.0
+        return self.at_bound >= WORTH_SAYING
