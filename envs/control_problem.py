@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lambda_rl.control import ControlLaw
+from lambda_rl.envs.moved import check_knobs
 from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.run import InnerRun, start_log_lam
 from lambda_rl.envs.training.trainer import Measurements, Trainer
-from lambda_rl.knobs import KAPPA, KNOBS, LAM, UNITS, Knob
+from lambda_rl.knobs import KAPPA, LAM, UNITS, Knob, kind_of
 from lambda_rl.observation import Observer, Signals, default_features
 
 Array = npt.NDArray[np.float64]
@@ -149,6 +150,8 @@ class ControlledRuns:
             The observations before their first intervals, ``[n, F]``.
         """
         runs = self.trainer.start_all(tasks)
+        for task, run in zip(tasks, runs, strict=True):
+            check_knobs(self.knobs, task, run.network)
         return np.stack([self._begin(*each) for each in zip(slots, tasks, runs, strict=True)])
 
     def _begin(self, slot: int, task: Task, run: InnerRun) -> npt.NDArray[np.float32]:
@@ -160,7 +163,8 @@ class ControlledRuns:
         norm, penalty = self.start_measures[slot] = self.trainer.weight_measures(run)
         log_lam = float(self.log_lam[slot])
         for name, law in self.knobs.items():
-            self.log_knobs[name][slot] = law.clip(math.log10(KNOBS[name].neutral))
+            kind = kind_of(name)
+            self.log_knobs[name][slot] = law.clip(kind.level(kind.neutral))
         return self.observer.reset(
             slot,
             run.facts,
@@ -206,7 +210,7 @@ class ControlledRuns:
         Args:
             log_lam: log₁₀ λ ``[n]``; -inf is no penalty.
             slots: which slots; all of them by default.
-            log_knobs: log₁₀ of the values ``[n]`` of further knobs, by name.
+            log_knobs: levels ``[n]`` of further knobs, by name: log₁₀ of the values, of linear kinds the values.
 
         Raises:
             RuntimeError: a run was not begun, or has ended.

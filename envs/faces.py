@@ -13,6 +13,7 @@ from gymnasium import spaces
 from lambda_rl.control import ControlLaw, law_of
 from lambda_rl.envs.control_problem import ControlledRuns, Outcome
 from lambda_rl.envs.data import Images, load_parts
+from lambda_rl.envs.moved import check_knobs, check_penalty
 from lambda_rl.envs.render import draw_run
 from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.tasks.suites import Suite
@@ -81,11 +82,12 @@ def controlled_runs(
     control = steering.control or law_of(steering.unit)
     parts = load_parts("train", data, suite.datasets)
     trainer = Trainer(parts, suite.fold, config, outer_size=reward.outer_size)
+    knobs = further_knobs(steering.knobs)
+    check_penalty(steering.knobs, suite.largest)
     for task in suite.largest:  # refused now, not when the first such task is drawn
         trainer.sources.check(task)
-    return ControlledRuns(
-        num_slots, trainer, control, reward, further_knobs(steering.knobs), steering.features, steering.unit
-    )
+        check_knobs([knob.name for knob in knobs], task, trainer.network(task))
+    return ControlledRuns(num_slots, trainer, control, reward, knobs, steering.features, steering.unit)
 
 
 def observation_space(runs: ControlledRuns) -> spaces.Box:

@@ -19,6 +19,7 @@ from lambda_rl.control import ControlLaw
 from lambda_rl.envs.control_problem import HISTORY_KEYS, ControlledRuns
 from lambda_rl.envs.data import Images, by_name, is_generated, load_test
 from lambda_rl.envs.data.split import Fold
+from lambda_rl.envs.moved import check_knobs
 from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.asked import Asked
@@ -26,7 +27,7 @@ from lambda_rl.envs.training.placement import TrainerConfig
 from lambda_rl.envs.training.resident import ResidentImages
 from lambda_rl.envs.training.run import InnerRun, start_lam
 from lambda_rl.envs.training.trainer import Trainer, to_log
-from lambda_rl.knobs import KNOBS
+from lambda_rl.knobs import kind_of
 from lambda_rl.observation import Signals
 from lambda_rl.schedules.base import Schedule
 from lambda_rl.schedules.rules.feedback import FeedbackRule
@@ -224,6 +225,7 @@ class _Batch:
         )
         if self.hooks.on_interval is not None:
             self.hooks.on_interval(self.numbers[slot], run)
+        check_knobs(made.knobs, job.task, run.network)
         if isinstance(made, FeedbackRule) and made.asked:
             made.step(progress=0.0, weight_norm=norm, **self._asked(made, slot))
         return made
@@ -248,10 +250,13 @@ class _Batch:
             active = [slot for n, slot in enumerate(active) if not interval.terminated[n]]
 
     def _log_knobs(self, active: Sequence[int]) -> dict[str, npt.NDArray[np.float64]]:
-        """log₁₀ of the knobs that any of the schedules moves; neutral for those that do not."""
+        """Levels of the knobs that any of the schedules moves; neutral for those that do not."""
         told = [self.schedules[slot].knobs for slot in active]
-        names = dict.fromkeys(name for knobs in told for name in knobs)
-        return {name: np.log10([knobs.get(name, KNOBS[name].neutral) for knobs in told]) for name in names}
+        kinds = {name: kind_of(name) for name in dict.fromkeys(name for knobs in told for name in knobs)}
+        return {
+            name: np.array([kind.level(knobs.get(name, kind.neutral)) for knobs in told])
+            for name, kind in kinds.items()
+        }
 
     def _tell(self, slot: int) -> None:
         hooks, number = self.hooks, self.numbers[slot]

@@ -26,7 +26,8 @@ StepInputs = dict[str, Tensor]
 """What a step depends on besides its gradients, by name, ``[N]`` each.
 
 ``lam``, ``learning_rate`` and ``momentum`` (β₁ of Adam) in the format of the parameters, and ``step``, float64: how
-many steps each network had before this one.
+many steps each network had before this one. Where knobs are moved beside λ, more: ``layer`` ``[N, L]`` has a
+factor of λ for each of the penalised weights.
 """
 
 
@@ -43,16 +44,18 @@ class Decay:
         penalty: R.
         decoupled: weights shrink by learning rate x λ before the step (Loshchilov & Hutter 2019, algorithms 1 and 2),
             which is defined for ``Penalty.is_weight_decay`` only; else λ R'(w) is added to the gradient.
-        weights: names of the parameters that λ acts on.
+        weights: names of the parameters that λ acts on, in the order of their factors.
     """
 
     penalty: Penalty
     decoupled: bool
-    weights: frozenset[str]
+    weights: tuple[str, ...]
 
-    def apply(self, weight: Tensor, grad: Tensor, inputs: StepInputs) -> None:
-        """Changes a weight or its gradient in place, both ``[N, …]``."""
+    def apply(self, name: str, weight: Tensor, grad: Tensor, inputs: StepInputs) -> None:
+        """Changes the weight of that name or its gradient in place, both ``[N, …]``."""
         lam = inputs["lam"]
+        if "layer" in inputs:
+            lam = lam * inputs["layer"][:, self.weights.index(name)]
         if self.decoupled:
             weight.mul_(1 - per_network(inputs["learning_rate"] * lam, weight))
         else:
@@ -115,7 +118,7 @@ class StackedOptimizer:
         for name, weight in params.items():
             grad = grads[name]
             if name in decay.weights:
-                decay.apply(weight, grad, inputs)
+                decay.apply(name, weight, grad, inputs)
             self.step(weight, grad, {kind: state[kind][name] for kind in self.state_names}, inputs)
 
 

@@ -19,12 +19,12 @@ Another penalty is a class and a line, ``PENALTIES.register("elastic", Elastic()
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, Literal, overload
+from typing import ClassVar, Literal, overload
 
 import torch
 from torch import Tensor, nn
 
-from lambda_rl.arguments import real_number, whole_number
+from lambda_rl.arguments import whole_number
 from lambda_rl.registry import Registry
 
 SMOOTHING = 2.0**-10
@@ -238,30 +238,6 @@ def penalty(
         return {name: s / named[name].numel() if normalize else s for name, s in sums.items()}
     total = torch.stack(list(sums.values())).sum()
     return total / sum(w.numel() for w in named.values()) if normalize else total
-
-
-def split_parameters(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two parameter groups for an optimizer: weights with decay; biases and norms without.
-
-    Args:
-        model: the network. Frozen parameters are included (an optimizer skips what has no gradient), so that
-            unfreezing works later.
-        weight_decay: the first group's start decay; must not be 0 if a schedule is to find the group.
-
-    Returns:
-        The group of weights, then the group of the rest with ``weight_decay`` 0; the second
-        group is there even when it is empty, so that the layout does not depend on the network.
-
-    Raises:
-        ValueError: the decay is negative or not finite.
-    """
-    real_number("weight_decay", weight_decay)
-    with_decay = penalised_weights(model)
-    rest = [p for name, p in model.named_parameters() if name not in with_decay]
-    return [
-        {"params": list(with_decay.values()), "weight_decay": weight_decay},
-        {"params": rest, "weight_decay": 0.0},
-    ]
 
 
 def lam_per_example(lam: float, num_train: int) -> float:

@@ -132,7 +132,7 @@ def profile_decision(
     """
     kept = [
         (Interval, "_minibatch"), (Interval, "_all_steps"), (Trainer, "_train"), (Trainer, "_evaluate"),
-        (Trainer, "_advance"), (trainer_module, "_weight_measures"),
+        (Trainer, "_advance"), (trainer_module, "weight_measures"),
     ]  # fmt: skip
     before = [(owner, name, getattr(owner, name)) for owner, name in kept]
     spans = {name: Spans() for _, name in kept}
@@ -161,8 +161,8 @@ def profile_decision(
         "forward, backward, update": spent["_all_steps"] - spent["_minibatch"],
         "laying out the interval": spent["_train"] - spent["_all_steps"],
         "evaluation": spent["_evaluate"],
-        "norms": spent["_weight_measures"],
-        "collecting": spent["_advance"] - spent["_train"] - spent["_evaluate"] - spent["_weight_measures"],
+        "norms": spent["weight_measures"],
+        "collecting": spent["_advance"] - spent["_train"] - spent["_evaluate"] - spent["weight_measures"],
     }
     parts["waiting, and the rest of the environment"] = wall * config.threads - spent["_advance"]
     return {"wall": wall, "threads": config.threads, "parts": parts}

@@ -19,7 +19,7 @@ from lambda_rl.agents.record.provenance import without_places
 from lambda_rl.agents.record.run_folder import RunFolder
 from lambda_rl.envs.tasks.suites import Suite, load_suite
 from lambda_rl.envs.tasks.task import Task
-from lambda_rl.knobs import KAPPA, KNOBS, further_knobs
+from lambda_rl.knobs import KAPPA, further_knobs, kind_of
 from lambda_rl.observation import default_features
 from lambda_rl.policy.actor import Policy, policy_from_arrays
 from lambda_rl.policy.card import ANY, PolicyCard
@@ -114,7 +114,7 @@ def make_card(
         commit=origin.commit,
         command=origin.command,
         results={} if validation is None else {"validation": validation},
-        initial=(_start(config, tasks), *(KNOBS[knob.name].neutral for knob in knobs[1:])),
+        initial=(_start(config, tasks), *(kind_of(knob.name).neutral for knob in knobs[1:])),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from lambda_rl.envs.networks.base import Network, Option
-from lambda_rl.envs.networks.layers import ACTIVATIONS, Activation, Layer, Linear, Logits
+from lambda_rl.envs.networks.layers import ACTIVATIONS, Activation, Dropout, Layer, Linear, Logits
 from lambda_rl.envs.networks.norms import NORMS
 from lambda_rl.envs.networks.tiles import TiledConv
 
@@ -45,4 +45,5 @@ class CNN3(Network):
         yield Linear("fc1", len(conv.columns), hidden, conv.columns)
         yield NORMS[self.settings["norm"]]("fc1", hidden)
         yield Activation(self.settings["activation"])
+        yield Dropout("fc1", hidden)
         yield Logits("fc2", hidden, self.num_classes)

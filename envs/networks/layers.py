@@ -30,6 +30,9 @@ from lambda_rl.registry import Registry
 Params = dict[str, Tensor]
 """Tensors by the full name of a parameter."""
 
+DROPOUT = "dropout"
+"""Beside the parameters, where units are dropped: p of each network, ``[N]``."""
+
 
 @dataclass(frozen=True)
 class ParamSpec:
@@ -57,6 +60,7 @@ class Layer:
     Attributes:
         specs: its parameters, by full name, in the order in which their initial values are drawn.
         buffer_specs: running statistics, likewise.
+        noises: by name, how many random numbers it reads for each example where units are dropped.
 
     Args:
         specs: none for a layer without parameters.
@@ -67,6 +71,7 @@ class Layer:
         self, specs: dict[str, ParamSpec] | None = None, buffer_specs: dict[str, ParamSpec] | None = None
     ) -> None:
         self.specs, self.buffer_specs = specs or {}, buffer_specs or {}
+        self.noises: dict[str, int] = {}
 
     def arranged(self, images: Tensor) -> Tensor:
         """Images ``[n, C, H, W]`` in the form that the layer reads if it is the first one, ``[n, D]``; padded by 0."""
@@ -97,7 +102,8 @@ class Layer:
         """What the layer makes of its input.
 
         Args:
-            params: stacked ``[N, …]``, as :meth:`prepared` gives them; may hold those of other layers too.
+            params: stacked ``[N, …]``, as :meth:`prepared` gives them; may hold those of other layers too, and
+                :data:`DROPOUT` and the layers' noises.
             buffers: stacked; running statistics are updated in place when ``training``.
             x: rows or images, see the module.
             training: whether norms over the batch take its statistics (true) or the running ones (false).
@@ -120,6 +126,7 @@ class Sequential(Layer):
                 if both := mine.keys() & its.keys():
                     raise ValueError(f"two layers have a parameter {min(both)!r}")
                 mine.update(its)
+            self.noises.update(part.noises)
 
     def arranged(self, images: Tensor) -> Tensor:
         """See :meth:`Layer.arranged`."""
@@ -286,6 +293,28 @@ class Activation(Layer):
     def forward(self, params: Params, buffers: Params, x: Tensor, *, training: bool) -> Tensor:
         """See :meth:`Layer.forward`."""
         return self.function(x)
+
+
+class Dropout(Layer):
+    """Rows of which units are dropped where p and noise are given beside the parameters; else as they are.
+
+    Args:
+        name: of its noise, ``{name}.noise``, ``[N, B, width]`` uniform in [0, 1).
+        width: of the rows.
+    """
+
+    def __init__(self, name: str, width: int) -> None:
+        super().__init__()
+        self._noise = f"{name}.noise"
+        self.noises = {self._noise: width}
+
+    def forward(self, params: Params, buffers: Params, x: Tensor, *, training: bool) -> Tensor:
+        """See :meth:`Layer.forward`."""
+        noise = params.get(self._noise)
+        if noise is None or not training:
+            return x
+        keep = 1.0 - params[DROPOUT].view(-1, 1, 1)
+        return x * ((noise < keep) / keep).to(x.dtype)
 
 
 ACTIVATIONS: Registry[Callable[[Tensor], Tensor]] = Registry("activation")

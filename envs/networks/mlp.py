@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from lambda_rl.envs.networks.base import Network, Option
-from lambda_rl.envs.networks.layers import ACTIVATIONS, Activation, Layer, Linear, Logits
+from lambda_rl.envs.networks.layers import ACTIVATIONS, Activation, Dropout, Layer, Linear, Logits
 from lambda_rl.envs.networks.norms import NORMS
 
 
@@ -31,5 +31,6 @@ class MLP(Network):
             yield Linear(name, inputs, self.width)
             yield NORMS[self.settings["norm"]](name, self.width)
             yield Activation(self.settings["activation"])
+            yield Dropout(name, self.width)
             inputs = self.width
         yield Logits(f"fc{depth}", inputs, self.num_classes)

@@ -13,6 +13,7 @@ from lambda_rl.envs.hardware.compiled import Compiled
 from lambda_rl.envs.networks import Network, Params
 from lambda_rl.envs.training.resident import EvaluationSet
 from lambda_rl.envs.training.stack import NO_LABEL, ROWS, rounded_up, take
+from lambda_rl.penalties import Penalty
 
 GPU_BLOCK = 10_000
 """Images per network that are evaluated at once on a GPU."""
@@ -95,3 +96,30 @@ def evaluate_shared(
 def _rounded(loss: Tensor, prepared: Params) -> Tensor:
     double = all(value.dtype == torch.float64 for value in prepared.values())
     return loss if double else loss.float().double()
+
+
+def weight_measures(
+    network: Network, rule: Penalty, params: Params, factors: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Norm and R of the penalised weights, and whether all parameters are finite; ``[N]`` each.
+
+    Args:
+        network: the architecture.
+        rule: R.
+        params: stacked ``[N, …]``.
+        factors: of λ for each layer, ``[N, L]``, by which R is weighted; None: 1.
+    """
+    names = network.penalised
+    # Summed row by row: torch splits one long sum among its threads, but many sums at once by row, and then a network
+    # measures the same to the last bit alone and among others.
+    squares = torch.stack([params[name].square().flatten(2).sum(2).sum(1) for name in names]).sum(0)
+    penalty = squares / 2  # what L2 is; another reads the weights once more
+    if factors is not None:
+        penalty = (factors * torch.stack([rule.values(params[name]) for name in names], 1)).sum(1)
+    elif not rule.is_weight_decay:
+        penalty = torch.stack([rule.values(params[name]) for name in names]).sum(0)
+    finite = torch.isfinite(squares)
+    for name, value in params.items():
+        if name not in names:
+            finite = finite & torch.isfinite(value.flatten(1).sum(1))
+    return squares.sqrt(), penalty, finite

@@ -11,18 +11,23 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lambda_rl.envs.networks import Network
+from lambda_rl.envs.networks import Network, Params
+from lambda_rl.envs.networks.layers import DROPOUT
 from lambda_rl.envs.optimizers import OPTIMIZERS, Decay
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.resident import Reading, ResidentImages, crop_and_flip
 from lambda_rl.envs.training.run import InnerRun
 from lambda_rl.envs.training.stack import Stack
 from lambda_rl.envs.training.step import Minibatch, StepSpec, Sums, compiled_step, training_step
-from lambda_rl.knobs import KNOBS
+from lambda_rl.knobs import kind_of
 from lambda_rl.penalties import PENALTIES
 
 Capture = Callable[[Callable[[], None], Iterable[Tensor]], Callable[[], None]]
 """From a function and the tensors that it changes to one that does the same again."""
+
+
+AUGMENTATION, LAYER = "augmentation", "layer"
+"""Inputs of steps that are made or shaped otherwise than a number for each network."""
 
 
 class Interval:
@@ -36,10 +41,14 @@ class Interval:
         runs: some of its runs; only what they have in common is looked at.
         steps: k.
         data: the training images.
-        dtype: of parameters and optimizer state.
-        compute: of activations and matrix products.
+        formats: of parameters and optimizer state; of activations and matrix products.
         compiled: whether each step is compiled.
         capture: makes one call of all steps; None: they are called one by one.
+        knobs: names of all that are moved beside λ.
+
+    Attributes:
+        steps: k.
+        factors: of λ for each layer, ``[N, L]``, those of the last call; None: there are none.
     """
 
     def __init__(
@@ -48,16 +57,19 @@ class Interval:
         runs: Sequence[InnerRun],
         steps: int,
         data: ResidentImages,
-        dtype: torch.dtype,
-        compute: torch.dtype,
+        formats: tuple[torch.dtype, torch.dtype],
         *,
         compiled: bool,
         capture: Capture | None,
+        knobs: Iterable[str] = (),
     ) -> None:
         task, network, device, count = runs[0].task, runs[0].network, data.device, len(stack)
+        dtype, compute = formats
         self.steps, self._network = steps, network
         self._params, self._buffers, self._optimizer = stack.params, stack.buffers, stack.optimizer
-        spec = _step_spec(task, network, dtype, compute)
+        self._kinds = {name: kind_of(name) for name in knobs}
+        more = tuple(dict.fromkeys(kind.step_input for kind in self._kinds.values() if kind.step_input))
+        spec = _step_spec(task, network, formats, more)
         on_cpu = device.type == "cpu"
         self._step = (
             compiled_step(spec, task.batch_size, on_cpu)
@@ -76,6 +88,13 @@ class Interval:
         self._flips = zeros(*batch, dtype=torch.bool) if task.augment else None
         self._rates, self._done = zeros(steps, count), zeros(steps, count, dtype=torch.float64)
         self._held = {"lam": zeros(count), "momentum": zeros(count)}
+        layers = len(network.penalised)
+        self._held |= {name: zeros(count, layers) + 1 if name == LAYER else zeros(count) for name in more}
+        self.factors = self._held.get(LAYER)
+        self._noise = {
+            name: zeros(*batch, width, dtype=torch.float32)
+            for name, width in (network.noises.items() if DROPOUT in more else ())
+        }
         self._sums: Sums = {"loss": zeros(count), "correct": zeros(count)}
         self._raw = zeros(count * task.batch_size, *self._images.shape[1:], dtype=torch.uint8)
         self._capture = capture
@@ -111,9 +130,11 @@ class Interval:
         inputs["momentum"].copy_(torch.tensor([run.task.momentum for run in runs], dtype=torch.float64))
         inputs["learning_rate"] = self._rates[:, seats]
         for name, values in knobs.items():
-            KNOBS[name].train(inputs, torch.from_numpy(values).to(self._rates))
+            self._kinds[name].train(inputs, torch.from_numpy(values).to(self._rates))
         if self._offsets is not None and self._flips is not None:
-            self._draw(runs, self._offsets[:, seats], self._flips[:, seats])
+            self._draw(runs, self._offsets[:, seats], self._flips[:, seats], knobs.get(AUGMENTATION))
+        for values in self._noise.values():
+            self._draw_noise(runs, values)
         self._sums["loss"].zero_()
         self._sums["correct"].zero_()
         if self._call is None:
@@ -125,14 +146,30 @@ class Interval:
             run.decision += 1
         return self._sums["loss"][seats] / self.steps, self._sums["correct"][seats] / self.steps
 
-    def _draw(self, runs: Sequence[InnerRun], offsets: Tensor, flips: Tensor) -> None:
-        """Crops and flips of an interval, from each run's generator."""
-        size, reach = runs[0].task.batch_size, 2 * (runs[0].task.resolution // 8) + 1
+    def _draw(
+        self,
+        runs: Sequence[InnerRun],
+        offsets: Tensor,
+        flips: Tensor,
+        strength: npt.NDArray[np.float64] | None,
+    ) -> None:
+        """Crops and flips of an interval, from each run's generator; where that is a knob, of each run's strength."""
+        size, middle = runs[0].task.batch_size, runs[0].task.resolution // 8
         shape = (self.steps, size)
-        drawn = [torch.randint(reach, (*shape, 2), generator=run.augmentation) for run in runs]
+        drawn = [torch.randint(2 * middle + 1, (*shape, 2), generator=run.augmentation) for run in runs]
         turned = [torch.randint(2, shape, generator=run.augmentation).bool() for run in runs]
+        if strength is not None:
+            for n, share in enumerate(strength.tolist()):
+                drawn[n] = middle + torch.round(share * (drawn[n] - middle).double()).long()
+                turned[n] &= torch.rand(shape, generator=runs[n].noise, dtype=torch.float64) < share
         offsets.copy_(torch.stack(drawn, 1))
         flips.copy_(torch.stack(turned, 1))
+
+    def _draw_noise(self, runs: Sequence[InnerRun], values: Tensor) -> None:
+        """What decides which units are dropped, from each run's generator."""
+        shape = (values.shape[0], *values.shape[2:])
+        for n, run in enumerate(runs):
+            values[:, n] = torch.rand(shape, generator=run.noise).to(values.device)
 
     def _changed(self) -> list[Tensor]:
         groups = [self._params, self._buffers, *self._optimizer.values()]
@@ -155,13 +192,24 @@ class Interval:
             batch: Minibatch = {
                 "raw": self._minibatch(t), "scale": self._scale, "shift": self._shift, "labels": self._labels[t],
             }  # fmt: skip
-            inputs = {**self._held, "learning_rate": self._rates[t], "step": self._done[t]}
+            inputs = {
+                **self._held,
+                "learning_rate": self._rates[t],
+                "step": self._done[t],
+                **_at(self._noise, t),
+            }
             self._step(self._params, self._buffers, self._optimizer, self._sums, batch, inputs)
 
 
-def _step_spec(task: Task, network: Network, dtype: torch.dtype, compute: torch.dtype) -> StepSpec:
-    decay = Decay(PENALTIES[task.penalty], task.decay == "decoupled", frozenset(network.penalised))
-    return StepSpec(network, OPTIMIZERS[task.optimizer], decay, dtype, compute)
+def _step_spec(
+    task: Task, network: Network, formats: tuple[torch.dtype, torch.dtype], knobs: tuple[str, ...]
+) -> StepSpec:
+    decay = Decay(PENALTIES[task.penalty], task.decay == "decoupled", network.penalised)
+    return StepSpec(network, OPTIMIZERS[task.optimizer], decay, *formats, knobs)
+
+
+def _at(values: Params, t: int) -> Params:
+    return {name: value[t] for name, value in values.items()}
 
 
 def cuda_graph(function: Callable[[], None], changed: Iterable[Tensor]) -> Callable[[], None]:

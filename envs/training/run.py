@@ -41,6 +41,7 @@ class InnerRun:
         outer_index: int64, the images of ``outer-val`` that the score is taken on at each decision but the last.
         outer: those images, normalised.
         augmentation: generator of crops and flips.
+        noise: generator of what knobs beside λ draw: which units are dropped.
         step: optimizer steps done.
         decision: intervals done.
         seat: the stack whose memory its tensors are views of, and its place there; None: they are its own. They are
@@ -61,6 +62,7 @@ class InnerRun:
     outer_index: Tensor
     outer: EvaluationSet
     augmentation: torch.Generator
+    noise: torch.Generator
     step: int = 0
     decision: int = 0
     seat: tuple[object, int] | None = None
@@ -104,6 +106,7 @@ class InnerRun:
             "buffers": _cloned(self.buffers, "cpu"),
             "optimizer": {kind: _cloned(tensors, "cpu") for kind, tensors in self.optimizer.items()},
             "augmentation": self.augmentation.get_state(),
+            "noise": self.noise.get_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -115,6 +118,8 @@ class InnerRun:
             for name, value in tensors.items():
                 value.copy_(saved[name])
         self.augmentation.set_state(state["augmentation"])
+        if "noise" in state:  # states of before had none, and drew none
+            self.noise.set_state(state["noise"])
 
 
 def _cloned(params: Params, device: str | None = None) -> Params:
@@ -237,8 +242,8 @@ def start_run(
     """
     check_task(task, source)
     split, data, device = source.split, source.images, source.images.device
-    entropy = np.random.SeedSequence((task.seed, _FOLD_NUMBER[source.fold])).generate_state(6, np.uint32)
-    subset, noise, weights, minibatches, augmentation, outer = (_generator(int(s)) for s in entropy)
+    entropy = np.random.SeedSequence((task.seed, _FOLD_NUMBER[source.fold])).generate_state(7, np.uint32)
+    subset, noise, weights, minibatches, augmentation, outer, dropped = (_generator(int(s)) for s in entropy)
     train_index = _draw(split.inner_train, task.train_size, subset)
     val_index = _draw(split.inner_val, task.val_size, subset).to(device)
     outer_index = _draw(split.outer_val, source.outer_size, outer).to(device)
@@ -267,6 +272,7 @@ def start_run(
         outer_index=outer_index,
         outer=data.evaluation_set(outer_index, network, compute, Reading.of(task)),
         augmentation=augmentation,
+        noise=dropped,
     )
 
 

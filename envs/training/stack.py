@@ -38,6 +38,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -58,8 +59,21 @@ not measure the same alone and beside others."""
 Knobs = Mapping[str, npt.NDArray[np.float64]]
 """Values ``[N]`` of knobs beside λ, by name."""
 
-TrainingInterval = Callable[[Sequence[InnerRun], npt.NDArray[np.float64], Knobs], tuple[Tensor, Tensor]]
-"""Trains the runs for some steps under λ and other knobs; gives mean loss and accuracy ``[N]`` of the minibatches."""
+
+class TrainingInterval(Protocol):
+    """Trains runs for some steps under λ and other knobs.
+
+    Attributes:
+        factors: of λ for each layer, ``[N, L]``, those of the last call; None: there are none.
+    """
+
+    factors: Tensor | None
+
+    def __call__(
+        self, runs: Sequence[InnerRun], lam: npt.NDArray[np.float64], knobs: Knobs
+    ) -> tuple[Tensor, Tensor]:
+        """Mean loss and accuracy ``[n]`` of the minibatches."""
+        ...
 
 
 def rounded_up(count: int, multiple: int) -> int:
@@ -120,7 +134,7 @@ class Stack:
         optimizer: by kind and parameter.
         val: what the runs watch.
         outer: what they are scored on.
-        intervals: what was captured or laid out for it, by number of steps.
+        intervals: what was captured or laid out for it, by number of steps and names of knobs.
 
     Args:
         runs: as those that will sit there; they take no seat yet.
@@ -138,7 +152,7 @@ class Stack:
         self.buffers = stacked(lambda run: run.buffers)
         self.optimizer = {kind: stacked(lambda run: run.params) for kind in runs[0].optimizer}
         self.val, self.outer = StackedSets(count, rows), StackedSets(count, rows)
-        self.intervals: dict[int, TrainingInterval] = {}
+        self.intervals: dict[tuple[int, frozenset[str]], TrainingInterval] = {}
         self._seated: list[Callable[[], InnerRun | None]] = [lambda: None] * count
 
     def __len__(self) -> int:

@@ -13,8 +13,12 @@ from torch import Tensor
 
 from lambda_rl.envs.hardware.compiled import Compiled
 from lambda_rl.envs.networks import Network, Params
+from lambda_rl.envs.networks.layers import DROPOUT
 from lambda_rl.envs.optimizers import Decay, StackedOptimizer, StepInputs
 from lambda_rl.envs.training.resident import normalised
+
+RADIUS = 8
+"""Of adversarial examples, in levels of a pixel, of which there are 256."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class StepSpec:
         decay: what λ does.
         dtype: of parameters and optimizer state.
         compute: of activations and matrix products.
+        knobs: names of the tensors of :data:`~lambda_rl.envs.optimizers.StepInputs` that are there beside the usual
+            ones, since knobs are moved beside λ.
     """
 
     network: Network
@@ -34,6 +40,7 @@ class StepSpec:
     decay: Decay
     dtype: torch.dtype
     compute: torch.dtype
+    knobs: tuple[str, ...] = ()
 
 
 class Minibatch(TypedDict):
@@ -84,6 +91,30 @@ def _gradients(
     return grads, (loss.detach(), logits.detach())
 
 
+def _smoothed(loss: Tensor, logits: Tensor, inputs: StepInputs) -> Tensor:
+    """Cross entropies ``[N]`` with the targets smoothed, where that is a knob."""
+    if "label_smoothing" not in inputs:
+        return loss
+    share = inputs["label_smoothing"]
+    return (1.0 - share) * loss - share * F.log_softmax(logits, 1).mean((1, 2))
+
+
+def _adversarial(logits_of: Callable[[Tensor], Tensor], x: Tensor, batch: Minibatch) -> Tensor:
+    """Images moved by :data:`RADIUS` levels of each pixel to where the loss is higher, within what pixels can be."""
+
+    def loss_of(images: Tensor) -> Tensor:
+        return F.cross_entropy(logits_of(images), batch["labels"], reduction="none").mean(1).sum()
+
+    if torch.compiler.is_compiling():
+        slope = torch.func.grad(loss_of)(x)
+    else:
+        start = x.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(loss_of(start), start)
+    scale, shift = batch["scale"], batch["shift"]
+    moved = x + RADIUS * scale * slope.sign()
+    return torch.minimum(torch.maximum(moved, shift), 255 * scale + shift)
+
+
 def training_step(
     spec: StepSpec,
     params: Params,
@@ -102,17 +133,32 @@ def training_step(
         optimizer: by ``StackedOptimizer.state_names`` and parameter, likewise.
         sums: loss and accuracy of the minibatch are added to them.
         batch: what is learned from.
-        inputs: λ, learning rate, momentum and step count of each network.
+        inputs: λ, learning rate, momentum and step count of each network, and what ``spec.knobs`` names.
     """
     network, labels = spec.network, batch["labels"]
     x = normalised(batch["raw"], batch["scale"], batch["shift"])
+    beside = {name: inputs[name] for name in (DROPOUT, *network.noises) if name in inputs}
+    prepared = network.prepared(params, spec.compute)
+
+    def logits_of(leaves: Params, images: Tensor, statistics: Params) -> Tensor:
+        return network.forward({**leaves, **beside}, statistics, images, training=True).to(spec.dtype)
+
+    harder = None
+    if "alpha" in spec.knobs:
+        kept = {name: value.clone() for name, value in buffers.items()}  # to look at a slope is no training
+        harder = _adversarial(lambda images: logits_of(prepared, images, kept), x, batch)
 
     def losses(leaves: Params) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        logits = network.forward(leaves, buffers, x, training=True).to(spec.dtype)
+        logits = logits_of(leaves, x, buffers)
         loss = F.cross_entropy(logits, labels, reduction="none").mean(1)
-        return loss.sum(), (loss, logits)
+        total = _smoothed(loss, logits, inputs)
+        if harder is not None:
+            others = logits_of(leaves, harder, buffers)
+            theirs = _smoothed(F.cross_entropy(others, labels, reduction="none").mean(1), others, inputs)
+            total = inputs["alpha"] * total + (1.0 - inputs["alpha"]) * theirs
+        return total.sum(), (loss, logits)
 
-    grads, (loss, logits) = _gradients(losses, network.prepared(params, spec.compute))
+    grads, (loss, logits) = _gradients(losses, prepared)
     grads = network.gradients(grads, spec.dtype)
     spec.optimizer.update(params, grads, optimizer, inputs, spec.decay)
     with torch.no_grad():

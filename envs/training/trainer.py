@@ -20,16 +20,24 @@ from torch import Tensor
 
 from lambda_rl.envs.data import Images, load_train
 from lambda_rl.envs.data.split import Fold
-from lambda_rl.envs.networks import Network, Params
+from lambda_rl.envs.networks import Network
 from lambda_rl.envs.tasks.task import Task
-from lambda_rl.envs.training.evaluation import evaluate, evaluate_shared
+from lambda_rl.envs.training.evaluation import evaluate, evaluate_shared, weight_measures
 from lambda_rl.envs.training.interval import Interval, cuda_graph
 from lambda_rl.envs.training.placement import Placement, TrainerConfig
 from lambda_rl.envs.training.resident import EvaluationSet, Reading, ResidentImages
 from lambda_rl.envs.training.run import InnerRun, network_of, start_run
 from lambda_rl.envs.training.source import Source
 from lambda_rl.envs.training.sources import Load, Sources
-from lambda_rl.envs.training.stack import ROWS, Knobs, Stack, StackedSets, stack_params, take
+from lambda_rl.envs.training.stack import (
+    ROWS,
+    Knobs,
+    Stack,
+    StackedSets,
+    stack_params,
+    take,
+)
+from lambda_rl.knobs import kind_of
 from lambda_rl.penalties import PENALTIES
 
 Array = npt.NDArray[np.float64]
@@ -122,9 +130,10 @@ class Trainer:
 
     def side_by_side(self, task: Task) -> int:
         """How many runs of a task a thread trains at once, at most."""
-        return self.placement.side_by_side(self._network(task))
+        return self.placement.side_by_side(self.network(task))
 
-    def _network(self, task: Task) -> Network:
+    def network(self, task: Task) -> Network:
+        """The architecture that a task trains."""
         images = self.source(task).images
         return network_of(task, images.num_classes, images.channels)
 
@@ -141,7 +150,7 @@ class Trainer:
 
     def _prepare(self, task: Task) -> Callable[[], InnerRun]:
         """Starts a run when called; what it shares with others is made before, lest two threads make it."""
-        source, network = self.source(task), self._network(task)
+        source, network = self.source(task), self.network(task)
         dtype, compute = self.placement.dtypes(network)
         source.images.prepare(task.resolution)
         if not task.augment:
@@ -152,7 +161,8 @@ class Trainer:
     @torch.no_grad()
     def weight_measures(self, run: InnerRun) -> tuple[float, float]:
         """(Euclidean norm of the penalised weights, R of them)."""
-        measured = _weight_measures(run, {name: value.unsqueeze(0) for name, value in run.params.items()})
+        params = {name: value.unsqueeze(0) for name, value in run.params.items()}
+        measured = weight_measures(run.network, PENALTIES[run.task.penalty], params)
         norm, penalty, _ = (float(value) for value in measured)
         return norm, penalty
 
@@ -167,13 +177,15 @@ class Trainer:
         Args:
             runs: any mixture of tasks; those alike are fused.
             log_lam: log₁₀ λ of each; -inf is no penalty.
-            log_knobs: log₁₀ of the values of further knobs, of each, by name.
+            log_knobs: levels of further knobs, of each, by name.
 
         Returns:
             Measurements in the order of ``runs``. ``outer_*`` is NaN where the run is not scored.
         """
         lam = 10.0 ** np.asarray(log_lam, np.float64)
-        knobs = {name: 10.0 ** np.asarray(values, np.float64) for name, values in log_knobs.items()}
+        knobs = {
+            name: kind_of(name).value(np.asarray(values, np.float64)) for name, values in log_knobs.items()
+        }
         chunks = self._chunks(runs)
         seated = [[runs[i] for i in chunk] for chunk in chunks]
         stacks = self._seat(seated)
@@ -263,25 +275,32 @@ class Trainer:
 
     def _advance(self, stack: Stack, runs: list[InnerRun], lam: Array, knobs: Knobs) -> Tensor:
         """Trains and measures a stack; float64 ``[n, 9]`` on the device, in the order of ``Measurements``."""
-        train = self._train(stack, runs, lam, knobs)
+        train, factors = self._train(stack, runs, lam, knobs)
         with torch.no_grad():
             val, outer = self._evaluate(stack, runs)
-            norm, penalty, finite = _weight_measures(runs[0], take(stack.params, slice(len(runs))))
+            seats = slice(len(runs))
+            own = None if factors is None else factors[seats]
+            rule, network = PENALTIES[runs[0].task.penalty], runs[0].network
+            norm, penalty, finite = weight_measures(network, rule, take(stack.params, seats), own)
             lam_tensor = torch.from_numpy(lam).to(self.device)
             columns = [c.double() for c in (*train, *val, *outer, norm, penalty * lam_tensor)]
             finite &= torch.isfinite(columns[0]) & torch.isfinite(columns[2])
         return torch.stack([*columns, finite.double()], 1)
 
-    def _train(self, stack: Stack, runs: list[InnerRun], lam: Array, knobs: Knobs) -> tuple[Tensor, Tensor]:
-        """One interval in place; mean loss and accuracy of each run over its minibatches."""
-        steps = runs[0].interval
-        if steps not in stack.intervals:
-            stack.intervals[steps] = Interval(
-                stack, runs, steps, self.source(runs[0].task).images, *self.placement.dtypes(runs[0].network),
+    def _train(
+        self, stack: Stack, runs: list[InnerRun], lam: Array, knobs: Knobs
+    ) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
+        """One interval in place; each run's mean loss and accuracy over its minibatches, and factors of λ."""
+        key = (runs[0].interval, frozenset(knobs))
+        if key not in stack.intervals:
+            stack.intervals[key] = Interval(
+                stack, runs, key[0], self.source(runs[0].task).images, self.placement.dtypes(runs[0].network),
                 compiled=self.placement.compiles(runs[0].network),
                 capture=cuda_graph if self.device.type == "cuda" and self.config.capture else None,
+                knobs=sorted(knobs),
             )  # fmt: skip
-        return stack.intervals[steps](runs, lam, knobs)
+        interval = stack.intervals[key]
+        return interval(runs, lam, knobs), interval.factors
 
     def _evaluate(
         self, stack: Stack, runs: list[InnerRun]
@@ -313,23 +332,6 @@ class Trainer:
             network, take(prepared, some), take(buffers, some), whole, len(ended)
         )
         return val, (loss, accuracy)
-
-
-def _weight_measures(run: InnerRun, params: Params) -> tuple[Tensor, Tensor, Tensor]:
-    """Norm and R of the penalised weights, and whether all parameters are finite; ``[N]`` each."""
-    names = run.network.penalised
-    # Summed row by row: torch splits one long sum among its threads, but many sums at once by row, and then a network
-    # measures the same to the last bit alone and among others.
-    squares = torch.stack([params[name].square().flatten(2).sum(2).sum(1) for name in names]).sum(0)
-    penalty = squares / 2  # what L2 is; another reads the weights once more
-    rule = PENALTIES[run.task.penalty]
-    if not rule.is_weight_decay:
-        penalty = torch.stack([rule.values(params[name]) for name in names]).sum(0)
-    finite = torch.isfinite(squares)
-    for name, value in params.items():
-        if name not in names:
-            finite = finite & torch.isfinite(value.flatten(1).sum(1))
-    return squares.sqrt(), penalty, finite
 
 
 def to_log(lam: float) -> float:

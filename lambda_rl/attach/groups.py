@@ -77,7 +77,8 @@ class DecayGroups:
     A group is scheduled if its ``weight_decay`` is not 0 at construction, or if it has a ``wd_mult`` other
     than 0. Its decay is then λ · ``wd_mult``; the default of ``wd_mult`` is the group's start decay over the
     largest start decay, so that ratios between groups stay. It is stored in the group, so the optimizer's own
-    checkpoint carries it. Nothing is ever written to other groups.
+    checkpoint carries it. Nothing is ever written to other groups. A ``lam_factor`` in a group (that of the knob of its
+    layer, :class:`lambda_rl.knobs.Layer`) multiplies its decay further.
 
     Groups added later are taken in at the next write by the same rule; one whose decay is that of a group in force
     was copied from it, and gets its multiplier. Groups may not be removed or change places.
@@ -192,7 +193,7 @@ class DecayGroups:
 
     def _write_known(self, lam: float) -> None:
         for _, group, member in self._scheduled():
-            member.written = lam * member.mult
+            member.written = lam * member.mult * group.get("lam_factor", 1.0)
             if isinstance(group.get("weight_decay"), Tensor):
                 group["weight_decay"].fill_(member.written)
             else:
@@ -229,9 +230,12 @@ class DecayGroups:
         return (p for _, group, _ in self._scheduled() for p in group["params"] if p.requires_grad)
 
     def norms(self) -> tuple[float, float]:
-        """The Euclidean norm of the trainable weights with decay, and Σ ``wd_mult`` · ½‖w‖² over their groups."""
+        """The Euclidean norm of the trainable weights with decay, and Σ ½‖w‖² over their groups.
+
+        The latter weighted as λ is, by ``wd_mult`` and ``lam_factor``.
+        """
         return norm_and_half_square(
-            (parameter.detach(), member.mult)
+            (parameter.detach(), member.mult * group.get("lam_factor", 1.0))
             for _, group, member in self._scheduled()
             for parameter in group["params"]
             if parameter.requires_grad

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lambda_rl.control import ControlLaw
-from lambda_rl.knobs import Knob
+from lambda_rl.knobs import Knob, knob_scale
 from lambda_rl.observation.facts import STATIC_SCALES
 from lambda_rl.observation.signals import Signals
 from lambda_rl.observation.view import Values, View
@@ -160,12 +160,13 @@ def knob_features(knob: Knob) -> dict[str, Feature]:
     Their names are ``<knob>:position`` and ``<knob>:change``.
     """
     law, name = ControlLaw.from_knob(knob), knob.name
+    level = name if knob_scale(name).scale == "linear" else f"log₁₀ {name}"
     return {
         f"{name}:position": Feature(
-            f"where log₁₀ {name} lies in its range", lambda v: law.position(v.signals.knobs[name]), -1, 1
+            f"where {level} lies in its range", lambda v: law.position(v.signals.knobs[name]), -1, 1
         ),
         f"{name}:change": Feature(
-            f"change of log₁₀ {name}", lambda v: v.signals.knobs[name] - v.before[f"{name}:log"]
+            f"change of {level}", lambda v: v.signals.knobs[name] - v.before[f"{name}:log"]
         ),
     }
 

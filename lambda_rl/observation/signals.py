@@ -23,7 +23,7 @@ class Signals(Generic[V]):
         weight_norm: Euclidean norm of the penalised weights.
         penalty: λ · R(w), the term that the penalty adds to the loss.
         lr_ratio: learning rate over its value at the start.
-        knobs: log₁₀ of the values of further knobs that were in force, by name.
+        knobs: levels of further knobs that were in force, by name: log₁₀ of the value, of a linear kind the value.
     """
 
     progress: V

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from lambda_rl.checks import bounded, bounded_int, listed, nested_beyond, shown
 from lambda_rl.control import ControlLaw
-from lambda_rl.knobs import KAPPA, KNOBS, LAM, LARGEST_LOG, UNITS, Knob
+from lambda_rl.knobs import KAPPA, LAM, LARGEST_LOG, UNITS, Knob, kind_of, knob_scale
 from lambda_rl.observation.features import FEATURES, all_features
 from lambda_rl.penalties import DECAYS, PENALTIES, Penalty
 from lambda_rl.penalties import DEFAULT as DEFAULT_PENALTY
@@ -51,7 +50,7 @@ class PolicyCard:
     Attributes:
         knobs: what the policy's actions move, in their order; most policies have one, λ, or κ, from which λ follows.
             A list is taken, too.
-        lam_meaning: one of :data:`LAM_MEANINGS`, see "What λ means" in the README; "any" where the first knob is κ.
+        lam_meaning: one of :data:`LAM_MEANINGS`, see docs/use-it-in-your-loop.md; "any" where the first knob is κ.
         penalty: the penalty that λ stands before, one of ``lambda_rl.PENALTIES``, or "any".
         decisions: decisions in a run as it was trained (the interval is a run's steps over it), 1 to 10⁹.
         suite: training suite; a text, as the next four, of 10,000 characters or less.
@@ -121,7 +120,7 @@ class PolicyCard:
                 f"the first knob must be {' or '.join(UNITS)}, the policy moves {listed(k.name for k in self.knobs)}"
             )
         for knob in self.knobs[1:]:
-            KNOBS.get(knob.name)
+            kind_of(knob.name)
         return self.control
 
     @property
@@ -201,14 +200,18 @@ class PolicyCard:
         if len(self.initial) != len(names):
             raise ValueError(f"there are {len(self.initial)} values of initial for {len(names)} knobs")
         for knob, start in zip(self.knobs, self.initial, strict=True):
+            scale = knob_scale(knob.name)
+            scale.check(knob)
             # a hair more than the range: a power of ten may have been rounded
             inside = start is None or (
-                start > 0 and knob.log_low - 1e-9 <= math.log10(start) <= knob.log_high + 1e-9
+                (start > 0 or scale.scale == "linear")
+                and knob.log_low - 1e-9 <= scale.level(start) <= knob.log_high + 1e-9
             )
             if not inside:
+                power = "" if scale.scale == "linear" else "10^"
                 raise ValueError(
                     f"initial value {shown(start)} of the knob {knob.name} lies outside its range, "
-                    f"10^{knob.log_low:g} to 10^{knob.log_high:g}"
+                    f"{power}{knob.log_low:g} to {power}{knob.log_high:g}"
                 )
 
     def to_dict(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lambda_rl.checks import cut, printable
-from lambda_rl.knobs import KAPPA, LAM
+from lambda_rl.knobs import KAPPA, LAM, knob_scale
 from lambda_rl.policy.actor import ACTIVATION, Policy
 
 _LONGEST_RESULT = 2000  # characters
@@ -44,8 +44,13 @@ def _ranges(policy: Policy) -> Iterator[tuple[str, str]]:
         begin = "middle of the range" if start is None else f"{start:g}"
         signs = {LAM: ("", "λ"), KAPPA: ("", "κ")}
         of, name = signs.get(knob.name, (f" of {knob.name}", knob.name))
-        yield f"{name} range", f"{10.0**knob.log_low:.3g} to {10.0**knob.log_high:.3g}, start {begin}"
-        yield f"largest change{of}", f"a factor of {10.0**knob.max_change:.3g} a decision"
+        kind = knob_scale(knob.name)
+        low, high, change = map(kind.value, (knob.log_low, knob.log_high, knob.max_change))
+        yield f"{name} range", f"{low:.3g} to {high:.3g}, start {begin}"
+        yield (
+            f"largest change{of}",
+            f"{'' if kind.scale == 'linear' else 'a factor of '}{change:.3g} a decision",
+        )
 
 
 def _features(policy: Policy) -> str:

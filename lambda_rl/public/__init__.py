@@ -1,5 +1,6 @@
 """Everything that ``lambda_rl`` offers by name; ``lambda_rl.X`` is ``lambda_rl.public.X``."""
 
+from lambda_rl.attach.layers import split_parameters
 from lambda_rl.control import ControlLaw
 from lambda_rl.knobs import Knob
 from lambda_rl.observation import FEATURES, FEATURES_VERSION, Observer, RunFacts, Signals
@@ -11,7 +12,6 @@ from lambda_rl.penalties import (
     penalty,
     penalty_gradient,
     penalty_terms,
-    split_parameters,
 )
 from lambda_rl.policy.actor import Policy, policy_from_arrays
 from lambda_rl.policy.card import PolicyCard
@@ -23,7 +23,7 @@ from lambda_rl.schedules.learned import LearnedSchedule
 from lambda_rl.schedules.open_loop import Constant, Cosine, OpenLoop, PullDown, PullUp, Steps
 from lambda_rl.schedules.replay import ReplaySchedule
 from lambda_rl.schedules.text_form import SCHEDULE_FORMS, ScheduleFactory, parse_schedule
-from lambda_rl.suggest import Suggestion, suggest_weight_decay
+from lambda_rl.suggest import Suggestion, convert_lam, suggest_weight_decay
 
 __all__ = [
     "Schedule",
@@ -41,6 +41,7 @@ __all__ = [
     "SCHEDULE_FORMS",
     "suggest_weight_decay",
     "Suggestion",
+    "convert_lam",
     "Policy",
     "PolicyCard",
     "PolicyFileError",

@@ -69,9 +69,10 @@ class LearnedSchedule(Schedule):
     warning for each reason, where signals cannot be what they are said to be, the run is far outside training, the
     action is not finite, or the policy asks for a λ above the range too long. Knobs beside λ are held with it.
     **Guard** (:mod:`~.guard` has the rules): κ falls where the loss stays at chance or decay undoes what was learned,
-    and rises where validation falls from its best. The environment has neither; they do not apply to sound runs like
-    those of training, so that λ is the environment's there. :attr:`history` has the λ that the policy ``asked`` for
-    (None: it was not asked), and the rule that ``held`` λ otherwise; empty if none did.
+    rises where validation falls from its best, and stays moderate where nothing overfits. The environment has neither
+    safety nor guard; :mod:`lambda_rl.agents.warm_start` trains with the guard, comparisons judge with both.
+    :attr:`history` has the λ that the policy ``asked`` for (None: it was not asked), and the rule that ``held`` λ
+    otherwise; empty if none did.
 
     **Several processes** (``torch.distributed`` initialised before the schedule is made): signals are averaged over
     the ranks that have them with one small ``all_gather`` a decision, so every rank must make the schedule with the
@@ -92,8 +93,8 @@ class LearnedSchedule(Schedule):
         batch_size: examples a step, over all processes.
         lr_sum: effective learning rate summed over the run, see :class:`lambda_rl.RunFacts`; None: as if the
             learning rate stayed as at the start (of a policy that moves κ: as at its peak).
-        model: what is trained, so that the policy is told whether it has layers that normalise; None: what the
-            parameters of the optimizer say of it, before they are trained.
+        model: what is trained, so that the policy is told whether it has layers that normalise, and knobs such as
+            dropout are turned there; None: what the parameters of the optimizer say of it, before they are trained.
         initial_lam: λ that the first decision changes; clipped to the policy's range. None: the card's, else
             the geometric middle of the range.
         weight_norm: norm of the initial penalised weights; needed without an optimizer.
@@ -180,7 +181,7 @@ class LearnedSchedule(Schedule):
         self._watcher = Watcher(self.groups, self._ranks, weight_norm, penalty_sum, card)
         region = trust_region(trust, own_decay(self.groups), self.facts.decay_sum / self.factor)
         self._guard = Guard(self.facts, self._watcher.weight_norm, self._warn_once, on=guarded, trust=region)
-        self._further = FurtherKnobs(card.controls[1:], self.groups.optimizers if self.groups else ())
+        self._further = FurtherKnobs(card.controls[1:], self.groups.optimizers if self.groups else (), model)
         self.observer = Observer(1, self.control, card.features, card.knobs[1:])
         self._start(self._decide(self._first_observation()))
         self._note("strong", strong_decay(self._value, facts.lr_sum, steps) if converting else "")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lambda_rl.attach.distributed import speaks
+from lambda_rl.checks import shown
 from lambda_rl.files import atomic_path, atomic_write
 from lambda_rl.seeing.words import Row, line, number, state
 
@@ -67,6 +68,19 @@ class Visible:
     def knobs(self) -> dict[str, float]:
         """Values in force now of knobs beside λ, by name; most schedules move none."""
         return {}
+
+    def knob(self, name: str) -> float:
+        """Value in force now of a knob beside λ, such as ``label_smoothing``, to be read in the loop.
+
+        Raises:
+            ValueError: the schedule does not move it.
+        """
+        if name not in self.knobs:
+            raise ValueError(
+                f"this {type(self).__name__} moves no knob {shown(name)}; beside λ it moves "
+                f"{', '.join(self.knobs) or 'none'}"
+            )
+        return self.knobs[name]
 
     def on_decision(self, listener: Callable[[Any], object]) -> None:
         """Calls a function with the schedule now, and whenever a new row is in :attr:`history`.

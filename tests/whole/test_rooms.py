@@ -29,12 +29,12 @@ ROOMS: dict[str, str] = {
     "files": "",
     "arguments": "checks",
     "penalties": "registry arguments",
-    "knobs": "registry checks",
+    "knobs": "registry checks ops penalties",
     "control": "knobs ops",
     "observation": "registry arguments checks ops knobs control",
     "policy": "arguments checks files penalties knobs control observation",
-    "attach": "arguments checks knobs control",
-    "seeing": "files attach",
+    "attach": "arguments checks penalties knobs control",
+    "seeing": "checks files attach",
     "first_look": "observation policy attach",
     "schedules": "arguments checks knobs observation policy attach first_look seeing",
     "schedules.guard": "arguments checks observation",
@@ -42,9 +42,9 @@ ROOMS: dict[str, str] = {
     "constraints": "arguments checks attach",
     "integrations": "attach checks schedules",
     "suggest": "arguments checks observation attach",
-    "public": "penalties knobs control observation policy schedules suggest",
+    "public": "attach penalties knobs control observation policy schedules suggest",
     "lambda_rl": "public",
-    "cli": "checks knobs policy suggest",
+    "cli": "arguments checks knobs policy suggest",
     "__main__": "",
     # envs: what is controlled
     "envs.data": "registry checks files",
@@ -55,21 +55,23 @@ ROOMS: dict[str, str] = {
     "envs.training": "penalties knobs observation envs.data envs.networks envs.optimizers envs.tasks envs.hardware",
     "envs.reward": "",
     "envs.render": "",
-    "envs.control_problem": "knobs control observation envs.reward envs.tasks envs.training",
+    "envs.moved": "knobs penalties envs.networks envs.tasks",
+    "envs.control_problem": "knobs control observation envs.reward envs.tasks envs.training envs.moved",
     "envs.faces": (
         "knobs control observation envs.data envs.tasks envs.training envs.reward envs.render envs.control_problem"
+        " envs.moved"
     ),
     "envs.env": "knobs control observation envs.data envs.tasks envs.training envs.reward envs.faces",
     "envs.vector_env": "knobs control envs.data envs.tasks envs.training envs.reward envs.faces envs.env",
     "envs.judging": (
         "knobs control observation schedules schedules.rules envs.data envs.tasks envs.training envs.reward"
-        " envs.control_problem"
+        " envs.control_problem envs.moved"
     ),
     "envs": "",
     # agents: who learns, and who judges
     "agents": "",
     "agents.options": "checks envs.data envs.hardware envs.training",
-    "agents.presenting": "checks files envs.networks envs.tasks",
+    "agents.presenting": "checks files observation policy envs.networks envs.tasks",
     "agents.record": "files envs.hardware",
     "agents.ppo": (
         "checks files knobs control observation policy schedules envs.data envs.tasks envs.reward envs.judging"
@@ -78,23 +80,36 @@ ROOMS: dict[str, str] = {
     "agents.baselines": (
         "lambda_rl registry checks files suggest envs envs.data envs.hardware envs.tasks envs.training envs.judging"
     ),
+    "agents.baselines.crew": "envs.data envs.training envs.judging",
     "agents.baselines.rivals": (
         "lambda_rl suggest envs.networks envs.optimizers envs.tasks envs.training envs.reward envs.control_problem"
         " envs.judging"
     ),
     "agents.comparison": (
         "lambda_rl checks files knobs envs.data envs.hardware envs.tasks envs.training envs.judging agents.record"
-        " agents.options agents.presenting agents.baselines"
+        " agents.options agents.presenting agents.ablation agents.baselines agents.baselines.crew"
+        " agents.baselines.rivals"
+    ),
+    "agents.comparison.asked": (
+        "checks envs.data envs.hardware envs.tasks envs.training agents.ablation agents.baselines agents.options"
+        " agents.record agents.comparison.evidence agents.comparison.report"
     ),
     "agents.comparison.evidence": "",
     "agents.comparison.figures": "files agents.presenting agents.baselines agents.comparison.evidence",
-    "agents.comparison.report": "files agents.comparison.evidence agents.comparison.figures",
+    "agents.comparison.report": "files agents.baselines agents.comparison.evidence agents.comparison.figures",
     "agents.constrained": "constraints checks files agents.record agents.presenting agents.comparison",
     "agents.warm_start": (
         "checks files knobs control observation policy envs.tasks envs.training envs.reward envs.control_problem"
         " agents.options agents.record agents.presenting agents.ppo"
     ),
-    "agents.ablation": "observation policy agents.ppo agents.record agents.warm_start",
+    "agents.ablation": (
+        "lambda_rl checks knobs observation policy envs.training envs.judging agents.baselines agents.ppo agents.record"
+        " agents.warm_start"
+    ),
+    "agents.atlas": (
+        "lambda_rl checks files suggest observation envs.data envs.tasks envs.training envs.judging agents.options"
+        " agents.record agents.presenting agents.baselines agents.comparison"
+    ),
     "agents.foreign": (
         "lambda_rl knobs checks files suggest agents.record agents.presenting agents.comparison agents.foreign.families"
         " agents.foreign.feedback"
@@ -104,6 +119,11 @@ ROOMS: dict[str, str] = {
         "lambda_rl observation attach suggest agents.presenting agents.comparison agents.comparison.evidence"
         " agents.foreign"
     ),
+    "agents.gallery": (
+        "lambda_rl checks files suggest agents.record agents.presenting agents.foreign agents.foreign.feedback"
+        " agents.gallery.mnist_script"
+    ),
+    "agents.gallery.mnist_script": "lambda_rl agents.presenting agents.foreign agents.foreign.families",
     "agents.learning_lambda": "checks files agents.record agents.presenting",
     "agents.model_cards": (
         "policy knobs envs.optimizers envs.tasks agents.presenting agents.baselines agents.comparison agents.foreign"
@@ -111,7 +131,7 @@ ROOMS: dict[str, str] = {
     "agents.single_run": "files schedules envs.tasks envs.judging agents.options agents.presenting agents.record",
     "agents.command_line": (
         "lambda_rl checks cli policy envs.tasks agents.presenting agents.record agents.ppo agents.warm_start"
-        " agents.ablation agents.comparison agents.foreign agents.baselines agents.benchmark agents.reproduction.lu2017"
+        " agents.ablation agents.atlas agents.comparison agents.foreign agents.gallery agents.baselines agents.benchmark agents.reproduction.lu2017"
         " agents.model_cards agents.single_run"
     ),
     "agents.reproduction": "",
