@@ -86,6 +86,8 @@ def train_one(config: NetworkConfig, console: Console | None = None) -> RunResul
             written.append(save_weights(result, config.save))
         names = ("val_accuracy", "test_accuracy", "diverged")
         watch.tracker.summarise({name: getattr(result, name) for name in names})
+        if result.diverged:
+            watch.tracker.alert("the run diverged", f"{task.name}, λ by {config.schedule}")
     if result.diverged:
         console.print("the run diverged; accuracies are those of guessing", highlight=False)
     console.print(

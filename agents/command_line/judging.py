@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import tyro
 
@@ -13,8 +15,13 @@ from lambda_rl.agents.presenting.script import Interrupted
 def compare(arguments: Sequence[str] | None = None) -> None:
     """Compares policies with tuned schedules and constants."""
     from lambda_rl.agents.comparison.command import CompareConfig, run_comparison
+    from lambda_rl.agents.record.artifacts import fetched
 
-    run_comparison(parse(CompareConfig, arguments))
+    config = parse(CompareConfig, arguments)
+    folder = Path(config.out) / "policies"
+    run_comparison(
+        dataclasses.replace(config, policy=tuple(fetched(policy, folder) for policy in config.policy))
+    )
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

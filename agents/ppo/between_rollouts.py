@@ -125,6 +125,11 @@ class BetweenRollouts(BaseCallback):
             # The same each time: a line to read the scores by.
             run.tracker.log({"validation/best_constant_score": run.best_constant}, decisions)
         run.tracker.log_lambda_trajectories(validation.trajectories, name="validation", step=decisions)
+        if validation.results.get("diverged"):
+            run.tracker.alert(
+                "validation runs diverged",
+                f"{validation.results['diverged']:g} of them, at {decisions} decisions",
+            )
 
 
 class ProgressBar(BaseCallback):

@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 from stable_baselines3.common.logger import KVWriter
 
+from lambda_rl.agents.record.artifacts import origin
+
 WandbMode = Literal["online", "offline", "disabled"]
 
 STEP = "decisions"
@@ -41,6 +43,7 @@ class Tracker:
         self._run = run
         self._say = say
         self._last_step = 0
+        self._alerted: set[str] = set()
         self.mode: WandbMode = mode if run is not None else "disabled"
         self.run_id: str | None = None if run is None else str(run.id)
         self.directory: Path | None = None if run is None else Path(run.settings.sync_dir)
@@ -185,6 +188,26 @@ class Tracker:
             run.log_artifact(artifact, aliases=["latest", *aliases])
 
         self._guard(write)
+
+    def use_policies(self, policies: Iterable[str | os.PathLike[str]]) -> None:
+        """Says which artifacts went into this run, so that its lineage shows them; files of no artifact say nothing.
+
+        Offline, W&B cannot look an artifact up; the run's configuration names it anyway.
+        """
+        if self._run is None or self.mode != "online":
+            return
+        for name in filter(None, map(origin, policies)):
+            self._guard(lambda run, name=name: run.use_artifact(name, type="model"))
+
+    def alert(self, title: str, text: str) -> None:
+        """Sends a message to who asked W&B for such, by mail or Slack: once for each title in a run.
+
+        It is on by default: W&B sends nothing unless a user turned it on there, and a run that goes wrong for hours
+        is what that is for.
+        """
+        if title not in self._alerted:
+            self._alerted.add(title)
+            self._guard(lambda run: run.alert(title=title, text=text, level="WARN"))
 
     def finish(self, exit_code: int = 0) -> None:
         """Closes the run and says where it went and how to sync it. A second call does nothing."""

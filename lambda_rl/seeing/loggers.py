@@ -13,15 +13,30 @@ from lambda_rl.seeing.visible import Visible
 
 Listener = Callable[[Visible], object]
 
+_USUAL = ("trust", "lower", "upper")
+"""Bounds that a sound run may lie at for long."""
 
-def to_wandb(run: Any, prefix: str = "lambda") -> Listener:
+
+def to_wandb(run: Any, prefix: str = "lambda", *, alerts: bool = True) -> Listener:
     """Logs to Weights & Biases, into the row that the loop's own next ``run.log`` writes.
 
     Args:
         run: what ``wandb.init()`` returns, or the module ``wandb``.
         prefix: of the names.
+        alerts: send ``run.alert``, once for each reason, when the run diverges or a rule of the guard has λ otherwise
+            than the policy asked for. W&B passes alerts on, by mail or Slack, only to who turned them on there.
     """
-    return lambda schedule: run.log(schedule.log_dict(prefix), commit=False)
+    told = {"", *_USUAL}
+
+    def log(schedule: Visible) -> None:
+        run.log(schedule.log_dict(prefix), commit=False)
+        rule = str(schedule.history[-1].get("held") or "")
+        if alerts and rule not in told:
+            told.add(rule)
+            title = "the run diverged" if rule == "finite" else f"λ is held: {rule}"
+            run.alert(title=title, text=repr(schedule), level="WARN")
+
+    return log
 
 
 def to_tensorboard(writer: Any, prefix: str = "lambda") -> Listener:

@@ -140,6 +140,28 @@ def test_loggers_get_each_row(tmp_path: Path) -> None:
     assert steps == [("lambda/value", step) for step in (0, 1, 2)]
 
 
+def test_an_alert_is_sent_once_for_each_reason() -> None:
+    class Run(Writer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.alerts: list[str] = []
+
+        def alert(self, title: str, text: str, level: str) -> None:
+            assert text
+            self.alerts.append(title)
+
+    loud, quiet = Run(), Run()
+    schedule = Constant(0.1)
+    listeners = to_wandb(loud), to_wandb(quiet, alerts=False)
+    for rule in ("", "rising", "lower", "rising", "finite"):
+        schedule.history.append({"progress": None, "lam": 0.1, "held": rule})
+        for listener in listeners:
+            listener(schedule)
+    assert loud.alerts == ["λ is held: rising", "the run diverged"]
+    assert quiet.alerts == []
+    assert len(loud.rows) == len(quiet.rows) == 5
+
+
 def test_a_listener_that_fails_does_not_end_the_run() -> None:
     schedule, seen = Constant(0.1), []
 
