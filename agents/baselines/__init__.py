@@ -20,7 +20,14 @@ from lambda_rl.agents.baselines.families import (
 )
 from lambda_rl.agents.baselines.grid_search import GRID_SEARCH, GridSearch
 from lambda_rl.agents.baselines.judge import Judge, Kept, Played
-from lambda_rl.agents.baselines.tuning import Setting, Tuned, check_tuning_suite, tune, tuning_settings
+from lambda_rl.agents.baselines.tuning import (
+    Setting,
+    Tuned,
+    check_tuning_suite,
+    tune,
+    tuning_cells,
+    tuning_settings,
+)
 
 __all__ = [
     "BASELINES",
@@ -44,5 +51,6 @@ __all__ = [
     "Setting",
     "tune",
     "tuning_settings",
+    "tuning_cells",
     "check_tuning_suite",
 ]

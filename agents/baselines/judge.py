@@ -6,9 +6,9 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from lambda_rl.agents.baselines.fingerprints import digest, trainer_fingerprint
 from lambda_rl.envs.data import ImageData, Images, by_name, load_test
@@ -18,6 +18,9 @@ from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.placement import TrainerConfig
 from lambda_rl.envs.training.run import InnerRun
 from lambda_rl.envs.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from lambda_rl.agents.baselines.contestant import Cell, Contestant
 
 _WHOLE = "whole: "  # tells a contestant's result from that of a single run under a schedule of the same text
 
@@ -58,6 +61,16 @@ class Kept(Protocol):
         """Keeps results under their keys."""
 
 
+class Crew(Protocol):
+    """Others who do inner runs, see :mod:`lambda_rl.agents.baselines.crew`; on the judge's images, and in its way."""
+
+    def runs(self, jobs: Sequence[ScheduleJob]) -> Iterator[Mapping[int, Played]]:
+        """Results of jobs by their place, as they come."""
+
+    def games(self, contestant: Contestant, cells: Sequence[Cell]) -> Iterator[tuple[int, Played]]:
+        """What a contestant that is no schedule comes to, by the cell's place, as it comes."""
+
+
 class Judge:
     """Does inner runs on images of one fold. The same task under the same schedule is run once.
 
@@ -68,6 +81,7 @@ class Judge:
         config: device, precision and threads.
         kept: results of earlier processes, which are not done again, and where new ones go; None: they are forgotten.
         traces: whether λ and signals at each decision are kept too.
+        crew: who does them in this one's place; None: nobody.
     """
 
     def __init__(
@@ -79,11 +93,12 @@ class Judge:
         config: TrainerConfig | None = None,
         kept: Kept | None = None,
         traces: bool = True,
+        crew: Crew | None = None,
     ) -> None:
         self.fold = fold
         self._train, self._test = by_name(train), None if test is None else by_name(test)
         self.config = config or TrainerConfig()
-        self._kept, self._traces = kept, traces
+        self._kept, self._traces, self._crew = kept, traces, crew
         self._known: dict[str, Played] = {}
         self._ground = digest(fold, trainer_fingerprint(self.config))
 
@@ -147,20 +162,37 @@ class Judge:
             for key, job in zip(keys, jobs, strict=True)
         ]
 
-    def recall(self, task: Task, spec: str) -> Played | None:
-        """What :meth:`remember` kept of a contestant that is no schedule, in this process or an earlier one."""
-        key = self.key(task, _WHOLE + spec)
-        return self._known[key] if self._look_up(key, task) else None
-
-    def remember(self, task: Task, spec: str, played: Played) -> None:
-        """Keeps what a contestant that is no schedule came to, so that it need not play this again.
+    def games(self, contestant: Contestant, cells: Sequence[Cell]) -> Iterator[Played]:
+        """Results of a contestant that is no schedule, each kept as soon as it is there.
 
         Args:
-            task: with the seed.
-            spec: the contestant's.
-            played: its result.
+            contestant: who plays what is not kept from this process or an earlier one.
+            cells: tasks and seeds.
+
+        Returns:
+            One for each cell, in their order.
         """
-        self._keep({self.key(task, _WHOLE + spec): played})
+        keys = [self.key(cell.task, _WHOLE + contestant.spec) for cell in cells]
+        missing = [
+            place
+            for place, (key, cell) in enumerate(zip(keys, cells, strict=True))
+            if not self._look_up(key, cell.task)
+        ]
+        fresh = self._fresh(contestant, [cells[place] for place in missing])
+        for key, cell in zip(keys, cells, strict=True):
+            while key not in self._known:
+                place, played = next(fresh)
+                self._keep({keys[missing[place]]: played})
+            yield dataclasses.replace(self._known[key], task=cell.name)
+
+    def _fresh(self, contestant: Contestant, cells: Sequence[Cell]) -> Iterator[tuple[int, Played]]:
+        if not cells:
+            return iter(())
+        return (
+            enumerate(contestant.play(cells, self))
+            if self._crew is None
+            else self._crew.games(contestant, cells)
+        )
 
     def _keep(self, rows: dict[str, Played]) -> None:
         self._known.update(rows)
@@ -176,6 +208,13 @@ class Judge:
 
     def _run(self, todo: dict[str, ScheduleJob], tell: Callable[[int], None]) -> None:
         keys, jobs = list(todo), list(todo.values())
+        if self._crew is not None:
+            finished = 0
+            for found in self._crew.runs(jobs):
+                self._keep({keys[place]: played for place, played in found.items()})
+                finished += len(found)
+                tell(finished)
+            return
         batch: dict[str, RunResult] = {}
         clock = time.monotonic()
 

@@ -193,11 +193,7 @@ def tune(
     if seeds < 1:
         raise ValueError(f"tuning needs at least 1 seed, got {seeds}")
     families = tuning_settings() if settings is None else settings
-    cells = [
-        Cell(name, task.with_seed(FIRST_TUNING_SEED + task.seed + offset))
-        for name, task in zip(suite.task_names, suite.tasks, strict=True)
-        for offset in range(seeds)
-    ]
+    cells = tuning_cells(suite, seeds)
     bench = _Bench(cells, judge, progress)
     measured = bench.measure(list(dict.fromkeys(spec for family in families.values() for spec in family)))
     tried = {name: [measured[spec] for spec in part] for name, part in families.items()}
@@ -213,6 +209,15 @@ def tune(
         families={name: sorted(part, key=lambda s: -s.score) for name, part in tried.items()},
         seconds=bench.seconds,
     )
+
+
+def tuning_cells(suite: Suite, seeds: int) -> list[Cell]:
+    """Every task of a suite with the seeds of tuning, none of which a comparison has."""
+    return [
+        Cell(name, task.with_seed(FIRST_TUNING_SEED + task.seed + offset))
+        for name, task in zip(suite.task_names, suite.tasks, strict=True)
+        for offset in range(seeds)
+    ]
 
 
 class _Bench:
@@ -242,7 +247,10 @@ class _Bench:
         self.judge([job for item in announced for job in item.jobs(self.cells)], self._tell)
         measured = {}
         for contestant in contestants:
-            played = list(contestant.play(self.cells, self.judge))
+            if isinstance(contestant, Announcing):
+                played = list(contestant.play(self.cells, self.judge))
+            else:
+                played = list(self.judge.games(contestant, self.cells))
             accuracy = np.nan_to_num([100.0 * item.result.outer_accuracy for item in played], nan=0.0)
             diverged = np.mean([item.result.diverged for item in played])
             measured[contestant.spec] = Setting(contestant.spec, float(np.mean(accuracy)), float(diverged))

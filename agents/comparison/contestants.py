@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lambda_rl import LearnedSchedule, Policy, load_policy
+from lambda_rl.agents.ablation.contestants import ablated
+from lambda_rl.agents.ablation.traces import Traces
 from lambda_rl.agents.baselines import (
     BASELINES,
     CONSTANT_GRID,
@@ -69,6 +71,11 @@ def policy_names(policies: Sequence[str | Path]) -> list[str]:
     return [f"{LEARNED}:{path}" for path in paths]
 
 
+def short_name(name: str) -> str:
+    """Of a policy among several, what tells it from them."""
+    return name.removeprefix(f"{LEARNED}:")
+
+
 @dataclass(frozen=True)
 class Learned:
     """A policy that takes part.
@@ -78,12 +85,14 @@ class Learned:
         policy: as it was read.
         path: as it was named.
         lam_meaning: what to do on tasks of the other meaning of λ; empty: nothing was said.
+        training_runs: inner runs that its training took; 0: it is not known.
     """
 
     contestant: ScheduleContestant
     policy: Policy
     path: str
     lam_meaning: str = ""
+    training_runs: int = 0
 
     @property
     def name(self) -> str:
@@ -103,7 +112,9 @@ class Learned:
         )
 
 
-def read_policies(policies: Sequence[str | Path], lam_meaning: str = "") -> list[Learned]:
+def read_policies(
+    policies: Sequence[str | Path], lam_meaning: str = "", training_runs: Sequence[int] = ()
+) -> list[Learned]:
     """Reads each policy file, once.
 
     A policy that moves κ plays as in a user's loop, where nobody names a start or the sum of the learning rates.
@@ -112,13 +123,18 @@ def read_policies(policies: Sequence[str | Path], lam_meaning: str = "") -> list
         policies: policy files, or names of shipped ones.
         lam_meaning: for tasks of the other meaning of λ, see :class:`~lambda_rl.LearnedSchedule`; empty: nothing. It
             is no matter for policies that move κ.
+        training_runs: that the training of each took; empty: as far as their cards say.
 
     Raises:
         PolicyFileError: one cannot be used.
-        ValueError: one is named twice.
+        ValueError: one is named twice, or there are not as many numbers of runs as policies.
     """
     found = []
-    for name, path in zip(policy_names(policies), policies, strict=True):
+    if training_runs and len(training_runs) != len(policies):
+        raise ValueError(
+            f"--training-runs: {len(training_runs)} given for {len(policies)} policies; give one for each, in order"
+        )
+    for place, (name, path) in enumerate(zip(policy_names(policies), policies, strict=True)):
         policy = load_policy(path)
         moves_kappa = policy.card.unit == KAPPA
         meaning = "" if moves_kappa else lam_meaning
@@ -126,8 +142,16 @@ def read_policies(policies: Sequence[str | Path], lam_meaning: str = "") -> list
         make = functools.partial(LearnedSchedule, policy=policy, lam_meaning=meaning or None)
         told = _told_of_kappa(policy) if moves_kappa else {}
         contestant = ScheduleContestant(name, LEARNED, spec, make, policy.fingerprint, told)
-        found.append(Learned(contestant, policy, str(path), meaning))
+        spent = training_runs[place] if training_runs else _training_runs(policy)
+        found.append(Learned(contestant, policy, str(path), meaning, spent))
     return found
+
+
+def _training_runs(policy: Policy) -> int:
+    """Inner runs up to the checkpoint that a policy is of, as its card has them; 0 where it does not."""
+    told = policy.card.results.get("validation")
+    after = told.get("after_decisions") if isinstance(told, dict) else None
+    return round(after / policy.card.decisions) if isinstance(after, (int, float)) and after > 0 else 0
 
 
 def _told_of_kappa(policy: Policy) -> dict[str, Any]:
@@ -174,6 +198,7 @@ class LineUp:
     def plan(self, inner_runs: dict[str, int]) -> Plan:
         """What the rows of their results mean; ``inner_runs`` by name."""
         tuning_runs = {} if self.tuned is None else dict(self.tuned.inner_runs)
+        tuning_runs |= {item.name: item.training_runs for item in self.learned}
         return Plan(self.constants, self.best_single, tuning_runs, inner_runs)
 
 
@@ -184,6 +209,8 @@ def line_up(
     tuned: Tuned | None = None,
     families: Sequence[str] | None = None,
     extra: Sequence[str] = (),
+    ablations: Sequence[str] = (),
+    traces: Mapping[str, Traces] | None = None,
 ) -> LineUp:
     """Everybody who takes part, each once.
 
@@ -193,6 +220,9 @@ def line_up(
         tuned: result of tuning; None: untuned settings, and the best single constant is chosen in hindsight.
         families: hand-designed families that take part; None: all.
         extra: further schedules, as :func:`lambda_rl.parse_schedule` takes them.
+        ablations: of each policy, see :data:`lambda_rl.agents.ablation.contestants.MEANING`.
+        traces: what policies did on the tuning suite, by their names; None: not known yet, and some ablations cannot
+            play.
 
     Raises:
         ValueError: a family that there is not or that was not tuned, or a schedule named twice.
@@ -207,6 +237,10 @@ def line_up(
         if any(spec in (contestant.name, contestant.spec) for contestant in listed):
             raise ValueError(f"schedule {spec} takes part already")
         listed.append(_extra(spec))
+    for item in learned:
+        listed += ablated(
+            ablations, item.contestant, item.policy, short_name(item.name), (traces or {}).get(item.name)
+        )
     _check_names(listed)
     searched = [item for item in fixed[: len(names)] if isinstance(item, ScheduleContestant)]
     return LineUp((*listed, GridSearch(searched)), tuple(names), best, tuple(learned), tuned)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import mean
 
 import numpy as np
@@ -17,6 +17,7 @@ import pandas as pd
 from pydantic import JsonValue
 
 from lambda_rl.agents.baselines import Announcing, Cell, Contestant, Judge, Kept, Played, Tuned
+from lambda_rl.agents.comparison.asked.enforced import check_protocol, notes
 from lambda_rl.agents.comparison.contestants import LineUp
 from lambda_rl.agents.comparison.results import (
     DERIVED,
@@ -29,7 +30,7 @@ from lambda_rl.agents.comparison.results import (
 from lambda_rl.agents.comparison.summary import summarise
 from lambda_rl.agents.comparison.tables import Comparison, Results
 from lambda_rl.agents.record.provenance import provenance
-from lambda_rl.envs.data import ImageData, Images
+from lambda_rl.envs.data import Images
 from lambda_rl.envs.tasks.suites import Suite
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.placement import TrainerConfig
@@ -68,12 +69,26 @@ def compare(
         ValueError: the suite is a distribution, fewer than 1 seed, tuning seeds that are test seeds, or tasks that
             want more images than there are.
     """
-    cells = cells_of(suite, seeds)
-    if lineup.tuned is not None and set(lineup.tuned.seeds) & {cell.task.seed for cell in cells}:
-        raise ValueError(
-            "the suite's seeds are among those that schedules were tuned with; give its tasks others"
-        )
     judge = Judge(train, suite.fold, test=test, config=config, kept=kept)
+    return compared(lineup, suite, cells_of(suite, seeds), judge, progress)
+
+
+def compared(
+    lineup: LineUp, suite: Suite, cells: Sequence[Cell], judge: Judge, progress: Progress | None = None
+) -> Comparison:
+    """Lets everybody play on these cells.
+
+    Args:
+        lineup: who takes part.
+        suite: whose tasks the cells are of.
+        cells: tasks and seeds, see :func:`cells_of`.
+        judge: of the suite's fold, with test images.
+        progress: called with (runs done, runs in all).
+
+    Raises:
+        ValueError: see :func:`compare`.
+    """
+    check_protocol(lineup, suite, cells)
     found = play(lineup.contestants, cells, judge, progress)
     table, trajectories = collect(lineup.contestants, found)
     costs = {name: round(mean(item.inner_runs for item in items)) for name, items in found.items()}
@@ -82,8 +97,13 @@ def compare(
     return Comparison(results, trajectories, _summary(lineup, suite, cells, judge, findings, done))
 
 
-def cells_of(suite: Suite, seeds: int) -> list[Cell]:
+def cells_of(suite: Suite, seeds: int, first: int = 0) -> list[Cell]:
     """Every task of a suite with each of its seeds.
+
+    Args:
+        suite: a list of tasks.
+        seeds: per task.
+        first: added to the tasks' own seeds.
 
     Raises:
         ValueError: the suite is a distribution, or there are fewer than 1 seed.
@@ -94,7 +114,7 @@ def cells_of(suite: Suite, seeds: int) -> list[Cell]:
     return [
         Cell(name, task.with_seed(task.seed + offset))
         for name, task in zip(suite.task_names, tasks, strict=True)
-        for offset in range(seeds)
+        for offset in range(first, first + seeds)
     ]
 
 
@@ -132,24 +152,12 @@ def play(
             found[contestant.name] = list(contestant.play(cells, judge))
             continue
         found[contestant.name] = []
-        for played in _each_once(contestant, cells, judge):
+        for played in judge.games(contestant, cells):
             found[contestant.name].append(played)
             later -= 1
             if progress is not None:
                 progress(total - later, total)
     return found
-
-
-def _each_once(contestant: Contestant, cells: Sequence[Cell], judge: Judge) -> Iterator[Played]:
-    """Results of a contestant, cell by cell; those kept before are not played again."""
-    kept = [judge.recall(cell.task, contestant.spec) for cell in cells]
-    missing = [cell for cell, played in zip(cells, kept, strict=True) if played is None]
-    fresh = iter(contestant.play(missing, judge) if missing else ())
-    for cell, played in zip(cells, kept, strict=True):
-        if played is None:
-            played = next(fresh)
-            judge.remember(cell.task, contestant.spec, played)
-        yield dataclasses.replace(played, task=cell.name)
 
 
 def collect(
@@ -253,7 +261,7 @@ def _summary(
         inner_runs_done=sum(item.inner_runs for item in done),
         seconds=sum(item.seconds for item in done),
         trainer=dataclasses.asdict(judge.config),
-        notes=tuple(_notes(lineup, suite, train)),
+        notes=tuple(notes(lineup, suite, train)),
         **provenance(judge.config.device),
     )
 
@@ -267,34 +275,3 @@ def _tuning(tuned: Tuned) -> TuningSummary:
         settings={name: len(settings) for name, settings in tuned.families.items()},
         seconds=tuned.seconds,
     )
-
-
-def _notes(lineup: LineUp, suite: Suite, train: ImageData) -> list[str]:
-    """What a reader should know before believing the numbers, one line each."""
-    notes = []
-    if suite.fold != "held-out":
-        notes.append(
-            f"the suite runs on the fold {suite.fold}, images that an agent may have been trained on"
-        )
-    if lineup.tuned is None:
-        notes.append(
-            "the best single constant is chosen in hindsight; hand-designed schedules, if any, are untuned"
-        )
-    else:
-        notes += lineup.tuned.warnings(suite, train)
-    decays = {task.decay for task in suite.tasks}
-    penalties = {task.penalty for task in suite.tasks}
-    for item in lineup.learned:
-        card = item.policy.card
-        if card.lam_meaning != "any" and decays != {card.lam_meaning}:
-            meant = "converted" if item.lam_meaning == "convert" else "used unconverted"
-            notes.append(
-                f"{item.name} was trained with {card.lam_meaning} decay, the suite has "
-                f"{' and '.join(sorted(decays))}; its λ is {meant}"
-            )
-        if card.penalty != "any" and penalties != {card.penalty}:
-            notes.append(
-                f"{item.name} was trained with the penalty {card.penalty}, the suite has "
-                f"{' and '.join(sorted(penalties))}"
-            )
-    return notes

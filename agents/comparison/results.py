@@ -10,6 +10,8 @@ from pathlib import Path
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
+from lambda_rl.agents.ablation.contestants import ABLATION
+
 FORMAT_VERSION = 1
 
 
@@ -20,6 +22,7 @@ MEAN_CONSTANT = "mean-constant"
 NO_PENALTY = "no-penalty"
 
 LEARNED, HAND_DESIGNED, CONSTANT, DERIVED = "learned", "hand-designed", "constant", "derived"
+KINDS = (LEARNED, HAND_DESIGNED, CONSTANT, DERIVED, ABLATION)
 """Kinds of schedules."""
 
 Interval = tuple[float, float]
@@ -30,7 +33,7 @@ class ScheduleSummary:
     """What a schedule came to, over all tasks and seeds.
 
     Attributes:
-        kind: ``learned``, ``hand-designed``, ``constant`` or ``derived``.
+        kind: one of :data:`KINDS`.
         spec: the schedule as text; of a derived one, what it is in words.
         test_accuracy_mean: percent.
         test_loss_mean: nats; None if a run's was not finite.
@@ -41,7 +44,7 @@ class ScheduleSummary:
         iqm: interquartile mean of the test accuracy, percent.
         probability_of_improvement: over the best single constant, on a random task.
         inner_runs: that a user pays for one result.
-        tuning_runs: inner runs that were spent before, on tuning it.
+        tuning_runs: inner runs that were spent before, on tuning it, or on training a policy (0: not known).
         diverged: share of runs.
         tasks: mean test accuracy on each task, percent.
     """

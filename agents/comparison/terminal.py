@@ -12,6 +12,7 @@ from rich.text import Text
 
 from lambda_rl.agents.comparison.evidence import Evidence
 from lambda_rl.agents.comparison.results import (
+    ABLATION,
     BEST_SINGLE,
     BEST_SINGLE_HINDSIGHT,
     CONSTANT,
@@ -58,7 +59,7 @@ def _next_steps(report: Path, policy: str, console: Console) -> None:
 
 
 def summary_table(summary: Summary, evidence: Evidence) -> Table:
-    """The table for the terminal; constants that are nobody's choice are left to the report."""
+    """The table for the terminal; constants that are nobody's choice, and ablations, are left to the report."""
     seeds = counted(summary.seeds_per_task, "seed")
     title = f"{summary.suite}: {counted(len(summary.tasks), 'task')} × {seeds}, accuracy in %"
     table = Table(
@@ -73,8 +74,10 @@ def summary_table(summary: Summary, evidence: Evidence) -> Table:
     best, oracle = summary.best_single_constant, evidence.standing(ORACLE).accuracy
     for item in evidence.standings:
         if (
-            item.kind == CONSTANT and item.name not in (best, NO_PENALTY)
-        ) or item.name == BEST_SINGLE_HINDSIGHT:
+            (item.kind == CONSTANT and item.name not in (best, NO_PENALTY))
+            or item.name == BEST_SINGLE_HINDSIGHT
+            or item.kind == ABLATION
+        ):
             continue
         itself = item.name in (BEST_SINGLE, best)
         table.add_row(

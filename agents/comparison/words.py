@@ -7,7 +7,11 @@ import math
 from collections.abc import Sequence
 from enum import Enum
 
+from lambda_rl.agents.ablation.contestants import MEAN, ablation_of
+from lambda_rl.agents.ablation.contestants import MEANING as ABLATIONS
 from lambda_rl.agents.baselines import BASELINES
+from lambda_rl.agents.baselines.rivals.laws import Law
+from lambda_rl.agents.baselines.rivals.searches import SearchedKnots
 from lambda_rl.agents.comparison.evidence import Evidence, Pair, Standing
 from lambda_rl.agents.comparison.results import (
     BEST_SINGLE,
@@ -81,6 +85,7 @@ def _sentences(ours: Standing, found: Findings, evidence: Evidence) -> list[str]
             f"Against {rival.other}, the strongest rival of no higher cost: "
             f"{_against(rival, evidence, 'it', replicates(ours, found))}."
         )
+    lines += _feedback(ours, evidence)
     oracle = evidence.standing(ORACLE)
     regret = oracle.accuracy - ours.accuracy
     place = "below" if regret >= 0 else "above"
@@ -89,6 +94,39 @@ def _sentences(ours: Standing, found: Findings, evidence: Evidence) -> list[str]
         f"{counted(oracle.inner_runs, 'run')} per task."
     )
     return lines
+
+
+def questions(ours: Standing, evidence: Evidence) -> list[tuple[str, Pair]]:
+    """A policy against what a sceptic would have in its place, and what each of these is; those that took part."""
+    asked = [
+        ("the strongest rival of no higher cost", evidence.strongest_rival(ours.name)),
+        ("the best law known before the run", evidence.best_of(ours.name, _families(Law))),
+        (
+            "the best open-loop schedule of Bayesian optimisation",
+            evidence.best_of(ours.name, _families(SearchedKnots)),
+        ),
+        ("its own mean trajectory", evidence.of_policy(ours.name, MEAN)),
+    ]
+    return [(what, pair) for what, pair in asked if pair is not None]
+
+
+def _families(of: type) -> list[str]:
+    return [name for name, family in BASELINES.items() if isinstance(family, of)]
+
+
+def _feedback(ours: Standing, evidence: Evidence) -> list[str]:
+    """Whether a look at the run is worth anything, where there is somebody who takes none."""
+    blind = questions(ours, evidence)[1:] if evidence.strongest_rival(ours.name) else []
+    if not blind or not evidence.enough:
+        return []
+    said = [
+        f"{what}{'' if what.startswith('its own') else f' ({pair.other})'} {signed(pair.difference)} "
+        f"{spanned(pair.interval)}"
+        for what, pair in blind
+    ]
+    helps = all(verdict(pair, evidence) is Verdict.ABOVE for _, pair in blind)
+    start = "Feedback helps: against" if helps else "That feedback helps is not shown: against"
+    return [f"{start} {'; '.join(said)} points."]
 
 
 def _against(pair: Pair, evidence: Evidence, other: str, over: str) -> str:
@@ -143,6 +181,8 @@ def meaning(name: str, found: Findings) -> str:
         return "λ = 0"
     if name in MEANING:
         return MEANING[name]
+    if ablation := ablation_of(name):
+        return ABLATIONS[ablation]
     if name not in found.schedules:
         return "policies that differ in the seed of their training alone: their mean"
     if name not in BASELINES:

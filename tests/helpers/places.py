@@ -30,6 +30,8 @@ AGENTS = ENVS | {
     "sklearn",
     "mnist1d",
     "optuna",
+    "cloudpickle",
+    "ray",
 }
 # A framework is allowed inside its own integration module only, and matplotlib where figures of a history are drawn.
 INTEGRATIONS = {

@@ -10,19 +10,24 @@ from lambda_rl.agents.comparison.evidence.aggregates import (
     profile_band,
     share_hurt,
 )
+from lambda_rl.agents.comparison.evidence.costs import USES, Cost, costs, pays_from
 from lambda_rl.agents.comparison.evidence.frames import pairs_frame, standings_frame
 from lambda_rl.agents.comparison.evidence.policies import replicated, seed_groups
 from lambda_rl.agents.comparison.evidence.weighing import ENOUGH_CELLS, Evidence, Pair, Standing, weigh
 
 __all__ = [
     "ENOUGH_CELLS",
+    "USES",
+    "Cost",
     "Evidence",
     "Pair",
     "Standing",
     "conditional_value_at_risk",
+    "costs",
     "iqm_interval",
     "replicated",
     "pairs_frame",
+    "pays_from",
     "performance_profile",
     "probability_interval",
     "profile_band",

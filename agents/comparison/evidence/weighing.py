@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from lambda_rl.agents.comparison.evidence.aggregates import (
 )
 from lambda_rl.agents.comparison.evidence.policies import replicated, seed_groups
 from lambda_rl.agents.comparison.results import (
+    ABLATION,
     BEST_SINGLE,
     CONSTANT,
     LEARNED,
@@ -127,15 +128,28 @@ class Evidence:
     def strongest_rival(self, name: str) -> Pair | None:
         """A policy against the best of those who cost a user no more, and are neither learned nor a grid's constant.
 
+        Nor are they an ablation of a policy, which nobody has without its training.
+
         The rival is picked by the same test runs, which is in its favour.
         """
         cost = self.standing(name).inner_runs
-        fair = [pair for pair in self.pairs if pair.name == name and self._is_fair(pair.other, cost)]
-        return max(fair, key=lambda pair: self.standing(pair.other).accuracy, default=None)
+        return self._best(name, lambda rival: rival.kind != ABLATION and rival.inner_runs <= cost)
 
-    def _is_fair(self, other: str, cost: int) -> bool:
-        rival = self.standing(other)
-        return not rival.learned and rival.inner_runs <= cost
+    def best_of(self, name: str, others: Collection[str]) -> Pair | None:
+        """A policy against the best of some, picked by the same test runs; None if none of them took part."""
+        return self._best(name, lambda rival: rival.name in others)
+
+    def of_policy(self, name: str, ablation: str) -> Pair | None:
+        """A policy against an ablation of itself; None if that did not take part."""
+        return self.best_of(name, [f"{ablation}:{name.removeprefix(f'{LEARNED}:')}"])
+
+    def _best(self, name: str, wanted: Callable[[Standing], bool]) -> Pair | None:
+        fair = [
+            pair
+            for pair in self.pairs
+            if pair.name == name and not (rival := self.standing(pair.other)).learned and wanted(rival)
+        ]
+        return max(fair, key=lambda pair: self.standing(pair.other).accuracy, default=None)
 
 
 def weigh(found: Findings, scores: Callable[[str], Array]) -> Evidence:
@@ -145,22 +159,27 @@ def weigh(found: Findings, scores: Callable[[str], Array]) -> Evidence:
         found: the summary of the schedules.
         scores: test accuracies of a schedule, ``[tasks, seeds]`` in percent.
     """
-    groups = seed_groups(found.of_kind(LEARNED))
+    groups = seed_groups([*found.of_kind(LEARNED), *found.of_kind(ABLATION)])
     grouped = {name for members in groups.values() for name in members}
     units: dict[str, tuple[str, ...]] = {name: () for name in found.schedules if name not in grouped}
-    units |= {stem: tuple(members) for stem, members in groups.items()}
+    units |= {stem: tuple(sorted(members)) for stem, members in groups.items()}
     tables = {name: _table(name, members, scores) for name, members in units.items()}
     standings = [_standing(name, members, found, tables) for name, members in units.items()]
     standings.sort(key=lambda item: -item.accuracy)
-    rivals = [item.name for item in standings if item.kind != CONSTANT or item.name == NO_PENALTY]
+    rivals = [item for item in standings if item.kind != CONSTANT or item.name == NO_PENALTY]
     pairs = [
-        _pair(item.name, other, tables)
+        _pair(item.name, other.name, tables)
         for item in standings
         if item.learned
         for other in rivals
-        if other != item.name
+        if other.name != item.name and (other.kind != ABLATION or _is_of(other.name, item.name))
     ]
     return Evidence(tables[BEST_SINGLE].size, tuple(standings), tuple(pairs))
+
+
+def _is_of(ablation: str, policy: str) -> bool:
+    """Whether an ablation is one of this policy, or group of policies."""
+    return ablation.partition(":")[2] == policy.removeprefix(f"{LEARNED}:")
 
 
 def _table(name: str, members: tuple[str, ...], scores: Callable[[str], Array]) -> Array:
@@ -175,7 +194,8 @@ def _runs(table: Array) -> Array:
 
 def _pair(name: str, other: str, tables: Mapping[str, Array]) -> Pair:
     ours, theirs = tables[name], tables[other]
-    differences = ours - theirs.mean(0)
+    # An ablation is set against its own policy, which leaves out what policies differ by.
+    differences = ours - (theirs if _is_of(other, name) else theirs.mean(0))
     per_run = differences.mean(0)
     return Pair(
         name,

@@ -14,6 +14,7 @@ from lambda_rl.agents.comparison.evidence import Standing
 from lambda_rl.agents.comparison.figures.looks import Look, look_of, looks
 from lambda_rl.agents.comparison.figures.svg import tip
 from lambda_rl.agents.comparison.results import (
+    ABLATION,
     BEST_SINGLE,
     BEST_SINGLE_HINDSIGHT,
     CONSTANT,
@@ -34,6 +35,7 @@ def cost(comparison: Comparison, width: float) -> Figure:
         item
         for item in comparison.evidence.standings
         if item.name not in (BEST_SINGLE_HINDSIGHT, MEAN_CONSTANT)
+        and item.kind != ABLATION
         and (item.kind != CONSTANT or item.name == NO_PENALTY)
     ]
     columns: dict[int, list[Standing]] = {}

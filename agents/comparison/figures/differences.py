@@ -11,6 +11,7 @@ from lambda_rl.agents.comparison.evidence import Standing
 from lambda_rl.agents.comparison.figures.looks import Look, look_of, looks
 from lambda_rl.agents.comparison.figures.svg import tip
 from lambda_rl.agents.comparison.results import (
+    ABLATION,
     BEST_SINGLE,
     BEST_SINGLE_HINDSIGHT,
     CONSTANT,
@@ -59,7 +60,9 @@ def _shown(comparison: Comparison) -> list[Standing]:
     return [
         item
         for item in comparison.evidence.standings
-        if item.name not in left_out and (item.kind != CONSTANT or item.name == NO_PENALTY)
+        if item.name not in left_out
+        and item.kind != ABLATION
+        and (item.kind != CONSTANT or item.name == NO_PENALTY)
     ]
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lambda_rl.agents.comparison.evidence import Evidence, Pair, Standing
+from lambda_rl.agents.baselines import GRID_SEARCH
+from lambda_rl.agents.comparison.evidence import USES, Evidence, Pair, Standing
+from lambda_rl.agents.comparison.evidence import costs as found_costs
 from lambda_rl.agents.comparison.figures.accuracy_by_task import columns as shown_by_task
 from lambda_rl.agents.comparison.results import (
+    ABLATION,
     BEST_SINGLE,
     CONSTANT,
     MEAN_CONSTANT,
@@ -15,7 +18,7 @@ from lambda_rl.agents.comparison.results import (
     ORACLE,
     Summary,
 )
-from lambda_rl.agents.comparison.words import is_double, meaning, signed, spanned
+from lambda_rl.agents.comparison.words import is_double, meaning, questions, signed, spanned
 
 _MOST_COLUMNS = 8
 _FULL = 4.0  # points at which a cell's shade is full
@@ -67,14 +70,15 @@ def schedules(summary: Summary, evidence: Evidence) -> Table:
     shown = [
         item
         for item in evidence.standings
-        if (item.kind != CONSTANT or item.name == NO_PENALTY)
+        if item.kind != ABLATION
+        and (item.kind != CONSTANT or item.name == NO_PENALTY)
         and (item.policies or not is_double(item.name, summary))
     ]
     regret = ("regret", "points below the oracle constant")
     heads = (
         ("schedule", ""), _ACCURACY, _DIFFERENCE, _BETTER,
         ("IQM", "interquartile mean, percent, 95 % interval"), _HURT, _FIFTH, regret, _RUNS,
-        ("tuning runs", "spent before, on the tuning suite"),
+        ("runs before", "spent before the first result: on tuning, or on training a policy"),
     )  # fmt: skip
     oracle = evidence.standing(ORACLE).accuracy
     return Table(heads, tuple(_schedule(item, oracle, summary) for item in shown))
@@ -126,11 +130,65 @@ def constants(summary: Summary, evidence: Evidence) -> Table:
     return Table((("constant", ""), _ACCURACY, _DIFFERENCE, _BETTER, _HURT, _FIFTH), tuple(rows))
 
 
+def asked(evidence: Evidence) -> Table:
+    """Each policy against what a sceptic would have in its place."""
+    rows = [
+        Row((Cell(ours.name), Cell(what, note=pair.other), *_pair(pair)), evidence.standing(pair.other).kind)
+        for ours in evidence.learned
+        for what, pair in questions(ours, evidence)
+    ]
+    difference = ("difference", "test accuracy of the policy minus the other's, points, 95 % interval")
+    return Table((("policy", ""), ("against", ""), difference, _BETTER, _HURT, _FIFTH), tuple(rows))
+
+
+def ablations(summary: Summary, evidence: Evidence) -> Table:
+    """What is left of each policy: its ablations, each beside what it loses."""
+    rows = []
+    for item in evidence.standings:
+        if item.kind == ABLATION:
+            pair = next(pair for pair in evidence.pairs if pair.other == item.name)
+            lost = replace(
+                pair,
+                difference=-pair.difference,
+                interval=(-pair.interval[1], -pair.interval[0]),
+                probability=1.0 - pair.probability,
+                probability_interval=(1.0 - pair.probability_interval[1], 1.0 - pair.probability_interval[0]),
+            )
+            name = Cell(item.name, note=meaning(item.name, summary))
+            rows.append(Row((name, Cell(f"{item.accuracy:.2f}", item.accuracy), *_pair(lost)[:2]), item.kind))
+    difference = ("difference", "test accuracy minus that of the whole policy, points, 95 % interval")
+    better = ("P(better)", "probability that a run beats one of the whole policy, on a task at random")
+    return Table((("what is left", ""), _ACCURACY, difference, better), tuple(rows))
+
+
+def costs(evidence: Evidence) -> Table:
+    """What a result costs if the runs before it are shared out among so many results."""
+    heads = (
+        ("schedule", ""), _ACCURACY, _RUNS, ("before", "runs before the first result"),
+        *((f"{uses:,} result{'s' if uses > 1 else ''}", "runs for each of so many results") for uses in USES),
+        ("pays from", f"results from which on it costs less than {GRID_SEARCH}"),
+    )  # fmt: skip
+    rows = []
+    for item in found_costs(evidence, GRID_SEARCH):
+        cells = [
+            Cell(item.name),
+            Cell(f"{item.accuracy:.2f}", item.accuracy),
+            Cell(f"{item.a_result:,}", item.a_result),
+            Cell("not told") if item.before is None else Cell(f"{item.before:,}", item.before),
+            *([Cell(f"{runs:,.1f}", runs) for runs in item.shared] or [Cell("–") for _ in USES]),
+            Cell("–") if item.pays_from is None else Cell(f"{item.pays_from:,}", item.pays_from),
+        ]
+        rows.append(Row(tuple(cells), evidence.standing(item.name).kind))
+    return Table(heads, tuple(rows))
+
+
 def pairs(evidence: Evidence) -> Table:
     """Each policy against each rival."""
     rows = []
     for pair in evidence.pairs:
         rival = evidence.standing(pair.other)
+        if rival.kind == ABLATION:
+            continue
         cells = (
             Cell(pair.name),
             Cell(pair.other),

@@ -13,12 +13,13 @@ from lambda_rl.agents.warm_start.curves import LOG_KAPPAS
 from lambda_rl.agents.warm_start.episodes import Episodes
 from lambda_rl.agents.warm_start.learner import Learner
 from lambda_rl.envs.tasks.task import Task
-from lambda_rl.observation import KAPPA_FEATURES, RunFacts
+from lambda_rl.observation import FEATURES, KAPPA_FEATURES, RunFacts
 
 
 def test_families_are_all_features_each_once() -> None:
     names = [name for family in FAMILIES.values() for name in family]
-    assert sorted(names) == sorted(KAPPA_FEATURES)
+    assert len(set(names)) == len(names)
+    assert set(names) == {*KAPPA_FEATURES, *FEATURES.names()}
 
 
 def test_without_validation_no_feature_knows_a_validation_signal() -> None:
