@@ -22,7 +22,7 @@ define install
     { echo "could not install; is the package index reachable? The same command goes on." >&2; exit 1; }
 endef
 
-.PHONY: help venv demo test lint format bench clean distclean
+.PHONY: help venv demo test lint format bench docs clean distclean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E "s/:.*## /\t/" | expand -t 12
@@ -67,6 +67,10 @@ format: $(STAMP)  ## let ruff rewrite the sources
 
 bench: $(STAMP)  ## time the inner trainer
 	$(PY) scripts/benchmark.py $(ARGS)
+
+docs: $(STAMP)  ## build the documentation into build/site, which opens from a disk
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	@echo "file://$(CURDIR)/build/site/index.html"
 
 clean:  ## remove caches and build outputs
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

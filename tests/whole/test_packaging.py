@@ -78,6 +78,7 @@ def test_the_wheel_names_the_dependencies_of_deployment_only(wheel: zipfile.ZipF
         "search",
         "rivals",
         "bench",
+        "docs",
         "dev",
     }
     import lambda_rl

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lambda_rl.agents.presenting.feature_table import feature_table
 from lambda_rl.agents.presenting.markdown import cell_text, fill, fill_page, markdown_table
 from lambda_rl.agents.presenting.task_tables import option_table, task_table
 
@@ -48,12 +49,17 @@ def test_cells_of_tables() -> None:
 
 
 @pytest.mark.parametrize(
-    ("block", "made", "columns"), [("task-fields", task_table, 4), ("network-options", option_table, 5)]
+    ("page", "block", "made", "columns"),
+    [
+        ("suites", "task-fields", task_table, 4),
+        ("suites", "network-options", option_table, 5),
+        ("how-it-works", "features", feature_table, 4),
+    ],
 )
 def test_the_tables_in_the_docs_are_those_of_the_fields(
-    repository: Path, block: str, made: Callable[[], str], columns: int
+    repository: Path, page: str, block: str, made: Callable[[], str], columns: int
 ) -> None:
-    page = (repository / "docs" / "suites.md").read_text(encoding="utf-8")
-    (written,) = re.findall(rf"<!-- block: {block} -->\n(.*?)<!-- end: {block} -->", page, flags=re.DOTALL)
+    text = (repository / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    (written,) = re.findall(rf"<!-- block: {block} -->\n(.*?)<!-- end: {block} -->", text, flags=re.DOTALL)
     assert written == made(), "run `python scripts/task_fields.py`"
     assert all(row.replace("\\|", "").count("|") == columns + 1 for row in written.splitlines())
