@@ -37,7 +37,7 @@ from lambda_rl.agents.comparison.results import (
     PolicySummary,
 )
 from lambda_rl.agents.comparison.summary import Plan
-from lambda_rl.checks import shown
+from lambda_rl.checks import did_you_mean, shown
 from lambda_rl.envs.tasks.suites import Suite
 from lambda_rl.knobs import KAPPA
 
@@ -276,6 +276,7 @@ def _hand_designed(families: Sequence[str] | None, tuned: Tuned | None) -> list[
     if unknown:
         raise ValueError(
             f"unknown hand-designed schedule {', '.join(unknown)}; allowed are {', '.join(known)}"
+            f"{did_you_mean(unknown[0], known)}"
         )
     found = []
     for name in chosen:

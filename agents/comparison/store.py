@@ -122,8 +122,10 @@ class RunStore:
         """Reads what there is, or begins the file; results of another comparison are taken over as far as they fit.
 
         Raises:
+            ValueError: the file's rows are of another format.
             OSError: the file cannot be written.
         """
+        self._check_format()
         text = self.path.read_bytes() if self.path.is_file() else b""
         lines = [line for row in text.splitlines() if (line := _Line.parsed(row)) is not None]
         self._lines = {line.key: line for line in lines}
@@ -131,6 +133,22 @@ class RunStore:
             atomic_write(self.path, "".join(f"{line}\n" for line in [self._head, *self._lines.values()]))
         elif not text.endswith(b"\n"):
             self._append("\n")  # behind a line that was cut off
+
+    def _check_format(self) -> None:
+        if not self.path.is_file():
+            return
+        with self.path.open("rb") as file:
+            first = file.readline()
+        try:
+            version = json.loads(first)["format_version"]
+        except (ValueError, KeyError, TypeError):
+            version = FORMAT_VERSION if not first else None  # an empty file is as good as none
+        if version != FORMAT_VERSION:
+            said = "no rows of a comparison" if version is None else f"rows of format {version}"
+            raise ValueError(
+                f"{self.path} has {said}, this program reads format {FORMAT_VERSION}; "
+                f"move it away, or name another --out"
+            )
 
     def __len__(self) -> int:
         return len(self._lines)

@@ -96,7 +96,7 @@ ROOMS: dict[str, str] = {
     ),
     "agents.comparison.evidence": "",
     "agents.comparison.figures": "files agents.presenting agents.baselines agents.comparison.evidence",
-    "agents.comparison.report": "files agents.baselines agents.comparison.evidence agents.comparison.figures",
+    "agents.comparison.report": "files agents.comparison.evidence agents.comparison.figures",
     "agents.constrained": "constraints checks files agents.record agents.presenting agents.comparison",
     "agents.warm_start": (
         "checks files knobs control observation policy envs.tasks envs.training envs.reward envs.control_problem"

@@ -50,16 +50,11 @@ def pays_from(before: int, a_result: int, other: int) -> int | None:
     return math.floor(before / (other - a_result)) + 1
 
 
-def costs(evidence: Evidence, search: str) -> list[Cost]:
-    """Costs of all who could be had, the most accurate first.
-
-    Args:
-        evidence: who came to what.
-        search: name of the search that needs nothing before, which the others are set against.
-    """
-    other = evidence.standing(search).inner_runs
+def costs(evidence: Evidence) -> list[Cost]:
+    """Costs of all who could be had, the most accurate first, set against a search over the grid of constants."""
+    search = evidence.standing(ORACLE).inner_runs
     return [
-        _cost(item, other)
+        _cost(item, search)
         for item in evidence.standings
         if item.kind not in (CONSTANT, ABLATION) and item.name != ORACLE
     ]

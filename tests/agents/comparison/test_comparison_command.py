@@ -32,6 +32,8 @@ from lambda_rl.envs.tasks.task import Task
         ({"schedule": ("gap:factor=x",)}, "'x' is not a number"),
         ({"schedule": ("unheard-of:1",)}, "unknown schedule"),
         ({"families": ("warm",)}, "unknown hand-designed schedule warm"),
+        ({"families": ("adamC",)}, "allowed are .*did you mean 'adamc'"),
+        ({"policy": ("cifar-mlp",), "training_runs": (1, 2)}, "2 given for 1 policies; give one for each"),
         ({"tuned": "none.json"}, "no file of tuned schedules"),
         ({"policy": ("cifar-\udcff",)}, "cannot be written as text|no such file"),
     ],

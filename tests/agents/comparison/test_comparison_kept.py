@@ -17,6 +17,7 @@ from lambda_rl.agents.baselines import BASELINES, Cell, Judge, Played, ScheduleC
 from lambda_rl.agents.baselines import judge as judging
 from lambda_rl.agents.baselines.fingerprints import file_fingerprint, trainer_fingerprint
 from lambda_rl.agents.comparison import command
+from lambda_rl.agents.comparison.asked import request
 from lambda_rl.agents.comparison.command import CompareConfig, run_comparison
 from lambda_rl.agents.comparison.folder import FILES
 from lambda_rl.agents.comparison.protocol import play
@@ -127,7 +128,7 @@ def test_killed_tuning_goes_on_too(
     config: CompareConfig, runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny = dataclasses.replace(SUITE, name="tiny", fold="agent")
-    monkeypatch.setattr(command, "load_suite", lambda name: tiny if name == "tiny" else load_suite(name))
+    monkeypatch.setattr(request, "load_suite", lambda name: tiny if name == "tiny" else load_suite(name))
     options: dict[str, object] = {"tune": "tiny", "tune_settings": 1, "families": ()}
     runs.kill_after = 10
     with pytest.raises(KeyboardInterrupt):
@@ -163,6 +164,26 @@ def test_files_of_others_are_not_replaced(config: CompareConfig, runs: Runs, nam
     assert runs.done == 0
     assert (out / name).read_text() == "somebody's work"
     assert {path.name for path in out.iterdir()} == {name}
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [
+        ('{"format_version": 0, "comparison": "x"}\n', "has rows of format 0, this program reads format 1"),
+        ("task,seed,schedule\n", "has no rows of a comparison, this program reads format 1"),
+    ],
+)
+def test_rows_of_another_protocol_are_told_in_one_line(
+    config: CompareConfig, runs: Runs, first: str, message: str
+) -> None:
+    out = Path(config.out)
+    out.mkdir()
+    (out / "runs.jsonl").write_text(first)
+    with pytest.raises(ValueError, match=message) as error:
+        run(config, overwrite=True)
+    assert "\n" not in str(error.value)
+    assert runs.done == 0
+    assert (out / "runs.jsonl").read_text() == first
 
 
 def test_overwriting_replaces_a_comparison_and_keeps_runs_in_common(

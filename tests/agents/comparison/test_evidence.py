@@ -10,7 +10,9 @@ from scipy import stats
 from lambda_rl.agents.comparison.evidence import (
     Evidence,
     conditional_value_at_risk,
+    costs,
     iqm_interval,
+    pays_from,
     performance_profile,
     probability_interval,
     profile_band,
@@ -19,9 +21,11 @@ from lambda_rl.agents.comparison.evidence import (
     share_hurt,
     weigh,
 )
+from lambda_rl.agents.comparison.results import ABLATION, HAND_DESIGNED
 from lambda_rl.agents.comparison.statistics import interquartile_mean, probability_of_improvement
 from lambda_rl.agents.comparison.summary import Plan, summarise
 from lambda_rl.agents.comparison.tables import Results
+from lambda_rl.agents.comparison.words import headline, questions
 
 # Five runs of six tasks, and what rliable 1.2.0 says of them (20,000 and 5,000 resamples).
 OURS = np.array(
@@ -122,3 +126,80 @@ def test_policies_of_one_training_are_one_standing_and_rivals_cost_no_more() -> 
         (3.5 / 4 + 1) / 2
     )  # 23 and 25 against 21 and 23, then 35 and 33
     assert [item.name for item in found.standings][:2] == ["derived:search", "oracle-constant"]
+
+
+def ablated(shift: float = 0.0) -> Evidence:
+    """Two policies over ten seeds, each beside its own trajectory, a law, and a schedule that was searched for."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.1, (2, 2, 10))
+    test = {
+        "learned:a-seed0": 30 + noise[0], "learned:a-seed1": 35 + noise[1],
+        "mean-trajectory:a-seed0": 29 + noise[0], "mean-trajectory:a-seed1": 34 + noise[1],
+        "kappa": 31 + noise[0] - shift, "knots": 30.5 + noise[1] - shift,
+        "constant:1": 20 + noise[0], "constant:2": 21 + noise[0],
+    }  # fmt: skip
+    frame = table({name: scores.tolist() for name, scores in test.items()}, test)  # type: ignore[arg-type]
+    kinds = {"mean-trajectory": ABLATION, "kappa": HAND_DESIGNED, "knots": HAND_DESIGNED}
+    frame["kind"] = frame["kind"].replace(kinds)
+    plan = Plan(
+        ["constant:1", "constant:2"],
+        "constant:2",
+        {"knots": 300, "learned:a-seed0": 90, "learned:a-seed1": 90},
+    )
+    results, found = summarise(Results(frame), plan)
+    return weigh(found, results.scores)
+
+
+def test_a_policy_is_set_against_its_own_ablation_and_that_is_nobodys_rival() -> None:
+    found = ablated()
+    own = found.of_policy("learned:a", "mean-trajectory")
+    assert own is not None
+    assert own.interval == pytest.approx(
+        (1.0, 1.0)
+    )  # each policy against its own: what they differ by is left out
+    assert found.of_policy("learned:a", "shuffled") is None
+    rival = found.strongest_rival("learned:a")
+    assert rival is not None
+    assert rival.other == "kappa"  # the trajectory of seed 1 is better, but nobody has it without that policy
+    asked = {what: pair.other for what, pair in questions(found.learned[0], found)}
+    assert asked == {
+        "the strongest rival of no higher cost": "kappa",
+        "the best law known before the run": "kappa",
+        "the best open-loop schedule of Bayesian optimisation": "knots",
+        "its own mean trajectory": "mean-trajectory:a",
+    }
+
+
+def test_the_headline_says_whether_feedback_helps() -> None:
+    def said(found: Evidence) -> str:
+        summary_of = summarise(
+            Results(table({"constant:1": [[1.0]]}, {"constant:1": [[1.0]]})), Plan(["constant:1"])
+        )[1]
+        return headline(summary_of, found)[0]
+
+    law = "against the best law known before the run (kappa) +1."
+    assert f"That feedback helps is not shown: {law}" in said(ablated())
+    assert "Feedback helps: against" in said(ablated(shift=50.0))
+
+
+def test_costs_with_what_was_spent_before_and_when_it_pays() -> None:
+    assert pays_from(before=100, a_result=1, other=12) == 10  # 100 + 10 < 120, and 100 + 9 is not below 108
+    assert pays_from(before=99, a_result=1, other=12) == 10  # at 9 they cost the same
+    assert pays_from(before=0, a_result=1, other=12) == 1
+    assert pays_from(before=0, a_result=12, other=12) is None
+    found = {item.name: item for item in costs(ablated())}
+    assert found["learned:a"].before == 90
+    assert found["learned:a"].shared == (91.0, 10.0, 1.9, 1.09, 1.009)
+    assert found["learned:a"].pays_from == 91  # two constants are searched
+    assert found["kappa"].shared == (1.0,) * 5
+    assert found["knots"].pays_from == 301
+    assert not {"oracle-constant", "constant:1", "mean-trajectory:a"} & set(found)
+    untold = {
+        item.name: item
+        for item in costs(evidence({"learned": [[1.0]], "constant:1": [[1.0]], "constant:2": [[1.0]]}))
+    }
+    assert (untold["learned"].before, untold["learned"].shared, untold["learned"].pays_from) == (
+        None,
+        (),
+        None,
+    )
