@@ -22,7 +22,7 @@ define install
     { echo "could not install; is the package index reachable? The same command goes on." >&2; exit 1; }
 endef
 
-.PHONY: help venv demo test lint format bench docs clean distclean
+.PHONY: help venv demo test lint format bench gallery docs clean distclean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E "s/:.*## /\t/" | expand -t 12
@@ -64,6 +64,9 @@ lint: $(STAMP)  ## ruff and mypy
 format: $(STAMP)  ## let ruff rewrite the sources
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+gallery: $(STAMP)  ## other people's loops with the default policy: runs what is missing, writes docs/gallery
+	$(TEST_ENV) $(VENV)/bin/lambda-rl gallery --processes $(WORKERS) $(ARGS)
 
 bench: $(STAMP)  ## time the inner trainer
 	$(PY) scripts/benchmark.py $(ARGS)

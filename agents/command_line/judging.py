@@ -44,6 +44,17 @@ def generality(arguments: Sequence[str] | None = None) -> None:
         ) from None
 
 
+def gallery(arguments: Sequence[str] | None = None) -> None:
+    """Writes the pages of other people's loops."""
+    from lambda_rl.agents.gallery.command import GalleryConfig, make_gallery
+
+    config = parse(GalleryConfig, arguments)
+    try:
+        make_gallery(config)
+    except KeyboardInterrupt:
+        raise Interrupted("the runs that are done are kept; the same command goes on") from None
+
+
 def reproduce(arguments: Sequence[str] | None = None) -> None:
     """Reproduces the experiments of Lu (2017)."""
     from lambda_rl.agents.reproduction.lu2017.command import ReproduceConfig, run_reproduction

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import tyro
 from rich.console import Console
 
 from lambda_rl import load_policy, shipped_policies
-from lambda_rl.agents.foreign.contestants import Contestant, Learned, static
+from lambda_rl.agents.foreign.contestants import Contestant, Learned, short_name, static
 from lambda_rl.agents.foreign.feedback.replay import REPLAYED, replayed
 from lambda_rl.agents.foreign.figure import label_noise
 from lambda_rl.agents.foreign.glance import at_a_glance
 from lambda_rl.agents.foreign.page import overview, page_blocks, readme_blocks
 from lambda_rl.agents.foreign.rows import Row, add_rows, read_rows, write_rows
-from lambda_rl.agents.foreign.runner import run
+from lambda_rl.agents.foreign.runner import one_thread, run
 from lambda_rl.agents.foreign.suite import selected
 from lambda_rl.agents.foreign.summary import summarise
 from lambda_rl.agents.foreign.task import ForeignTask
@@ -119,7 +117,7 @@ def _learned(config: GeneralityConfig) -> dict[str, Contestant]:
     """The policies that are named, by what they are called in tables."""
     found: dict[str, Contestant] = {}
     for spec in config.policy:
-        one = Learned(_short(spec), load_policy(spec), guard=config.guard)
+        one = Learned(short_name(spec), load_policy(spec), guard=config.guard)
         if one.name in found:
             raise ValueError(f"two policies have the same name in tables: {one.name}")
         found[one.name] = one
@@ -164,7 +162,7 @@ def _measured(
     path = config.out / ROWS
     if len(known) < len(read_rows(path)):
         write_rows(path, known)
-    with _one_thread():
+    with one_thread():
         run(
             tasks, range(config.seeds), others, constants=constants, images=config.data, known=known,
             processes=config.processes, done=functools.partial(_keep, path),
@@ -177,19 +175,3 @@ def _measured(
 def _keep(path: Path, rows: list[Row], finished: int, total: int) -> None:
     add_rows(path, rows)
     print(f"{finished}/{total} {rows[0].task} seed {rows[0].seed}", flush=True)
-
-
-def _short(spec: str) -> str:
-    """A policy's name in tables: of a file, its name, or its folder's where the file is called policy."""
-    path = Path(spec)
-    return path.parent.name if path.stem == "policy" and path.parent.name else path.stem
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -150,6 +150,12 @@ class Learned:
         )
 
 
+def short_name(spec: str) -> str:
+    """A policy's name in tables: of a file, its name, or its folder's where the file is called policy."""
+    path = Path(spec)
+    return path.parent.name if path.stem == "policy" and path.parent.name else path.stem
+
+
 def constant_name(kappa: float) -> str:
     """The name of a constant, as in rows."""
     return f"kappa-{kappa:g}"

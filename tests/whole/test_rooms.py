@@ -124,6 +124,11 @@ ROOMS: dict[str, str] = {
         " agents.gallery.mnist_script"
     ),
     "agents.gallery.mnist_script": "lambda_rl agents.presenting agents.foreign agents.foreign.families",
+    "agents.gallery": (
+        "lambda_rl checks files suggest agents.record agents.presenting agents.foreign agents.foreign.feedback"
+        " agents.gallery.mnist_script"
+    ),
+    "agents.gallery.mnist_script": "lambda_rl agents.presenting agents.foreign agents.foreign.families",
     "agents.learning_lambda": "checks files agents.record agents.presenting",
     "agents.model_cards": (
         "policy knobs envs.optimizers envs.tasks agents.presenting agents.baselines agents.comparison agents.foreign"
@@ -131,8 +136,8 @@ ROOMS: dict[str, str] = {
     "agents.single_run": "files schedules envs.tasks envs.judging agents.options agents.presenting agents.record",
     "agents.command_line": (
         "lambda_rl checks cli policy envs.tasks agents.presenting agents.record agents.ppo agents.warm_start"
-        " agents.ablation agents.atlas agents.comparison agents.foreign agents.gallery agents.baselines agents.benchmark agents.reproduction.lu2017"
-        " agents.model_cards agents.single_run"
+        " agents.ablation agents.atlas agents.comparison agents.foreign agents.gallery agents.baselines"
+        " agents.benchmark agents.reproduction.lu2017 agents.model_cards agents.single_run"
     ),
     "agents.reproduction": "",
     "agents.reproduction.lu2017": (
