@@ -67,12 +67,11 @@ class Traces:
     def mixed(self, rng: np.random.Generator) -> Replay:
         """At each decision the move that the policy made at this decision in another run, drawn anew."""
         count, decisions = self.levels.shape
-        donors = rng.integers(count, size=decisions)
-        moves = np.diff(self.levels, axis=1)
-        level = float(self.levels[donors[0], 0])
-        found = [level]
-        for decision in range(1, decisions):
-            level = min(max(level + float(moves[donors[decision], decision - 1]), self.ends[0]), self.ends[1])
+        donors = np.asarray(rng.integers(count, size=decisions), np.int64)
+        moves = np.diff(self.levels, axis=1, prepend=0.0)  # the first is to where a run begins
+        level, found = 0.0, []
+        for decision, donor in enumerate(donors.tolist()):
+            level = min(max(level + float(moves[donor, decision]), self.ends[0]), self.ends[1])
             found.append(level)
         return Replay(tuple(found), self.kappa)
 

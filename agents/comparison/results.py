@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from lambda_rl.agents.ablation.contestants import ABLATION
+from lambda_rl.agents.ablation.contestants import ABLATION as ABLATION
 
 FORMAT_VERSION = 1
 

@@ -6,7 +6,6 @@ import dataclasses
 import multiprocessing
 import os
 import signal
-import socket
 import time
 from collections.abc import Iterator, Sequence
 from multiprocessing import forkserver
@@ -219,6 +218,3 @@ def test_two_machines_of_a_ray_cluster_give_the_same_rows(config: CompareConfig,
     finally:
         ray.shutdown()
         cluster.shutdown()
-    with socket.socket() as free:  # the cluster is gone: nobody listens there
-        host, port = cluster.address.split(":")
-        assert free.connect_ex((host, int(port))) != 0
