@@ -59,6 +59,8 @@ def place(path: Path) -> str:
     inside = path.is_relative_to(DOCS)
     name = path.relative_to(DOCS if inside else ROOT).as_posix()
     at = name if inside else f"{TREE}/{name}"
+    if path.suffix == ".ipynb":
+        return f"{at.removesuffix('.ipynb')}.md"
     if path.is_dir():
         return f"{at}/{'README' if inside and (path / 'README.md').exists() else 'index'}.md"
     return at if inside or path.suffix == ".md" else f"{at}.md"

@@ -37,7 +37,8 @@ SWITCHES = (
     "--enable-logging=stderr", "--hide-scrollbars",
 )  # fmt: skip
 
-# Measures pages in frames. What scrolls sideways by itself (wide tables, code) may be wider than its box.
+# Measures pages in frames. What scrolls sideways by itself (wide tables, code) may be wider than its box; code within a
+# line has a padding that counts as width; the header shows one of two titles, and cuts it.
 PROBE = """<!doctype html><body>%s<script>
 onload = () => setTimeout(() => {
   const found = {};
@@ -50,8 +51,8 @@ onload = () => setTimeout(() => {
     const seen = [...doc.querySelectorAll(".md-header *, .md-tabs *, .md-content *, .md-footer *")].filter((one) =>
       one.getClientRects().length && style(one).visibility === "visible" && !one.closest("svg"));
     own.page = doc.documentElement.scrollWidth;
-    own.wide = seen.filter((one) => one.clientWidth > 1 && one.scrollWidth > one.clientWidth + 1 && !within(one)
-      && style(one).textOverflow !== "ellipsis" && !one.closest(".md-search")).map(name);
+    own.wide = seen.filter((one) => one.clientWidth > 1 && one.scrollWidth > one.clientWidth + 6 && !within(one)
+      && !one.closest(".md-search, .md-header__title")).map(name);
     own.out = seen.filter((one) => one.getBoundingClientRect().right > frame.clientWidth + 1 && !within(one)
       && !one.closest(".md-search")).map(name);
     own.asked = view.performance.getEntriesByType("resource").map((one) => one.name)
@@ -132,6 +133,7 @@ def test_each_page_is_in_the_navigation() -> None:
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").replace("!!python/object/apply:", "")
     listed = set(re.findall(r"[\w./-]+\.md", str(yaml.safe_load(text)["nav"])))
     written = {path.relative_to(DOCS).as_posix() for path in (*DOCS.glob("*.md"), *DOCS.glob("*/*.md"))}
+    written |= {f"notebooks/{path.stem}.md" for path in DOCS.glob("notebooks/*.ipynb")}
     assert written - listed == {"results/README.md"}
 
 
