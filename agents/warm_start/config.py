@@ -47,7 +47,7 @@ class WarmStartConfig(ComputeOptions, DataOptions):
     validation_suite: str = "any-loop-validation"
     validation_seeds: int = 1
     validation_tasks: int = 64
-    rounds: int = 60
+    rounds: int = 40
     tasks: int = 32
     seed: int = 0
     eval_every: int = 10

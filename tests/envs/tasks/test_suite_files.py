@@ -174,7 +174,7 @@ def test_one_base_need_not_be_written(tmp_path: Path) -> None:
         ("include: [3]", "`include:` must have names of built-in lists, got 3"),
         (
             "include: [other.yaml]",
-            "`include:` 'other.yaml' is not one of any-loop, any-loop-broad, any-loop-broad-validation",
+            "`include:` 'other.yaml' is not one of any-loop, any-loop-narrow, any-loop-narrow-validation",
         ),
         (
             "include: [quick]",

@@ -103,7 +103,7 @@ def test_options_vary_where_the_network_has_them() -> None:
 
 
 def test_the_broad_suites_draw_what_they_say() -> None:
-    training, validation = (load_suite(f"any-loop-broad{part}") for part in ("", "-validation"))
+    training, validation = (load_suite(f"any-loop{part}") for part in ("", "-validation"))
     found, seeds = [], []
     for suite in (training, validation):
         assert suite.fold == "agent"
@@ -129,7 +129,7 @@ def test_the_broad_suites_draw_what_they_say() -> None:
 
 
 def test_one_base_of_the_broad_suite_is_as_a_user_of_cifar_has_it() -> None:
-    tasks = drawn(load_suite("any-loop-broad").source, 500)  # type: ignore[arg-type]
+    tasks = drawn(load_suite("any-loop").source, 500)  # type: ignore[arg-type]
     alike = [
         task
         for task in tasks
