@@ -152,8 +152,7 @@ class LearnedSchedule(Schedule):
         verbose: bool = False,
     ) -> None:
         self.policy, self.verbose = as_policy(policy), verbose
-        card = self.policy.card
-        self.control = card.lam_control
+        card, self.control = self.policy.card, self.policy.card.lam_control
         self._ranks, self._open_ended = Ranks(distributed), horizon is not None
         super().__init__(optimizer, total_steps=declared_steps(self.policy, total_steps, horizon))
         self._rhythm = Rhythm(card.decisions if decisions is None else decisions, self.total_steps)

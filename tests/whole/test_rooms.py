@@ -124,12 +124,11 @@ ROOMS: dict[str, str] = {
         " agents.gallery.mnist_script"
     ),
     "agents.gallery.mnist_script": "lambda_rl agents.presenting agents.foreign agents.foreign.families",
-    "agents.gallery": (
-        "lambda_rl checks files suggest agents.record agents.presenting agents.foreign agents.foreign.feedback"
-        " agents.gallery.mnist_script"
-    ),
-    "agents.gallery.mnist_script": "lambda_rl agents.presenting agents.foreign agents.foreign.families",
     "agents.learning_lambda": "checks files agents.record agents.presenting",
+    "agents.many_knobs": (
+        "lambda_rl checks files envs.tasks envs.training envs.judging agents.options agents.record agents.presenting"
+        " agents.baselines agents.comparison"
+    ),
     "agents.model_cards": (
         "policy knobs envs.optimizers envs.tasks agents.presenting agents.baselines agents.comparison agents.foreign"
     ),

@@ -52,7 +52,7 @@ class BoundedOptimizer(StackedOptimizer):
         if self.rule == "dependent":
             for name in decay.weights:
                 _set(state["bound"][name], number * _square(params[name]), inputs["step"] == 0)
-        self.inner.update(params, grads, state, inputs, dataclasses.replace(decay, weights=frozenset()))
+        self.inner.update(params, grads, state, inputs, dataclasses.replace(decay, weights=()))
         for name in decay.weights:
             weight, bound, multiplier = params[name], state["bound"][name], state["multiplier"][name]
             square = _square(weight)

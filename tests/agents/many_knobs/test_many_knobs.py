@@ -1,0 +1,113 @@
+"""One knob against several: constants are chosen on the agent's images, all are judged on others, a page is filled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tiny_policies import make_policy
+
+from lambda_rl import save_policy
+from lambda_rl.agents.many_knobs import command, measure
+from lambda_rl.agents.many_knobs.command import ManyKnobsConfig, compare_knobs, table
+from lambda_rl.agents.many_knobs.settings import Setting, inverse_norms, one_lambda, two_knobs
+from lambda_rl.attach.layers import inverse_frobenius
+from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.tasks.task import Task
+from lambda_rl.envs.training.run import network_of
+
+SUITE = """
+defaults: {width: 4, train_size: 40, val_size: 20, batch_size: 8, steps: 6, decisions: 3, network_options: {depth: 3}}
+grid: {label_noise: [0.2, 0.4]}
+"""
+
+
+def images(count: int) -> ImageData:
+    rng = np.random.default_rng(count)
+    labels = torch.from_numpy(rng.integers(0, 10, count))
+    pixels = torch.from_numpy(rng.integers(0, 160, (count, 3, 16, 16)))
+    return ImageData(
+        "tiny", (pixels + 9 * labels.view(-1, 1, 1, 1)).to(torch.uint8), labels, 10, f"tiny-{count}"
+    )
+
+
+def test_one_and_many_are_compared_and_pages_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        command.ManyKnobsConfig, "load_parts", lambda self, part: {"": images(700 if part == "train" else 90)}
+    )
+    monkeypatch.setattr(measure.BASELINES["cpr"], "grid", lambda: ["cpr:warm-start,0.5", "cpr:dependent,1"])
+    for name in ("validation", "held-out"):
+        (tmp_path / f"{name}.yaml").write_text(SUITE)
+    save_policy(tmp_path / "one-seed0.safetensors", make_policy())
+    page = tmp_path / "page.md"
+    page.write_text("<!-- block: one-or-many -->\n<!-- end: one-or-many -->\n")
+    compare_knobs(ManyKnobsConfig(out=tmp_path, trials=4, seeds=2, one_or_many=str(page)))
+    rows = pd.read_csv(tmp_path / "rows.csv")
+    assert rows.groupby("contestant").size().to_dict() == dict.fromkeys(
+        ("one λ", "grid of λ and smoothing", "λ per layer", "λ by norm", "cpr", "policy, λ"), 4
+    )
+    trials = pd.read_csv(tmp_path / "trials.csv")
+    assert trials.groupby("family").size().to_dict() == {
+        "one λ": 4, "grid of λ and smoothing": 4, "λ per layer": 4, "λ by norm": 4, "cpr": 2,
+    }  # fmt: skip
+    for family, found in trials.groupby("family"):
+        chosen = rows[rows["contestant"] == family]["setting"].iloc[0]
+        assert chosen == found.loc[found["accuracy"].idxmax(), "setting"]
+    text = page.read_text()
+    assert "| λ per layer |" in text
+    assert "| cpr | cpr:" in text
+    compare_knobs(ManyKnobsConfig(out=tmp_path, measure="policies", one_or_many=str(page)))
+    assert page.read_text() == text
+
+
+def test_the_table_has_differences_to_the_policy_of_one_knob() -> None:
+    def rows(contestant: str, agent: int, accuracies: list[float]) -> list[dict[str, object]]:
+        cells = [(task, seed) for task in ("a", "b") for seed in (0, 1)]
+        return [
+            {
+                "contestant": contestant,
+                "agent_seed": agent,
+                "setting": "λ 0.1",
+                "task": t,
+                "seed": s,
+                "accuracy": x,
+            }
+            for (t, s), x in zip(cells, accuracies, strict=True)
+        ]
+
+    found = pd.DataFrame(
+        [
+            *rows("one λ", 0, [30.0, 31.0, 32.0, 33.0]),
+            *rows("policy, λ", 0, [31.0, 32.0, 33.0, 34.0]),
+            *rows("policy, λ", 1, [33.0, 34.0, 35.0, 36.0]),
+        ]
+    )
+    text = table(found, ("one λ", "policy, λ", "not there"))
+    assert "| one λ | λ 0.1 | 31.50 [" in text
+    assert "| -2.00 [-2.00, -2.00] |" in text
+    assert "| policy, λ |  | 33.50 [" in text
+    assert "| 32.50, 34.50 |" in text
+
+
+def test_factors_by_norm_are_those_of_initial_weights() -> None:
+    task = Task(width=32, network_options=(("depth", 3),))
+    network = network_of(task, 10)
+    params, _ = network.init(torch.Generator().manual_seed(0), torch.float64)
+    measured = inverse_frobenius(params[name] for name in network.penalised)
+    assert list(inverse_norms(task).values()) == pytest.approx(measured, rel=0.05)
+
+
+def test_grids_have_no_more_settings_than_they_may() -> None:
+    assert len(one_lambda(28)) == len(two_knobs(28)) == 28
+    assert str(Setting(0.01, {"layer.2": 3.0}, by_norm=True)) == "λ 0.01, layer.2 3, by norm"
+    assert {name for s in two_knobs(8) for name in s.knobs} == {"label_smoothing"}
+
+
+def test_unusable_options_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--trials must be"):
+        compare_knobs(ManyKnobsConfig(out=tmp_path, trials=1))
+    with pytest.raises(ValueError, match="no such page to fill"):
+        compare_knobs(ManyKnobsConfig(out=tmp_path, two_knobs=str(tmp_path / "none.md")))
