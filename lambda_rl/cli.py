@@ -8,18 +8,31 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 from torch import nn, optim
 
+from lambda_rl.arguments import whole_number
 from lambda_rl.checks import did_you_mean, printable
 from lambda_rl.knobs import KAPPA, LAM
 from lambda_rl.policy.file import load_policy, policy_path, shipped_policies
 from lambda_rl.policy.text import describe
 from lambda_rl.suggest import suggest_weight_decay
+from lambda_rl.suggest.suggestion import ATLAS, CONSTANT, NAMED
 
 _OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
     "sgd": optim.SGD,
     "adam": optim.Adam,
     "adamw": optim.AdamW,
+}
+_NETWORKS: dict[str | None, Callable[[], nn.Module | None]] = {
+    "yes": lambda: nn.LayerNorm(1),
+    "no": lambda: nn.Linear(1, 1),
+    None: lambda: None,
+}
+_SOURCES = {
+    NAMED: "",
+    ATLAS: "; by the atlas",
+    CONSTANT: "; one for all runs, tell --epochs for a better one",
 }
 _LR_MEAN = {"constant": 1.0, "cosine": 0.5, "linear": 0.5}
 """Mean learning rate over a run to its peak."""
@@ -122,29 +135,38 @@ def _suggest(arguments: Sequence[str]) -> str:
     parser.add_argument("--epochs", type=float, help="passes over the training examples")
     parser.add_argument("--batch-size", type=float, help="with --num-train, in place of --epochs")
     parser.add_argument("--num-train", type=float, help="training examples")
+    parser.add_argument("--num-params", type=float, help="weights with decay, with --num-train")
+    parser.add_argument("--norm-layers", choices=("yes", "no"), help="whether the network has any")
     parser.add_argument("--kappa", type=float, help="decay budget, e-foldings; without it the fitted one")
     options = parser.read(arguments)
-    for name in ("lr", "batch_size", "num_train"):
+    for name in ("lr", "batch_size", "num_train", "num_params"):
         number = getattr(options, name)
         if number is not None and not number > 0:
             raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {number:g}")
     if (options.batch_size is None) != (options.num_train is None):
         raise ValueError("--batch-size and --num-train go together: they say how many epochs --steps are")
+    if options.num_params is not None and options.num_train is None:
+        raise ValueError("--num-params goes with --num-train: laws ask for weights per training example")
     if options.epochs is None and options.batch_size is not None:
         options.epochs = options.steps * options.batch_size / options.num_train
     momentum = options.momentum if options.optimizer == "sgd" else 0.0
     more = {"momentum": momentum} if momentum else {}
-    optimizer = _OPTIMIZERS[options.optimizer]([nn.Linear(1, 1).weight], lr=options.lr, **more)
+    count = 1 if options.num_params is None else whole_number("--num-params", options.num_params)
+    weights = nn.Parameter(torch.empty(count, 1, device="meta"))
+    optimizer = _OPTIMIZERS[options.optimizer]([weights], lr=options.lr, **more)
     found = suggest_weight_decay(
         optimizer,
         options.steps,
         kappa=options.kappa,
         lr_sum=options.lr * options.steps * _LR_MEAN[options.lr_schedule] / (1.0 - momentum),
         epochs=options.epochs,
+        num_train=options.num_train if options.num_params is not None else None,
+        model=_NETWORKS[options.norm_layers](),
     )
     low, high = found.interval
     of = f", interval {low:.3g} to {high:.3g}" if low < high else ""
-    return f"weight_decay={found.weight_decay:.3g}  (κ = {found.kappa:.3g}{of})\n"
+    text = f"weight_decay={found.weight_decay:.3g}  (κ = {found.kappa:.3g}{of}{_SOURCES[found.source]})\n"
+    return text + "".join(f"extrapolated: {what}\n" for what in found.outside)
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], str]] = {

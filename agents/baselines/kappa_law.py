@@ -73,7 +73,7 @@ def fit(
     rng = np.random.default_rng(seed)
     drawn = [rng.integers(len(rows), size=len(rows)) for _ in range(resamples)]
     fine = np.arange(grid[0], grid[-1] + 0.5 * FINE, FINE)
-    costs = np.stack([_at(grid, regret, np.full(len(rows), log)) for log in fine], axis=1)
+    costs = np.stack([regret_at(grid, regret, np.full(len(rows), log)) for log in fine], axis=1)
     best = fine[costs.mean(0).argmin()]
     around = np.quantile([fine[costs[one].mean(0).argmin()] for one in drawn], (0.025, 0.975))
     ends = {"low": min(around[0], best), "kappa": best, "high": max(around[1], best)}
@@ -97,13 +97,13 @@ def write(table: dict[str, Any], path: str | Path) -> None:
 def mean_regret(rows: Sequence[CurveRow], law: KappaLaw) -> float:
     """Points that the law's κ loses on average to the best constant of each row."""
     grid, regret = _curves(rows)
-    return float(_at(grid, regret, np.log10([law.kappa(row.known)[0] for row in rows])).mean())
+    return float(regret_at(grid, regret, np.log10([law.kappa(row.known)[0] for row in rows])).mean())
 
 
 def regrets(rows: Sequence[CurveRow], log_kappa: float) -> Array:
     """Points that one κ loses to the best constant of each row."""
     grid, regret = _curves(rows)
-    return _at(grid, regret, np.full(len(rows), log_kappa))
+    return regret_at(grid, regret, np.full(len(rows), log_kappa))
 
 
 def _curves(rows: Sequence[CurveRow]) -> tuple[Array, Array]:
@@ -132,8 +132,8 @@ def _inputs(rows: Sequence[CurveRow], terms: Sequence[str]) -> Array:
     return np.array(values, np.float64)
 
 
-def _at(grid: Array, regret: Array, log_kappa: Array) -> Array:
-    """Regret of each row at its own log₁₀ κ ``[n]``, linear between the constants."""
+def regret_at(grid: Array, regret: Array, log_kappa: Array) -> Array:
+    """Regret of each row at its own log₁₀ κ ``[n]``, linear between the constants ``[G]`` and level beyond them."""
     inside = np.clip(log_kappa, grid[0], grid[-1])
     right = np.clip(np.searchsorted(grid, inside), 1, len(grid) - 1)
     share = (inside - grid[right - 1]) / (grid[right] - grid[right - 1])
@@ -147,8 +147,8 @@ def _law(
     """The law's part of the table."""
     first = np.zeros(inputs.shape[1])
     first[0] = best
-    found = _search(grid, regret, inputs, first)
-    others = np.stack([_search(grid, regret[one], inputs[one], found) for one in drawn])
+    found = least_regret(grid, regret, inputs, first)
+    others = np.stack([least_regret(grid, regret[one], inputs[one], found) for one in drawn])
     return {
         "intercept": float(found[0]),
         "terms": dict(zip(terms, map(float, found[1:]), strict=True)),
@@ -158,11 +158,24 @@ def _law(
     }
 
 
-def _search(grid: Array, regret: Array, inputs: Array, first: Array) -> Array:
-    """The coefficients of least mean regret, near ``first``; the cost is no smooth function of them."""
+def least_regret(
+    grid: Array, regret: Array, inputs: Array, first: Array, offset: Array | float = 0.0
+) -> Array:
+    """The coefficients of least mean regret, near ``first``; the cost is no smooth function of them.
+
+    Args:
+        grid: log₁₀ κ of the constants ``[G]``.
+        regret: ``[n, G]``.
+        inputs: ``[n, p]``.
+        first: ``[p]``.
+        offset: is added to what inputs and coefficients give, ``[n]``.
+    """
     steps = np.vstack([np.zeros(len(first)), STARTS * np.eye(len(first))])
     options = {"initial_simplex": first + steps, "xatol": 1e-3, "fatol": 1e-4, "maxfev": 400 * len(first)}
     found = minimize(
-        lambda c: float(_at(grid, regret, inputs @ c).mean()), first, method="Nelder-Mead", options=options
+        lambda c: float(regret_at(grid, regret, offset + inputs @ c).mean()),
+        first,
+        method="Nelder-Mead",
+        options=options,
     )
     return np.asarray(found.x)

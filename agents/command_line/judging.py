@@ -55,6 +55,19 @@ def gallery(arguments: Sequence[str] | None = None) -> None:
         raise Interrupted("the runs that are done are kept; the same command goes on") from None
 
 
+def atlas(arguments: Sequence[str] | None = None) -> None:
+    """Measures the best constants, and fits laws to them."""
+    from lambda_rl.agents.atlas.command import AtlasConfig, run_atlas
+
+    config = parse(AtlasConfig, arguments)
+    try:
+        run_atlas(config)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"the rows that are done are kept in {config.out}; the same command goes on"
+        ) from None
+
+
 def reproduce(arguments: Sequence[str] | None = None) -> None:
     """Reproduces the experiments of Lu (2017)."""
     from lambda_rl.agents.reproduction.lu2017.command import ReproduceConfig, run_reproduction

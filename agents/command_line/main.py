@@ -52,6 +52,7 @@ COMMANDS: dict[str, Command] = {
     "suggest": Command("a constant weight decay for a run, without a policy"),
     "generality": Command("judge schedules on loops that training never saw", "judging:generality"),
     "gallery": Command("other people's loops with a policy in them, a page each", "judging:gallery"),
+    "atlas": Command("measure the best constants of λ over many settings, and fit laws", "judging:atlas"),
     "reproduce": Command("reproduce the experiments of Lu (2017)", "judging:reproduce"),
     "bench": Command("time the inner training against others and the machine", "judging:bench"),
     "fit-kappa": Command("fit the κ that suggest takes to the curves of a training", "policies:fit"),

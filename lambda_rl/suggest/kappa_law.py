@@ -40,12 +40,14 @@ class Known:
         params_per_example: parameters with decay over training examples.
         adaptive: whether the optimizer is Adam or its like.
         normalised: whether the network has norm layers.
+        decay_sum: κ over λ: the peak learning rate times the steps, for SGD over 1 - momentum.
     """
 
     epochs: float | None = None
     params_per_example: float | None = None
     adaptive: bool | None = None
     normalised: bool | None = None
+    decay_sum: float | None = None
 
 
 def _log(number: float | None) -> float | None:
