@@ -76,16 +76,21 @@ class Answer:
     """What the atlas says of a run.
 
     Attributes:
-        kappa: the decay budget.
+        kappa: the decay budget, of a learning rate that stays at its peak.
         interval: of κ, 95 %.
         outside: what of the run lies outside of the atlas, in words; then the answer is an extrapolation.
-        lr_mean: mean learning rate over its peak that κ is meant for.
+        lr_mean: mean learning rate over its peak where κ was measured.
     """
 
     kappa: float
     interval: tuple[float, float]
     outside: tuple[str, ...] = ()
     lr_mean: float = 1.0
+
+    def at_the_mean_rate(self) -> Answer:
+        """The same, of the learning rate that there truly was."""
+        low, high = (self.lr_mean * end for end in self.interval)
+        return Answer(self.lr_mean * self.kappa, (low, high), self.outside)
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def suggest_weight_decay(
         optimizer: made as it will be used, after its learning rate scheduler if there is one.
         total_steps: optimizer steps of the run.
         kappa: the budget, 0 or more; None: as said above.
-        lr_sum: Σ lr of the first group, for SGD over 1 - momentum; None: as at the peak (atlas: in its cells).
+        lr_sum: Σ lr of the first group, for SGD over 1 - momentum; None: as at the peak throughout.
         epochs: passes over the training examples; the atlas asks for it, and for the next two if they are told.
         num_train: training examples.
         model: tells whether there are norm layers.
@@ -119,8 +119,8 @@ def suggest_weight_decay(
         answer, source = Answer(kappa, (kappa, kappa)), NAMED
     sums = [_decay_sum(optimizer, group, steps) for group in groups]
     if lr_sum is not None:
-        nominal = answer.lr_mean * _lr_sum(optimizer, groups[0], steps)
-        scale = real_number("lr_sum", lr_sum, more=True) / nominal
+        answer = answer.at_the_mean_rate()
+        scale = real_number("lr_sum", lr_sum, more=True) / _lr_sum(optimizer, groups[0], steps)
         sums = [scale * total for total in sums]
     decays = tuple(
         share * answer.kappa / total if share else None for share, total in zip(shares, sums, strict=True)

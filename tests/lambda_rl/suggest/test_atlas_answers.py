@@ -72,9 +72,10 @@ def test_a_suggestion_comes_from_the_atlas_where_epochs_are_told() -> None:
     assert not found.extrapolates
     assert found.weight_decay == pytest.approx(found.kappa / 0.5)
     assert found.interval[0] < found.kappa < found.interval[1]
-    # the atlas counts κ at the peak of rates that mostly fall to 0: a run that stays there has less λ
+    # in the atlas rates mostly fall to 0: a run that truly stays at the peak has less λ
     told = suggest_weight_decay(optimizer, 500, epochs=30.0, num_train=1000, model=model, lr_sum=0.5)
     assert told.weight_decay == pytest.approx(found.weight_decay * load_atlas().lr_mean)
+    assert told.kappa == pytest.approx(told.weight_decay * 0.5)
     blind = suggest_weight_decay(optimizer, 500)
     assert (blind.source, blind.kappa) == ("constant", load_kappa_law().kappa(Known())[0])
     named = suggest_weight_decay(optimizer, 500, kappa=2.0)
