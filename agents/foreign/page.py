@@ -99,7 +99,9 @@ def _in_words(summary: ForeignSummary) -> str:
     def gain(names: Iterable[str], over: Mapping[str, float]) -> float:
         return float(np.mean([one.tasks[task] - over[task] for task in names]))
 
-    over_none = f"adds {gain(one.tasks, none):.1f} points on average, {gain(plain, none):.1f} without grokking"
+    over_none = (
+        f"adds {gain(one.tasks, none):.1f} points on average, {gain(plain, none):.1f} without grokking"
+    )
     return (
         f"\nTo no penalty, `{name}` {over_none}; at worst it costs {max(0.0, -one.worst_against_none):.1f}. "
         f"To a grid by validation, which takes eleven runs, it lacks {-gain(one.tasks, grid):.1f}.\n"
@@ -185,9 +187,7 @@ def _looked_at(summary: ForeignSummary) -> str:
         "looked at": [task for task in summary.tasks if task.name in LOOKED_AT],
         "not looked at": [task for task in summary.tasks if task.name not in LOOKED_AT],
     }
-    parts["of these, all but grokking"] = [
-        task for task in parts["not looked at"] if task.family != "grokking"
-    ]
+    parts["looked at, all but grokking"] = [task for task in parts["looked at"] if task.family != "grokking"]
     best = summary.contestants[ORACLE].tasks
     rows = [
         (shown(name), *(_mean_regret(one, [task.name for task in part], best) for part in parts.values()))

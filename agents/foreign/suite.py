@@ -9,25 +9,23 @@ from lambda_rl.agents.foreign.families import (
     convolutional,
     digits,
     grokking,
+    later,
     pictures,
     signals,
     tables,
 )
 from lambda_rl.agents.foreign.task import ForeignTask
 
-_FAMILIES = (digits, tables, pictures, grokking, signals, convolutional, characters)
+_FAMILIES = (digits, tables, pictures, grokking, signals, convolutional, characters, later)
 
 TASKS: tuple[ForeignTask, ...] = tuple(
     sorted((task for family in _FAMILIES for task in family.TASKS), key=lambda task: task.seconds)
 )
 
 
-LOOKED_AT = frozenset(
-    [task.name for task in digits.TASKS]
-    + ["wine", "wine-noisy", "cancer", "cancer-noisy", "table-5-classes", "table-tree", "classes-mlp-noisy",
-       "lu-two-layers"]
-)  # fmt: skip
-"""Tasks that choices about the policy and its guard were made with in view; the page tells the others apart."""
+LOOKED_AT = frozenset(task.name for task in TASKS if task not in later.TASKS)
+"""Tasks that choices about the policy and its guard were made with in view, one to three seeds of each; the page tells
+the others apart."""
 
 
 def by_name(name: str) -> ForeignTask:
