@@ -27,9 +27,9 @@ REST = 2500
 
 
 def iris(seed: int, *, noise: float) -> Data:
-    """150 irises, 4 measurements, 3 species: 60 to learn from, 30 to validate."""
+    """150 irises, 4 measurements, 3 species: 60 to learn from, 40 to validate."""
     inputs, labels = load_iris(return_X_y=True)
-    return standardised(cut(inputs, labels, (60, 30), seed, noise=noise))
+    return standardised(cut(inputs, labels, (60, 40), seed, noise=noise))
 
 
 def hastie(seed: int, *, train: int = 600, noise: float = 0.0) -> Data:
