@@ -9,6 +9,7 @@ from typing import Any, Literal
 import tyro
 
 from lambda_rl.agents.ablation.command import AblationConfig
+from lambda_rl.agents.atlas.command import AtlasConfig
 from lambda_rl.agents.baselines.kappa_curves import FitKappaConfig
 from lambda_rl.agents.benchmark.command import BenchmarkConfig
 from lambda_rl.agents.command_line.any_loop import AnyLoopOptions
@@ -44,6 +45,7 @@ _OPTIONS: dict[str, Callable[..., Any]] = {
     "suites": SuiteOptions,
     "generality": GeneralityConfig,
     "gallery": GalleryConfig,
+    "atlas": AtlasConfig,
     "reproduce": ReproduceConfig,
     "bench": BenchmarkConfig,
     "fit-kappa": FitKappaConfig,

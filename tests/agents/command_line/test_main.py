@@ -16,9 +16,9 @@ from lambda_rl.agents.command_line.main import COMMANDS, main
 OPTIONS = {
     "train": "--preset", "train-any-loop": "--finish", "compare": "--families", "run": "--schedule", "export": "--last",
     "info": "FILE", "card": "FILE", "list": "--help", "suites": "STR", "suggest": "--lr-schedule",
-    "generality": "--processes", "gallery": "--script-seeds",
-    "reproduce": "--budget", "bench": "--repeats", "fit-kappa": "--curves",
-    "ablate-features": "--run", "write-card": "--results", "completion": "bash",
+    "generality": "--processes", "gallery": "--script-seeds", "atlas": "--drawn",
+    "reproduce": "--budget", "bench": "--repeats",
+    "fit-kappa": "--curves", "ablate-features": "--run", "write-card": "--results", "completion": "bash",
 }  # fmt: skip
 """A word of each command's help."""
 
