@@ -11,9 +11,6 @@ from matplotlib.figure import Figure
 from lambda_rl.agents.gallery.traces import Point
 from lambda_rl.agents.presenting.style import GREY, INK, LEARNED_PALETTE, PALETTE, dress, new_figure
 
-LEAST_KAPPA = 1e-4
-"""Where κ = 0 is drawn, on an axis of decades."""
-
 Lines = Sequence[tuple[str, Sequence[Point]]]
 """Labels and runs, the policy's first."""
 
@@ -30,8 +27,9 @@ def figure_of(columns: Sequence[tuple[str, Lines]]) -> Figure:
     grid = figure.subplots(2, len(columns), sharex=True, squeeze=False)
     for i, (title, lines) in enumerate(columns):
         top, bottom = grid[0, i], grid[1, i]
+        least = min((p.kappa for _, points in lines for p in points if p.kappa > 0), default=1.0) / 3
         for colour, (label, points) in zip(_COLOURS, lines, strict=False):
-            _kappa(top, points, label, colour)
+            _kappa(top, points, (label, colour), least)
             _accuracy(bottom, points, colour)
         top.set_title(title, color=INK, fontsize=9)
         top.set_yscale("log")
@@ -45,9 +43,11 @@ def figure_of(columns: Sequence[tuple[str, Lines]]) -> Figure:
     return figure
 
 
-def _kappa(axes: Axes, points: Sequence[Point], label: str, colour: str) -> None:
+def _kappa(axes: Axes, points: Sequence[Point], look: tuple[str, str], least: float) -> None:
+    """Steps; κ = 0, which an axis of decades has not, at the least that is drawn."""
+    label, colour = look
     x = [point.progress for point in points]
-    y = [max(point.kappa, LEAST_KAPPA) for point in points]
+    y = [max(point.kappa, least) for point in points]
     axes.step(x, y, where="post", color=colour, linewidth=1.6, label=label)
     held = [(at, value) for at, value, point in zip(x, y, points, strict=True) if point.held]
     if held:

@@ -138,7 +138,8 @@ def page(entry: Entry, diff: str, made: str, *, figure: bool, origin: str) -> st
         f"The loop `{first}` ({entry.network}), of [agents/foreign](../../agents/foreign/suite.py):",
         f"```diff\n{diff}```",
         "## What came of it",
-        made + picture.join(["\n", ""] if picture else ["", ""]),
+        made,
+        picture,
         origin,
     ]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
