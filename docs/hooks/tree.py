@@ -56,7 +56,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def place(path: Path) -> str:
     """The page of a file or folder, as a path from the top of the site's sources."""
-    inside = path.is_relative_to(DOCS)
+    inside = _is_inside(path)
     name = path.relative_to(DOCS if inside else ROOT).as_posix()
     at = name if inside else f"{TREE}/{name}"
     if path.suffix == ".ipynb":
@@ -80,7 +80,7 @@ def content(path: Path) -> str:
 def linked(path: Path) -> list[Path]:
     """The files and folders that a file links to, or a folder outside of ``docs/`` holds."""
     if path.is_dir():
-        return [] if path.is_relative_to(DOCS) else [child for child in _children(path) if child.is_file()]
+        return [] if _is_inside(path) else [child for child in _children(path) if child.is_file()]
     if path.suffix != ".md":
         return []
     parts = _CODE.split(path.read_text(encoding="utf-8"))[::3]
@@ -109,8 +109,13 @@ def turned(text: str, source: Path, at: str) -> str:
     return "".join(part for i, part in enumerate(parts) if i % 3 != 2)
 
 
+def _is_inside(path: Path) -> bool:
+    """Whether it is part of the site's sources; these hooks are not."""
+    return path.is_relative_to(DOCS) and not path.is_relative_to(DOCS / "hooks")
+
+
 def _is_in_the_site(path: Path) -> bool:
-    return path.is_relative_to(DOCS) and (path.is_file() or (path / "README.md").exists())
+    return _is_inside(path) and (path.is_file() or (path / "README.md").exists())
 
 
 def _children(folder: Path) -> list[Path]:
@@ -123,7 +128,7 @@ def _children(folder: Path) -> list[Path]:
 
 def _listing(folder: Path) -> str:
     """The files of a folder, with the first line of what each says about itself."""
-    inside = folder.is_relative_to(DOCS)
+    inside = _is_inside(folder)
     rows = []
     for path in sorted(folder.iterdir()) if inside else _children(folder):
         name = f"`{path.name}/`" if path.is_dir() else f"`{path.name}`"
