@@ -41,7 +41,8 @@ class NetworkConfig(TrackingOptions, ComputeOptions):
     """
 
     schedule: str
-    task: Task = field(default_factory=lambda: Task(data="synthetic"))
+    # The synthetic images that are held out are fewer than a task has by default.
+    task: Task = field(default_factory=lambda: Task(data="synthetic", train_size=4000, val_size=800))
     data_root: str = ""
     fold: Literal["held-out", "agent"] = "held-out"
     out: str = ""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lambda_rl.agents.gallery.mnist_script.judged import TRUSTING, Paired
 from lambda_rl.agents.gallery.mnist_script.script import TRAIN, VAL
-from lambda_rl.agents.presenting.markdown import markdown_table
+from lambda_rl.agents.presenting.markdown import NOT_MEASURED, markdown_table
 
 MEAN, WORST = -0.3, -2.0
 """Points that the policy may cost at most: on average in each setting, and in any run."""
@@ -67,6 +67,8 @@ def verdict(found: Sequence[Paired]) -> str:
 
 def page(found: Sequence[Paired], origin: str) -> str:
     """The whole page."""
+    if not found:
+        return f"{TEXT}\n{NOT_MEASURED}\n\n{origin}"
     columns = (
         "script", "", "as it stands, %", "with the policy, %", "difference, points [95 %]", "worst run", "κ",
         "runs with a warning",
@@ -84,7 +86,7 @@ def page(found: Sequence[Paired], origin: str) -> str:
         )
         for one in found
     ]
-    seeds = found[0].seeds if found else 0
+    seeds = found[0].seeds
     head = (
         f"Test accuracy over {seeds} seeds, each a split, initial weights and minibatches that both have in common. "
         "As it stands means the optimizer's own decay: 0.01 for AdamW, on all parameters, none for SGD.\n"
