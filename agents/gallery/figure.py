@@ -51,7 +51,7 @@ def _kappa(axes: Axes, points: Sequence[Point], look: tuple[str, str], least: fl
     axes.step(x, y, where="post", color=colour, linewidth=1.6, label=label)
     held = [(at, value) for at, value, point in zip(x, y, points, strict=True) if point.held]
     if held:
-        axes.scatter(*zip(*held, strict=True), s=14, color=colour, zorder=3)
+        axes.scatter([at for at, _ in held], [value for _, value in held], s=14, color=colour, zorder=3)
 
 
 def _accuracy(axes: Axes, points: Sequence[Point], colour: str) -> None:

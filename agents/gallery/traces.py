@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from torch.optim import Optimizer
 
 from lambda_rl import Schedule
 from lambda_rl.agents.foreign.contestants import Contestant
@@ -58,8 +59,8 @@ def trace(task: ForeignTask, data: Data, contestant: Contestant) -> list[Point]:
     """Runs a task once, watched by whoever sets λ."""
     made: list[Schedule] = []
 
-    def remembered(optimizer: object, run: RunFigures) -> Schedule:
-        made.append(contestant.schedule(optimizer, run))  # type: ignore[arg-type]
+    def remembered(optimizer: Optimizer, run: RunFigures) -> Schedule:
+        made.append(contestant.schedule(optimizer, run))
         return made[0]
 
     train(task, data, SEED, remembered, feedback=True)
@@ -92,7 +93,9 @@ def read_traces(path: Path) -> list[Point]:
         return []
     names = [item.name for item in dataclasses.fields(Point)]
     text = {"task": str, "digest": str, "contestant": str, "fingerprint": str, "held": str}
-    table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={"train_accuracy": "", "val_accuracy": ""})  # type: ignore[arg-type]  # fmt: skip
+    table = pd.read_csv(
+        path, dtype=text, keep_default_na=False, na_values={"train_accuracy": "", "val_accuracy": ""}
+    )
     if list(table.columns) != names:
         raise ValueError(f"{path}: not the traces of the gallery of this version")
     return [Point(*row) for row in table.itertuples(index=False, name=None)]

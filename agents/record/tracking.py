@@ -194,10 +194,13 @@ class Tracker:
 
         Offline, W&B cannot look an artifact up; the run's configuration names it anyway.
         """
-        if self._run is None or self.mode != "online":
-            return
-        for name in filter(None, map(origin, policies)):
-            self._guard(lambda run, name=name: run.use_artifact(name, type="model"))
+
+        def write(run: Any) -> None:
+            for name in filter(None, map(origin, policies)):
+                run.use_artifact(name, type="model")
+
+        if self.mode == "online":
+            self._guard(write)
 
     def alert(self, title: str, text: str) -> None:
         """Sends a message to who asked W&B for such, by mail or Slack: once for each title in a run.
