@@ -6,7 +6,7 @@ to the run, whatever the policy reads, and each has a fallback:
 - :mod:`~.not_learning`: the loss stays at chance although decay is on: κ falls to a tenth;
 - :mod:`~.rising`: decay undoes what was learned: κ goes back to the last good one;
 - :mod:`~.overfitting`: validation falls from its best while training improves: κ rises to 2 or more;
-- :mod:`~.underfitting`: nothing overfits: κ is 3 at most, and 0.3 in the long run.
+- :mod:`~.underfitting`: nothing overfits: κ is 3 at most, in the long run 0.3 and less.
 
 Upper bounds count more than lower ones: too much decay cannot be mended later, too little can. Between its bounds κ is
 the policy's, and the policy reads the κ that is in force.
