@@ -137,7 +137,7 @@ class KnobKind:
 
     def value(self, level: V) -> V:
         """The value of a level, plain numbers or arrays."""
-        return level if self.scale == "linear" else 10.0**level  # type: ignore[return-value]  # float ** V is V
+        return level if self.scale == "linear" else 10.0**level
 
     def knob(self, name: str) -> Knob:
         """The knob under the kind's own range."""
@@ -185,7 +185,7 @@ class Dropout(KnobKind):
             if isinstance(module.p, Tensor):  # data of a compiled network, not code
                 module.p.fill_(value)
             else:
-                module.p = value
+                module.p = value  # type: ignore[assignment]  # whatever module has a number there
 
 
 class LabelSmoothing(KnobKind):

@@ -120,7 +120,7 @@ def table(rows: pd.DataFrame, names: tuple[str, ...]) -> str:
         names: of those in the table, in its order.
     """
     cells = rows.pivot_table(index=["task", "seed"], columns="contestant", values="accuracy")
-    reference = LEARNED["one"] if LEARNED["one"] in cells else ONE
+    reference = next((name for name in (LEARNED["one"], *names) if name in cells), "")
     lines = []
     for name in (name for name in names if name in cells):
         own = rows[rows["contestant"] == name]

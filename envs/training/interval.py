@@ -133,8 +133,8 @@ class Interval:
             self._kinds[name].train(inputs, torch.from_numpy(values).to(self._rates))
         if self._offsets is not None and self._flips is not None:
             self._draw(runs, self._offsets[:, seats], self._flips[:, seats], knobs.get(AUGMENTATION))
-        for values in self._noise.values():
-            self._draw_noise(runs, values)
+        for noise in self._noise.values():
+            self._draw_noise(runs, noise)
         self._sums["loss"].zero_()
         self._sums["correct"].zero_()
         if self._call is None:
