@@ -110,7 +110,12 @@ def _pieces(config: AtlasConfig, cells: Sequence[Cell]) -> list[Piece]:
         for seed in range(config.seeds)
         for cell in cells
     ]
-    return sorted(pieces, key=lambda piece: (piece.work > LARGE, piece.seed, piece.digest))
+    return sorted(pieces, key=lambda piece: (*_turn(piece), piece.digest))
+
+
+def _turn(piece: Piece) -> tuple[bool, int]:
+    """Small ones first, each seed of all in turn."""
+    return piece.whole_work > LARGE, piece.seed
 
 
 def _in_order(cells: Sequence[Cell], pieces: Sequence[Piece]) -> list[tuple[Cell, str]]:
@@ -143,12 +148,12 @@ def _measured(config: AtlasConfig, pieces: Sequence[Piece], fingerprint: str) ->
             missing[key] = dataclasses.replace(piece, constants=key not in known, policy=policy)
     if not missing:
         return
-    work = sorted(missing.values(), key=lambda piece: not piece.constants)  # policies alone come last
+    work = sorted(missing.values(), key=lambda piece: (*_turn(piece), not piece.constants, piece.digest))
     todo, done, count, began = sum(piece.work for piece in work), 0.0, 0, time.monotonic()
     with Bar("atlas", Console(), unit="", lines="tenths") as bar:
         for rows, policies in survey(work, Ground(config, config.policy), config.workers):
             add(config.out, rows, policies)
-            keys = {(row.digest, row.seed) for row in (*rows, *policies)}
+            keys = {row.key for row in rows} | {row.key[:2] for row in policies}
             count += len(keys)
             done += sum(missing[key].work for key in keys)
             left = (time.monotonic() - began) * (todo - done) / done
@@ -171,7 +176,7 @@ def _write(config: AtlasConfig, summary: Summary, seconds: float) -> None:
     for name, figure in figures.items():
         atomic_write(out / f"{name}.png", png(figure))
     origin = (
-        f"{count} cells × {summary.seeds} seeds × {len(LOG_KAPPAS) + bool(summary.policy)} runs, "
+        f"{count} cells, {len(LOG_KAPPAS) + bool(summary.policy)} runs of each, seeds: {summary.seeds}; "
         f"{seconds / 60:.0f} core-minutes, `{made['command']}`, commit {made['commit']}, {made['hardware']}."
     )
     if config.page:

@@ -134,11 +134,8 @@ def _curve(cell: Cell, rows: Sequence[Row], matrix: Array, played: Sequence[Poli
     # Means of few resampled seeds vary too little, by this factor.
     stretch = math.sqrt(count / (count - 1)) if count > 1 else 1.0
     means = mean + stretch * (accuracy[drawn].mean(1) - mean)
-    policy = (
-        [np.mean([row.accuracy for row in played]), np.mean([row.log_kappa for row in played])]
-        if played
-        else []
-    )
-    return CellCurve(
-        cell, rows[0], count, matrix @ mean, FINE[(means @ matrix.T).argmax(1)], *map(float, policy or [math.nan] * 2)
-    )  # fmt: skip
+    policy, log_kappa = math.nan, math.nan
+    if played:
+        policy, log_kappa = np.mean([(row.accuracy, row.log_kappa) for row in played], axis=0).tolist()
+    best = FINE[(means @ matrix.T).argmax(1)]
+    return CellCurve(cell, rows[0], count, matrix @ mean, best, policy, log_kappa)

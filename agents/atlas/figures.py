@@ -173,10 +173,9 @@ def costs(errors: Mapping[str, Error], intervals: Mapping[str, tuple[float, floa
     """Mean regret of each law on families left out, and how it is spread over the cells."""
     figure = new_figure(8.6, 3.6)
     left, right = figure.subplots(1, 2)
+    others = (*PALETTE, *LEARNED_PALETTE[1:])
     for place, (name, error) in enumerate(errors.items()):
-        colour = (
-            LEARNED_PALETTE[0] if name == policy else GREY if place < 2 else PALETTE[place % len(PALETTE)]
-        )
+        colour = LEARNED_PALETTE[0] if name == policy else GREY if place < 2 else others[place % len(others)]
         mean, (low, high) = error.regret.mean(), intervals[name]
         left.plot([low, high], [place, place], color=colour, lw=1.4)
         left.plot([mean], [place], "o", color=colour, ms=5)

@@ -57,14 +57,18 @@ class Piece:
 
     @property
     def work(self) -> float:
-        """How long it takes, about, in seconds of a core: what grows with the network, and what does not."""
+        """How long it takes, about, in seconds of a core."""
+        return self.whole_work * (1.0 if self.constants else ALONE)
+
+    @property
+    def whole_work(self) -> float:
+        """With the constants: what grows with the network, and what does not."""
         task, hidden = self.cell.task, self.cell.depth
         inputs = 24 if task.data else 3 * task.resolution**2
         weights = inputs * task.width + max(0, hidden - 1) * task.width**2
         products = 200 * inputs * task.width if task.network == "cnn3" else weights
         per_step = 2.0 * task.batch_size * products + 8.0 * weights + 2e5 * (1 + hidden)
-        share = 1.0 if self.constants else ALONE
-        return share * 1e-9 * (task.steps * per_step + 3e8)
+        return 1e-9 * (task.steps * per_step + 3e8)
 
 
 @dataclass(frozen=True)

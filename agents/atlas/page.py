@@ -13,6 +13,7 @@ from lambda_rl.agents.atlas.laws import GROUPINGS, by_family
 from lambda_rl.agents.atlas.sizes import ray_of
 from lambda_rl.agents.atlas.summary import Summary
 from lambda_rl.agents.presenting.markdown import markdown_table
+from lambda_rl.suggest.conventions import HALF
 
 CLEAR = 1.0
 """Points that decay must be worth for a cell to count as one where it matters."""
@@ -125,12 +126,36 @@ def _sizes(summary: Summary) -> str:
             f"{one.size} ({one.ray})",
             f"{one.smallest:,} – {one.largest:,}",
             one.cells,
-            *(list(one.exponents[name]) for name in WRITTEN),
+            *(_exponent(one.exponents[name], summary.seeds) for name in WRITTEN),
         )
         for one in summary.exponents
     ]
     heads = ("star", "what grows", "from – to", "cells", *(f"λ in {words}" for words in WRITTEN.values()))
-    return markdown_table(heads, rows)
+    return (
+        markdown_table(heads, rows)
+        + "\n"
+        + "".join(_steadiest(summary, size) for size in ("weights", "examples"))
+    )
+
+
+def _exponent(ends: tuple[float, float, float], seeds: int) -> list[float] | str:
+    """With its interval, if seeds tell one."""
+    return list(ends) if seeds > 1 else f"{ends[0]:.2f}"
+
+
+def _steadiest(summary: Summary, size: str) -> str:
+    """Which way to write the penalty keeps the best λ where it is."""
+    own = [one for one in summary.exponents if one.size == size]
+    if not own:
+        return ""
+    means = {name: np.mean([one.exponents[name][0] for one in own]) for name in WRITTEN}
+    off = {name: round(float(np.mean([abs(one.exponents[name][0]) for one in own])), 6) for name in WRITTEN}
+    best = min(off, key=lambda name: (off[name], name != HALF))
+    each = ", ".join(f"{means[name]:.2f} in {WRITTEN[name]}" for name in WRITTEN)
+    return (
+        f"As the number of {size} grows, the exponent is on average {each} ({len(own)} rays): the best λ stays "
+        f"nearest to where it is in {WRITTEN[best]} (exponents {off[best]:.2f} from 0 on average).\n\n"
+    )
 
 
 def laws_table(summary: Summary) -> str:
@@ -150,12 +175,14 @@ def laws_table(summary: Summary) -> str:
                 f"{decades.mean():.2f}" if len(decades) else "–",
                 f"{100 * law.in_basin:.0f} %" if law else f"{100 * (regret <= TOLERANCE).mean():.0f} %",
                 *(f"{law.others[kind]:.2f}" if law else "–" for kind in GROUPINGS if kind != "data"),
+                summary.above_policy(name) or "–",
             )
         )
     heads = (
         "", "law", "regret, points [95 %]", "worst fifth", "decades from the best κ",
         f"cells within {TOLERANCE:g} points",
         *(f"regret, {kind} left out" for kind in GROUPINGS if kind != "data"),
+        f"minus that of {summary.policy or 'a policy'} [95 %]",
     )  # fmt: skip
     return markdown_table(heads, rows)
 

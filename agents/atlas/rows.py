@@ -144,13 +144,11 @@ def add(folder: Path, rows: Sequence[Row], policies: Sequence[PolicyRow]) -> Non
 
 def order(folder: Path) -> None:
     """Writes both files anew, in an order that does not depend on which run was done first."""
-    for name, columns, rows in (
-        (ROWS, CONSTANTS, list(read_constants(folder).values())),
-        (POLICY_ROWS, POLICIES, list(read_policies(folder).values())),
-    ):
-        if rows:
-            ordered = sorted(rows, key=lambda row: (row.cell, *row.key))
-            atomic_write(folder / name, _text([columns, *(row.written() for row in ordered)]))
+    rows = sorted(read_constants(folder).values(), key=lambda row: (row.cell, *row.key))
+    atomic_write(folder / ROWS, _text([CONSTANTS, *(row.written() for row in rows)]))
+    played = sorted(read_policies(folder).values(), key=lambda row: (row.cell, *row.key))
+    if played:
+        atomic_write(folder / POLICY_ROWS, _text([POLICIES, *(row.written() for row in played)]))
 
 
 def _read(path: Path, columns: tuple[str, ...], parsed: Callable[[Sequence[str]], R]) -> Iterator[R]:
