@@ -58,12 +58,18 @@ def lambda_trajectories(comparison: Comparison, width: float) -> Figure:
     _bound(grid.flat[0], comparison)
     handles = _handles(shown, look)
     legend = figure.legend(
-        handles=handles, loc="outside upper center", ncols=4 if width > 5 else 2, frameon=False, fontsize=8
+        handles=handles, loc="outside upper center", ncols=_columns(shown, width), frameon=False, fontsize=8
     )
     legend_entry(legend, {str(handle.get_label()): str(handle.get_label()) for handle in handles})
     figure.supxlabel("share of the run", fontsize=9, color=INK)
     figure.supylabel("λ (log scale)", fontsize=9, color=INK)
     return figure
+
+
+def _columns(names: Sequence[str], width: float) -> int:
+    """Of the legend: as many as there is room for, where names are as long as texts of schedules are."""
+    longest = max(map(len, [*names, _ORACLE]))
+    return max(1, min(4 if width > 5 else 2, int(width // (0.06 * longest)) if longest > len(_ORACLE) else 4))
 
 
 def _bound(axes: Axes, comparison: Comparison) -> None:

@@ -72,6 +72,7 @@ def slowly(config: CompareConfig) -> None:
     run_comparison(config, Console(quiet=True))
 
 
+@pytest.mark.timeout(600)  # processes that import everything: half a minute on quiet cores
 def test_killed_three_times_and_resumed_it_is_the_same_to_the_byte(
     config: CompareConfig, tmp_path: Path
 ) -> None:
@@ -202,6 +203,7 @@ def test_without_ray_it_says_how_to_get_it(config: CompareConfig, monkeypatch: p
         run_comparison(dataclasses.replace(config, ray="local", workers=2), Console(quiet=True))
 
 
+@pytest.mark.timeout(600)
 def test_two_machines_of_a_ray_cluster_give_the_same_rows(config: CompareConfig, tmp_path: Path) -> None:
     ray = pytest.importorskip("ray", reason="ray is not installed (pip install 'lambda-rl[train,ray]')")
     from ray.cluster_utils import Cluster
