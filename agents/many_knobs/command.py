@@ -91,6 +91,7 @@ def _measure(config: ManyKnobsConfig) -> None:
     trainer = TrainerConfig(threads=config.threads)
     suites = [load_suite(config.out / f"{name}.yaml") for name in ("validation", "held-out")]
     validation, held_out = (list(zip(suite.task_names, suite.tasks, strict=True)) for suite in suites)
+    cells = cells_of(held_out, config.seeds)
     kept: list[dict[str, object]] = []
     best: dict[str, Any] = {}
     if config.measure == "all":
@@ -98,10 +99,17 @@ def _measure(config: ManyKnobsConfig) -> None:
         _write(config.out / TRIALS, trials)
     else:
         rows = pd.read_csv(config.out / ROWS)
-        kept = rows[~rows["contestant"].isin(LEARNED.values())].to_dict("records")
+        constants = rows[~rows["contestant"].isin(LEARNED.values())]
+        have = set(zip(constants["task"], constants["seed"], strict=True))
+        if have != {(cell.name, cell.task.seed) for cell in cells}:
+            raise ValueError(
+                f"{config.out / ROWS} has constants on other tasks or seeds than --seeds {config.seeds} asks for; "
+                "give the same, or --measure all"
+            )
+        kept = constants.to_dict("records")
     policies = {path.stem: str(path) for path in sorted(config.out.glob("*-seed*.safetensors"))}
     judge = Judge(data, "held-out", test=config.load_parts("test"), config=trainer)
-    _write(config.out / ROWS, kept + judged(cells_of(held_out, config.seeds), judge, best, policies))
+    _write(config.out / ROWS, kept + judged(cells, judge, best, policies))
     atomic_write(config.out / "provenance.json", json.dumps(provenance("cpu"), indent=1) + "\n")
 
 

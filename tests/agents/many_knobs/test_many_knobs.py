@@ -59,8 +59,10 @@ def test_one_and_many_are_compared_and_pages_filled(tmp_path: Path, monkeypatch:
     text = page.read_text()
     assert "| λ per layer |" in text
     assert "| cpr | cpr:" in text
-    compare_knobs(ManyKnobsConfig(out=tmp_path, measure="policies", one_or_many=str(page)))
+    compare_knobs(ManyKnobsConfig(out=tmp_path, seeds=2, measure="policies", one_or_many=str(page)))
     assert page.read_text() == text
+    with pytest.raises(ValueError, match="has constants on other tasks or seeds than --seeds 3 asks for"):
+        compare_knobs(ManyKnobsConfig(out=tmp_path, measure="policies"))
 
 
 def test_the_table_has_differences_to_the_policy_of_one_knob() -> None:
