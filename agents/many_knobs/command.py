@@ -44,7 +44,7 @@ class ManyKnobsConfig(DataOptions):
     """Chooses constants of one and of several knobs, judges them and policies on held-out tasks, and fills pages.
 
     Attributes:
-        out: folder of validation.yaml, held-out.yaml and policies (one-seed0.safetensors, two-…, layers-…); rows.csv
+        out: folder of validation.yaml, held-out.yaml and policies/ (one-seed0.safetensors, two-…, layers-…); rows.csv
             and trials.csv go there.
         trials: settings that each family of constants is chosen from.
         seeds: of each held-out task.
@@ -107,7 +107,9 @@ def _measure(config: ManyKnobsConfig) -> None:
                 "give the same, or --measure all"
             )
         kept = constants.to_dict("records")
-    policies = {path.stem: str(path) for path in sorted(config.out.glob("*-seed*.safetensors"))}
+    policies = {
+        path.stem: str(path) for path in sorted((config.out / "policies").glob("*-seed*.safetensors"))
+    }
     judge = Judge(data, "held-out", test=config.load_parts("test"), config=trainer)
     _write(config.out / ROWS, kept + judged(cells, judge, best, policies))
     atomic_write(config.out / "provenance.json", json.dumps(provenance("cpu"), indent=1) + "\n")

@@ -41,7 +41,8 @@ def test_one_and_many_are_compared_and_pages_filled(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(measure.BASELINES["cpr"], "grid", lambda: ["cpr:warm-start,0.5", "cpr:dependent,1"])
     for name in ("validation", "held-out"):
         (tmp_path / f"{name}.yaml").write_text(SUITE)
-    save_policy(tmp_path / "one-seed0.safetensors", make_policy())
+    (tmp_path / "policies").mkdir()
+    save_policy(tmp_path / "policies" / "one-seed0.safetensors", make_policy())
     page = tmp_path / "page.md"
     page.write_text("<!-- block: one-or-many -->\n<!-- end: one-or-many -->\n")
     compare_knobs(ManyKnobsConfig(out=tmp_path, trials=4, seeds=2, one_or_many=str(page)))
