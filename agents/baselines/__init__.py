@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import lambda_rl.agents.baselines.hand_designed
 import lambda_rl.agents.baselines.rivals  # noqa: F401 - both fill the registry, in this order
-from lambda_rl.agents.baselines.contestant import Announcing, Cell, Contestant, ScheduleContestant
+from lambda_rl.agents.baselines.contestant import Announcing, Contestant, ScheduleContestant
 from lambda_rl.agents.baselines.families import (
     BASELINES,
     CONSTANT_GRID,
@@ -19,7 +19,7 @@ from lambda_rl.agents.baselines.families import (
     make_schedule,
 )
 from lambda_rl.agents.baselines.grid_search import GRID_SEARCH, GridSearch
-from lambda_rl.agents.baselines.judge import Judge, Kept, Played
+from lambda_rl.agents.baselines.judge import Cell, Judge, Kept, Played
 from lambda_rl.agents.baselines.tuning import (
     Setting,
     Tuned,

@@ -8,22 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from lambda_rl import ScheduleFactory
-from lambda_rl.agents.baselines.judge import Judge, Played
+from lambda_rl.agents.baselines.judge import Cell, Judge, Played
 from lambda_rl.envs.judging import ScheduleJob
-from lambda_rl.envs.tasks.task import Task
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One task of a suite with one of its seeds.
-
-    Attributes:
-        name: of the task in its suite.
-        task: with the seed.
-    """
-
-    name: str
-    task: Task
 
 
 class Contestant(Protocol):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-from lambda_rl.agents.baselines.contestant import Cell, ScheduleContestant
-from lambda_rl.agents.baselines.judge import Judge, Played
+from lambda_rl.agents.baselines.contestant import ScheduleContestant
+from lambda_rl.agents.baselines.judge import Cell, Judge, Played
 from lambda_rl.envs.judging import ScheduleJob
 
 GRID_SEARCH = "grid-search"

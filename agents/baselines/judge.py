@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from lambda_rl.agents.baselines.fingerprints import digest, trainer_fingerprint
 from lambda_rl.envs.data import ImageData, Images, by_name, load_test
@@ -19,10 +19,20 @@ from lambda_rl.envs.training.placement import TrainerConfig
 from lambda_rl.envs.training.run import InnerRun
 from lambda_rl.envs.training.trainer import Trainer
 
-if TYPE_CHECKING:
-    from lambda_rl.agents.baselines.contestant import Cell, Contestant
-
 _WHOLE = "whole: "  # tells a contestant's result from that of a single run under a schedule of the same text
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One task of a suite with one of its seeds.
+
+    Attributes:
+        name: of the task in its suite.
+        task: with the seed.
+    """
+
+    name: str
+    task: Task
 
 
 @dataclass(frozen=True)
@@ -61,13 +71,24 @@ class Kept(Protocol):
         """Keeps results under their keys."""
 
 
+class Player(Protocol):
+    """What a judge knows of a :class:`~lambda_rl.agents.baselines.Contestant`."""
+
+    @property
+    def spec(self) -> str:
+        """What it is, as text."""
+
+    def play(self, cells: Sequence[Cell], judge: Judge) -> Iterator[Played]:
+        """What it comes to on each cell, in their order."""
+
+
 class Crew(Protocol):
     """Others who do inner runs, see :mod:`lambda_rl.agents.baselines.crew`; on the judge's images, and in its way."""
 
     def runs(self, jobs: Sequence[ScheduleJob]) -> Iterator[Mapping[int, Played]]:
         """Results of jobs by their place, as they come."""
 
-    def games(self, contestant: Contestant, cells: Sequence[Cell]) -> Iterator[tuple[int, Played]]:
+    def games(self, contestant: Player, cells: Sequence[Cell]) -> Iterator[tuple[int, Played]]:
         """What a contestant that is no schedule comes to, by the cell's place, as it comes."""
 
 
@@ -162,7 +183,7 @@ class Judge:
             for key, job in zip(keys, jobs, strict=True)
         ]
 
-    def games(self, contestant: Contestant, cells: Sequence[Cell]) -> Iterator[Played]:
+    def games(self, contestant: Player, cells: Sequence[Cell]) -> Iterator[Played]:
         """Results of a contestant that is no schedule, each kept as soon as it is there.
 
         Args:
@@ -185,7 +206,7 @@ class Judge:
                 self._keep({keys[missing[place]]: played})
             yield dataclasses.replace(self._known[key], task=cell.name)
 
-    def _fresh(self, contestant: Contestant, cells: Sequence[Cell]) -> Iterator[tuple[int, Played]]:
+    def _fresh(self, contestant: Player, cells: Sequence[Cell]) -> Iterator[tuple[int, Played]]:
         if not cells:
             return iter(())
         return (

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lambda_rl.agents.baselines.contestant import Announcing, Cell, Contestant, ScheduleContestant
+from lambda_rl.agents.baselines.contestant import Announcing, Contestant, ScheduleContestant
 from lambda_rl.agents.baselines.families import (
     BASELINES,
     CONSTANT,
@@ -25,7 +25,7 @@ from lambda_rl.agents.baselines.families import (
     hand_designed_families,
     make_schedule,
 )
-from lambda_rl.agents.baselines.judge import Judge
+from lambda_rl.agents.baselines.judge import Cell, Judge
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.tasks.suites import Suite
 from lambda_rl.files import atomic_write

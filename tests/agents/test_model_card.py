@@ -77,17 +77,19 @@ def test_the_results_are_the_files(name: str) -> None:
         path.parent.relative_to(RESULTS).as_posix(): json.loads(path.read_text(encoding="utf-8"))
         for path in RESULTS.rglob("summary.json")
     }
-    folders = [
-        folder
+    called = {
+        folder: key
         for folder, summary in summaries.items()
         # summaries of other things than comparisons have no policies
-        if policy.card.commit in [entry["commit"] for entry in summary.get("policies", {}).values()]
-    ]
-    assert sorted(table) == sorted(folders)
+        for key, entry in summary.get("policies", {}).items()
+        if policy.card.commit == entry["commit"]
+        and (entry.get("fingerprint") or policy.fingerprint) == policy.fingerprint
+    }
+    assert sorted(table) == sorted(called)
     assert len(table) >= 2 or name not in MOVE_LAM
     for folder, (title, accuracy, best, difference, *_) in table.items():
         summary = summaries[folder]
-        ours = summary["schedules"].get("learned") or summary["schedules"][f"learned:{name}"]
+        ours = summary["schedules"][called[folder]]
         assert title.startswith(f"`{summary['suite']}`, {len(summary['tasks'])} task")
         assert accuracy == f"{ours['test_accuracy_mean']:.2f}"
         assert best.split()[0] == f"{summary['schedules']['best-single-constant']['test_accuracy_mean']:.2f}"
@@ -102,7 +104,7 @@ def test_the_words_agree_with_the_numbers(name: str) -> None:
     sizes = [row for row in part(text, "results") if len(row) == 4]
     against_none = {(row[0].strip("`"), int(row[1].replace(",", ""))): float(row[3]) for row in sizes}
     assert "From 6,000 images on it has gained nothing" in text
-    assert all(points < 0.1 for (_, size), points in against_none.items() if size >= 6000)
+    assert all(points < 0.15 for (_, size), points in against_none.items() if size >= 6000)
     assert all(points > 2.5 for (_, size), points in against_none.items() if size == 500)
     adamw = [points for (suite, _), points in against_none.items() if "adamw" in suite]
     assert "AdamW" in text

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from lambda_rl import penalties
+from lambda_rl.attach.layers import split_parameters
 from lambda_rl.penalties import (
     PENALTIES,
     SMOOTHING,
@@ -15,7 +16,6 @@ from lambda_rl.penalties import (
     penalty,
     penalty_gradient,
     penalty_terms,
-    split_parameters,
 )
 
 WEIGHTS = torch.tensor([-2.0, -SMOOTHING, -1e-9, 0.0, 1e-6, 0.3, 4.0], dtype=torch.float64)

@@ -77,6 +77,7 @@ def test_the_wheel_names_the_dependencies_of_deployment_only(wheel: zipfile.ZipF
         "huggingface",
         "search",
         "rivals",
+        "ray",
         "bench",
         "docs",
         "dev",

@@ -86,8 +86,8 @@ ROOMS: dict[str, str] = {
         " envs.judging"
     ),
     "agents.comparison": (
-        "lambda_rl checks files knobs envs.data envs.hardware envs.tasks envs.training envs.judging agents.record"
-        " agents.options agents.presenting agents.ablation agents.baselines agents.baselines.crew"
+        "lambda_rl checks files knobs envs.data envs.tasks envs.training envs.judging agents.record"
+        " agents.presenting agents.ablation agents.baselines agents.baselines.crew"
         " agents.baselines.rivals"
     ),
     "agents.comparison.asked": (
@@ -100,7 +100,7 @@ ROOMS: dict[str, str] = {
     "agents.constrained": "constraints checks files agents.record agents.presenting agents.comparison",
     "agents.warm_start": (
         "checks files knobs control observation policy envs.tasks envs.training envs.reward envs.control_problem"
-        " agents.options agents.record agents.presenting agents.ppo"
+        " agents.options agents.record agents.presenting agents.ppo schedules.guard"
     ),
     "agents.ablation": (
         "lambda_rl checks knobs observation policy envs.training envs.judging agents.baselines agents.ppo agents.record"
@@ -159,7 +159,10 @@ ROOMS: dict[str, str] = {
 MOST_FILES, MOST_FLAT_AGENTS, MOST_LINES, MOST_FUNCTION_LINES = 12, 4, 350, 60
 
 # Folders that may hold more files, and why.
-LARGER_FOLDERS = {"envs/tasks/builtin": "data: a YAML file for each built-in suite"}
+LARGER_FOLDERS = {
+    "envs/tasks/builtin": "data: a YAML file for each built-in suite",
+    "docs": "pages, whose addresses do not change; the site's navigation groups them",
+}
 
 MODULES = modules()
 

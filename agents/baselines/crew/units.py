@@ -10,9 +10,8 @@ from typing import Any
 import cloudpickle
 import torch
 
-from lambda_rl.agents.baselines.contestant import Cell, Contestant
 from lambda_rl.agents.baselines.fingerprints import trainer_fingerprint
-from lambda_rl.agents.baselines.judge import Judge, Played
+from lambda_rl.agents.baselines.judge import Cell, Judge, Played, Player
 from lambda_rl.envs.data import Images
 from lambda_rl.envs.data.split import Fold
 from lambda_rl.envs.judging import ScheduleJob
@@ -72,7 +71,7 @@ class Runs:
 class Game:
     """One cell of a contestant that is no schedule."""
 
-    contestant: Contestant
+    contestant: Player
     cell: Cell
 
     def __call__(self, judge: Judge) -> list[Played]:
@@ -110,7 +109,7 @@ class Crew(ABC):
         for number, found in self.done(units):
             yield dict(zip(parts[number], found, strict=True))
 
-    def games(self, contestant: Contestant, cells: Sequence[Cell]) -> Iterator[tuple[int, Played]]:
+    def games(self, contestant: Player, cells: Sequence[Cell]) -> Iterator[tuple[int, Played]]:
         """Results of a contestant by the cell's place, as they come."""
         for place, (played,) in self.done([cloudpickle.dumps(Game(contestant, cell)) for cell in cells]):
             yield place, played

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 
 from lambda_rl import Constant
-from lambda_rl.agents.baselines.contestant import Cell, Contestant
+from lambda_rl.agents.baselines.contestant import Contestant
 from lambda_rl.agents.baselines.families import BASELINES
-from lambda_rl.agents.baselines.judge import Judge, Played
+from lambda_rl.agents.baselines.judge import Cell, Judge, Played
 from lambda_rl.agents.baselines.rivals.rules import Rival
 from lambda_rl.envs.judging import ScheduleJob
 from lambda_rl.envs.networks import Params

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lambda_rl import ControlLaw, ReplaySchedule
-from lambda_rl.agents.baselines.contestant import Cell, Contestant
+from lambda_rl.agents.baselines.contestant import Contestant
 from lambda_rl.agents.baselines.families import BASELINES, CONSTANT_GRID
-from lambda_rl.agents.baselines.judge import Judge, Played
+from lambda_rl.agents.baselines.judge import Cell, Judge, Played
 from lambda_rl.agents.baselines.rivals.rules import Rival
 from lambda_rl.agents.baselines.rivals.searches import HIGH, LOW
 from lambda_rl.envs.control_problem import HISTORY_KEYS, ControlledRuns, Interval

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from lambda_rl import ScheduleFactory, parse_schedule
-from lambda_rl.agents.baselines.contestant import Cell, Contestant, ScheduleContestant
+from lambda_rl.agents.baselines.contestant import Contestant, ScheduleContestant
 from lambda_rl.agents.baselines.families import BASELINES, CONSTANT_GRID, Search, number
 from lambda_rl.agents.baselines.grid_search import chosen
-from lambda_rl.agents.baselines.judge import Judge, Played
+from lambda_rl.agents.baselines.judge import Cell, Judge, Played
 from lambda_rl.agents.baselines.rivals.rules import Rival
 from lambda_rl.envs.judging import ScheduleJob
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +34,8 @@ class Guards:
         names = [one.name for one in dataclasses.fields(signals) if one.name != "knobs"]
         for i, slot in enumerate(slots):
             if (guard := self._guards.get(int(slot))) is not None:
-                guard.see(Signals(**{name: float(getattr(signals, name)[i]) for name in names}))
+                values: dict[str, Any] = {name: float(getattr(signals, name)[i]) for name in names}
+                guard.see(Signals(**values))
 
     def within(self, log_lam: Array) -> Array:
         """log₁₀ λ of all slots, ``[N]``, within the bounds."""

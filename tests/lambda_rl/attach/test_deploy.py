@@ -109,7 +109,7 @@ def plain_loop(task: Task, policy: Policy, given: dict[str, Any], calls: str, **
     schedule = LearnedSchedule(
         optimizer, policy=policy, total_steps=task.steps, num_train=task.train_size, val_size=task.val_size,
         num_classes=10, batch_size=task.batch_size, initial_lam=start_lam(task, given["facts"]),
-        model=model, **options,
+        model=model, guard=False, **options,
     )  # fmt: skip
     assert schedule.facts == given["facts"]
     losses, right = [], []
@@ -199,7 +199,7 @@ def test_the_runner_of_comparisons_gives_it_too() -> None:
         trace, _ = environment(task, policy, "fp64")
 
         def make(policy: Policy = policy, **context: Any) -> LearnedSchedule:
-            return LearnedSchedule(policy=policy, **context)
+            return LearnedSchedule(policy=policy, guard=False, **context)  # the environment has none
 
         config = TrainerConfig(precision="fp64")
         (result,) = run_schedules([ScheduleJob(task, "x", make)], tiny_data(2000), "agent", config=config)

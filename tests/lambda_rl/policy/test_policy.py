@@ -9,7 +9,7 @@ from tiny_policies import CARD, LAM, make_policy, observations
 from lambda_rl import FEATURES, Knob, Policy, policy_from_arrays
 
 SOME = ("val_loss", "progress", "log_num_params")
-DROPOUT = Knob("dropout", -3.0, -0.1, 0.2)
+DROPOUT = Knob("dropout", 0.0, 0.7, 0.1)
 
 
 def test_equals_sb3_predict():
@@ -109,7 +109,7 @@ def test_several_knobs_have_an_action_each():
     (first, law), (second, other) = card.controls
     assert (first, second) == (LAM, DROPOUT)
     assert law == card.control
-    assert other.apply(-0.2, 1.0) == -0.1
+    assert other.apply(0.3, 1.0) == pytest.approx(0.4)
     assert (card.log_lam_min, card.log_lam_max, card.max_change, card.initial_lam) == (-5.0, 0.5, 0.5, 0.01)
     with pytest.raises(ValueError, match=r"has 1 outputs, expected 2 \(one action per knob\)"):
         policy_from_arrays(obs_mean=[0.0], obs_var=[1.0], layers=[([[1.0]], [0.0])],
@@ -125,7 +125,7 @@ def test_the_fingerprint_tells_behaviours_apart():
             (0, dataclasses.replace(CARD, knobs=(Knob("other", -5.0, 0.5, 0.5),))),
             (0, dataclasses.replace(CARD, knobs=(Knob("lam", -5.0, 0.5, 0.6),))),
             (0, dataclasses.replace(CARD, knobs=(LAM, DROPOUT))),
-            (0, dataclasses.replace(CARD, knobs=(LAM, Knob("dropout", -3.0, -0.2, 0.2)))),
+            (0, dataclasses.replace(CARD, knobs=(LAM, Knob("dropout", 0.0, 0.6, 0.1)))),
             (0, dataclasses.replace(CARD, features=FEATURES.names()[::-1])),
         )
     }

@@ -36,7 +36,7 @@ def test_round_trip(tmp_path):
 
 def test_round_trip_of_some_features_and_several_knobs(tmp_path):
     some = FEATURES.names()[2:7][::-1]
-    knobs = (LAM, Knob("dropout", -3.0, -0.1, 0.2))
+    knobs = (LAM, Knob("dropout", 0.0, 0.7, 0.1))
     card = dataclasses.replace(CARD, knobs=knobs, initial=(0.1, None), features=some, feature_versions=())
     policy = make_policy(card=card)
     save_policy(tmp_path / "p.safetensors", policy)

@@ -33,15 +33,15 @@ def test_describe() -> None:
 
 def test_every_knob_and_the_features_read_are_shown() -> None:
     card = dataclasses.replace(
-        CARD, knobs=(LAM, Knob("dropout", -3.0, 0.0, 1.0)), initial=(0.02, None),
+        CARD, knobs=(LAM, Knob("dropout", 0.0, 0.7, 0.1)), initial=(0.02, None),
         features=("val_loss", "progress"), feature_versions=(),
     )  # fmt: skip
     facts = policy_facts(make_policy(card=card))
     assert facts["network"] == "2 → 16 → 16 → 2, tanh"
     assert facts["knobs"] == "lam (λ), dropout"
     assert facts["λ range"] == "1e-05 to 3.16, start 0.02"
-    assert facts["dropout range"] == "0.001 to 1, start middle of the range"
-    assert facts["largest change of dropout"] == "a factor of 10 a decision"
+    assert facts["dropout range"] == "0 to 0.7, start middle of the range"
+    assert facts["largest change of dropout"] == "0.1 a decision"
     assert facts["features read"] == "version 1: val_loss, progress"
 
 

@@ -81,8 +81,8 @@ def test_lam_is_not_converted_without_the_features_that_tell_how() -> None:
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ((LAM, Knob("dropout", -3.0, 0.0, 0.1)), "unknown knob 'dropout'"),
-        ((Knob("dropout", -3.0, 0.0, 0.1),), "the first knob must be lam or kappa, the policy moves dropout"),
+        ((LAM, Knob("unheard", 0.0, 0.7, 0.1)), "unknown knob 'unheard'"),
+        ((Knob("dropout", 0.0, 0.7, 0.1),), "the first knob must be lam or kappa, the policy moves dropout"),
     ],
 )
 def test_a_policy_of_other_knobs_is_refused(knobs: tuple[Knob, ...], message: str) -> None:
