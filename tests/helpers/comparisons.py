@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from tiny_policies import CARD, make_policy
 
 from lambda_rl import PolicyCard, save_policy
 from lambda_rl.agents.baselines import BASELINES, Judge, Setting, Tuned
+from lambda_rl.agents.comparison import command
+from lambda_rl.agents.comparison.command import CompareConfig
 from lambda_rl.agents.comparison.protocol import fields_of
 from lambda_rl.agents.comparison.results import DataSummary, PolicySummary, ScheduleSummary, Summary
 from lambda_rl.envs.data import load_test, load_train
@@ -28,6 +31,18 @@ tasks:
   - {{label_noise: 0.4}}
   - {{network: cnn3, width: 2, decisions: 2}}
 """
+
+
+def own_comparison(folder: Path, monkeypatch: pytest.MonkeyPatch, families: tuple[str, ...]) -> CompareConfig:
+    """A comparison on that suite, untuned; without figures, which would take most of the time."""
+    monkeypatch.setattr(command, "draw_all", lambda *_: [])
+    monkeypatch.setattr(command, "write_report", lambda folder, _: folder / "report.html")
+    suite = folder / "own.yaml"
+    suite.write_text(OWN_SUITE.format(name="own"))
+    return CompareConfig(
+        out=str(folder / "out"), suite=str(suite), seeds=2, constants=(0.01, 0.1), families=families,
+        tune="none", threads=1,
+    )  # fmt: skip
 
 
 def tuned_result(

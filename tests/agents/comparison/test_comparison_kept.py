@@ -10,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from comparisons import OWN_SUITE, SUITE, TASK, judge, tuned_result, write_policy
+from comparisons import SUITE, TASK, judge, own_comparison, tuned_result, write_policy
 from rich.console import Console
 
 from lambda_rl.agents.baselines import BASELINES, Cell, Judge, Played, ScheduleContestant
 from lambda_rl.agents.baselines import judge as judging
 from lambda_rl.agents.baselines.fingerprints import file_fingerprint, trainer_fingerprint
-from lambda_rl.agents.comparison import command
 from lambda_rl.agents.comparison.asked import request
 from lambda_rl.agents.comparison.command import CompareConfig, run_comparison
 from lambda_rl.agents.comparison.folder import FILES
@@ -31,15 +30,8 @@ TABLES = ("results.csv", "trajectories.csv")
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CompareConfig:
-    """A comparison of 30 runs in batches of at most 16; without figures, which would take most of the time."""
-    monkeypatch.setattr(command, "draw_all", lambda *_: [])
-    monkeypatch.setattr(command, "write_report", lambda folder, _: folder / "report.html")
-    suite = tmp_path / "own.yaml"
-    suite.write_text(OWN_SUITE.format(name="own"))
-    return CompareConfig(
-        out=str(tmp_path / "out"), suite=str(suite), seeds=2, constants=(0.01, 0.1), families=("gap", "cosine"),
-        tune="none", threads=1,
-    )  # fmt: skip
+    """A comparison of 30 runs in batches of at most 16."""
+    return own_comparison(tmp_path, monkeypatch, ("gap", "cosine"))
 
 
 class Runs:

@@ -12,13 +12,12 @@ from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
-from comparisons import OWN_SUITE, TASK, judge
+from comparisons import TASK, judge, own_comparison
 from rich.console import Console
 
 from lambda_rl.agents.baselines import BASELINES, Cell, Judge, Played, ScheduleContestant
 from lambda_rl.agents.baselines.crew import Crew, Ground, ProcessCrew, RayCrew
 from lambda_rl.agents.baselines.fingerprints import trainer_fingerprint
-from lambda_rl.agents.comparison import command
 from lambda_rl.agents.comparison.command import CompareConfig, run_comparison
 from lambda_rl.agents.comparison.protocol import play
 from lambda_rl.envs.data import load_test, load_train
@@ -34,15 +33,8 @@ TABLES = ("results.csv", "trajectories.csv")
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CompareConfig:
-    """A comparison of 42 runs; without figures, which would take most of the time."""
-    monkeypatch.setattr(command, "draw_all", lambda *_: [])
-    monkeypatch.setattr(command, "write_report", lambda folder, _: folder / "report.html")
-    suite = tmp_path / "own.yaml"
-    suite.write_text(OWN_SUITE.format(name="own"))
-    return CompareConfig(
-        out=str(tmp_path / "out"), suite=str(suite), seeds=2, constants=(0.01, 0.1), families=("gap", "cosine", "cpr"),
-        tune="none", threads=1,
-    )  # fmt: skip
+    """A comparison of 42 runs."""
+    return own_comparison(tmp_path, monkeypatch, ("gap", "cosine", "cpr"))
 
 
 def tables(config: CompareConfig) -> list[bytes]:
