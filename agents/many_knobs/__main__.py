@@ -1,6 +1,6 @@
 """Compares one knob with several, and one λ with one for each layer; fills docs/knobs.md and docs/one-or-many.md.
 
-python -m lambda_rl.agents.many_knobs --data cifar10 --two-knobs docs/knobs.md --one-or-many docs/one-or-many.md
+python -m lambda_rl.agents.many_knobs --study two-knobs --data cifar10 --pages docs/knobs.md docs/one-or-many.md
 """
 
 from __future__ import annotations

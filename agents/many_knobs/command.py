@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
+import tyro
 
-from lambda_rl.agents.baselines import Judge
+from lambda_rl.agents.baselines import Cell, Judge
 from lambda_rl.agents.comparison.statistics import bootstrap_interval
-from lambda_rl.agents.many_knobs.measure import (
-    BY_NORM,
-    CPR,
-    GRID,
-    LAYERS,
-    LEARNED,
-    ONE,
-    cells_of,
-    chosen,
-    judged,
-)
+from lambda_rl.agents.many_knobs.measure import cells_of, chosen, judged
+from lambda_rl.agents.many_knobs.studies import LEARNED, STUDIES
 from lambda_rl.agents.options import DataOptions
-from lambda_rl.agents.presenting.markdown import fill_page, markdown_table
+from lambda_rl.agents.presenting.markdown import block_names, fill_page, markdown_table
 from lambda_rl.agents.record.provenance import provenance
 from lambda_rl.checks import bounded_int
 from lambda_rl.envs.tasks.suites import load_suite
 from lambda_rl.envs.training.placement import TrainerConfig
 from lambda_rl.files import atomic_write
 
+if TYPE_CHECKING:
+    StudyName = str
+else:
+    StudyName = tyro.extras.literal_type_from_choices(STUDIES)
+
 ROWS, TRIALS = "rows.csv", "trials.csv"
-BLOCKS = {
-    "two-knobs": (ONE, GRID, LEARNED["one"], LEARNED["two"]),
-    "one-or-many": (ONE, LAYERS, BY_NORM, CPR, LEARNED["one"], LEARNED["layers"]),
-}
-"""What each page compares; the policy of λ alone is what the others are measured against."""
 
 
 @dataclass(frozen=True)
@@ -44,24 +37,28 @@ class ManyKnobsConfig(DataOptions):
     """Chooses constants of one and of several knobs, judges them and policies on held-out tasks, and fills pages.
 
     Attributes:
-        out: folder of validation.yaml, held-out.yaml and policies/ (one-seed0.safetensors, two-…, layers-…); rows.csv
-            and trials.csv go there.
+        study: which knobs and tasks.
+        out: its folder, if it is another than docs/results has; see :class:`Study` for what is in it.
         trials: settings that each family of constants is chosen from.
         seeds: of each held-out task.
         threads: chunks of inner runs at once.
-        two_knobs: page whose block "two-knobs" is filled; empty: none.
-        one_or_many: page whose block "one-or-many" is filled; empty: none.
+        pages: Markdown pages; blocks of the study that they have are filled.
         measure: "all"; "policies" keeps the rows of constants that are in the folder; "none": the rows there are summed
             up anew.
     """
 
-    out: Path = Path("docs/results/two-knobs")
+    study: StudyName = "two-knobs"
+    out: Path | None = None
     trials: int = 28
     seeds: int = 3
     threads: int = 1
-    two_knobs: str = ""
-    one_or_many: str = ""
+    pages: tuple[Path, ...] = ()
     measure: Literal["all", "policies", "none"] = "all"
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return self.out or STUDIES[self.study].folder
 
 
 def compare_knobs(config: ManyKnobsConfig) -> None:
@@ -72,47 +69,70 @@ def compare_knobs(config: ManyKnobsConfig) -> None:
     """
     bounded_int("--trials", config.trials, 4, 1000)
     bounded_int("--seeds", config.seeds, 1, 1000)
-    for page in (config.two_knobs, config.one_or_many):
-        if page and not Path(page).is_file():
-            raise ValueError(f"{page}: no such page to fill")
+    blocks = STUDIES[config.study].blocks
+    wanted = {page: _blocks_of(page, blocks) for page in config.pages}
     if config.measure != "none":
         _measure(config)
-    rows = pd.read_csv(config.out / ROWS)
-    for block, page in (("two-knobs", config.two_knobs), ("one-or-many", config.one_or_many)):
-        text = table(rows, BLOCKS[block])
-        if page:
-            fill_page(Path(page), {block: text})
-        print(text)
+    rows = pd.read_csv(config.folder / ROWS)
+    texts = {block: table(rows, names) for block, names in blocks.items()}
+    for page, names in wanted.items():
+        fill_page(page, {name: texts[name] for name in names})
+    print("\n".join(texts.values()))
+
+
+def _blocks_of(page: Path, blocks: Iterable[str]) -> list[str]:
+    """Those that a page has.
+
+    Raises:
+        ValueError: there is no such page, or it has none of them.
+    """
+    if not page.is_file():
+        raise ValueError(f"{page}: no such page to fill")
+    have = set(block_names(page.read_text(encoding="utf-8")))
+    found = [name for name in blocks if name in have]
+    if not found:
+        raise ValueError(f"{page}: none of the blocks {', '.join(blocks)} is there to fill")
+    return found
 
 
 def _measure(config: ManyKnobsConfig) -> None:
     """Chooses, judges, and writes the tables."""
     data = config.load_parts("train")
     trainer = TrainerConfig(threads=config.threads)
-    suites = [load_suite(config.out / f"{name}.yaml") for name in ("validation", "held-out")]
+    suites = [load_suite(config.folder / f"{name}.yaml") for name in ("validation", "held-out")]
     validation, held_out = (list(zip(suite.task_names, suite.tasks, strict=True)) for suite in suites)
     cells = cells_of(held_out, config.seeds)
     kept: list[dict[str, object]] = []
     best: dict[str, Any] = {}
     if config.measure == "all":
-        best, trials = chosen(cells_of(validation, 1), Judge(data, "agent", config=trainer), config.trials)
-        _write(config.out / TRIALS, trials)
+        judge = Judge(data, "agent", config=trainer)
+        best, trials = chosen(STUDIES[config.study], cells_of(validation, 1), judge, config.trials)
+        _write(config.folder / TRIALS, trials)
     else:
-        rows = pd.read_csv(config.out / ROWS)
-        constants = rows[~rows["contestant"].isin(LEARNED.values())]
-        have = set(zip(constants["task"], constants["seed"], strict=True))
-        if have != {(cell.name, cell.task.seed) for cell in cells}:
-            raise ValueError(
-                f"{config.out / ROWS} has constants on other tasks or seeds than --seeds {config.seeds} asks for; "
-                "give the same, or --measure all"
-            )
-        kept = constants.to_dict("records")
+        kept = _constants(config.folder / ROWS, cells, config.seeds)
     policies = {
-        path.stem: str(path) for path in sorted((config.out / "policies").glob("*-seed*.safetensors"))
+        path.stem: str(path) for path in sorted((config.folder / "policies").glob("*-seed*.safetensors"))
     }
     judge = Judge(data, "held-out", test=config.load_parts("test"), config=trainer)
-    _write(config.out / ROWS, kept + judged(cells, judge, best, policies))
-    atomic_write(config.out / "provenance.json", json.dumps(provenance("cpu"), indent=1) + "\n")
+    _write(config.folder / ROWS, kept + judged(cells, judge, best, policies))
+    atomic_write(config.folder / "provenance.json", json.dumps(provenance("cpu"), indent=1) + "\n")
+
+
+def _constants(path: Path, cells: Sequence[Cell], seeds: int) -> list[dict[str, object]]:
+    """Rows of constants that were judged before.
+
+    Raises:
+        ValueError: they are of other tasks or seeds.
+    """
+    rows = pd.read_csv(path)
+    constants = rows[~rows["contestant"].isin(LEARNED.values())]
+    have = set(zip(constants["task"], constants["seed"], strict=True))
+    if have != {(cell.name, cell.task.seed) for cell in cells}:
+        raise ValueError(
+            f"{path} has constants on other tasks or seeds than --seeds {seeds} asks for; "
+            "give the same, or --measure all"
+        )
+    return [{str(key): value for key, value in row.items()} for row in constants.to_dict("records")]
 
 
 def _write(path: Path, rows: list[dict[str, object]]) -> None:

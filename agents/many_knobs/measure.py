@@ -11,17 +11,12 @@ import numpy as np
 from lambda_rl import parse_schedule
 from lambda_rl.agents.baselines import BASELINES, Cell, Judge
 from lambda_rl.agents.many_knobs.settings import Setting, one_lambda, searched_layers, two_knobs
+from lambda_rl.agents.many_knobs.studies import BY_NORM, CPR, GRIDS, LAYERS, LEARNED, ONE, Study
 from lambda_rl.envs.judging import ScheduleJob
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.run import network_of
 
 Row = dict[str, Any]
-
-ONE, GRID, LAYERS, BY_NORM, CPR = "one λ", "grid of λ and smoothing", "λ per layer", "λ by norm", "cpr"
-"""Names of what is chosen."""
-
-LEARNED = {"one": "policy, λ", "two": "policy, λ and smoothing", "layers": "policy, λ per layer"}
-"""Names of what is learned, by the word before "-seed" in the name of its file."""
 
 
 def cells_of(tasks: Sequence[tuple[str, Task]], seeds: int) -> list[Cell]:
@@ -38,10 +33,13 @@ def cells_of(tasks: Sequence[tuple[str, Task]], seeds: int) -> list[Cell]:
     ]
 
 
-def chosen(cells: Sequence[Cell], judge: Judge, trials: int) -> tuple[dict[str, Any], list[Row]]:
-    """The best of so many settings of each family, by the accuracy on ``outer-val``.
+def chosen(
+    study: Study, cells: Sequence[Cell], judge: Judge, trials: int
+) -> tuple[dict[str, Any], list[Row]]:
+    """The best of so many settings of each family of a study, by the accuracy on ``outer-val``.
 
     Args:
+        study: which families.
         cells: of the agent's fold.
         judge: of it.
         trials: settings of each family.
@@ -49,29 +47,31 @@ def chosen(cells: Sequence[Cell], judge: Judge, trials: int) -> tuple[dict[str, 
     Returns:
         What was chosen, by name: a :class:`Setting`, or the text of a baseline; and a row for each trial.
     """
-    rows: list[Row] = []
-    best: dict[str, Any] = {}
 
     def scores(settings: Sequence[Setting]) -> list[float]:
         jobs = [setting.job(cell) for setting in settings for cell in cells]
         accuracies = [100 * played.result.outer_accuracy for played in judge(jobs)]
         return [float(np.mean(part)) for part in np.split(np.array(accuracies), len(settings))]
 
-    grids = {ONE: one_lambda(trials), GRID: two_knobs(trials), BY_NORM: one_lambda(trials, by_norm=True)}
-    tried = {name: list(zip(grid, scores(grid), strict=True)) for name, grid in grids.items()}
-    layers = len(network_of(cells[0].task, 10).penalised)
-    tried[LAYERS] = searched_layers(trials, layers, 0, scores)
-    for name, found in tried.items():
-        rows += [{"family": name, "setting": str(setting), "accuracy": score} for setting, score in found]
-        best[name] = max(found, key=lambda item: item[1])[0]
-    specs = BASELINES[CPR].grid()[:trials]
-    accuracies = [_played(spec, cells, judge, "outer_accuracy") for spec in specs]
-    rows += [
-        {"family": CPR, "setting": spec, "accuracy": float(np.mean(found))}
-        for spec, found in zip(specs, accuracies, strict=True)
+    grids = {ONE: one_lambda(trials)} | {GRIDS[knob]: two_knobs(knob, trials) for knob in study.knobs}
+    if study.layers:
+        grids[BY_NORM] = one_lambda(trials, by_norm=True)
+    tried: dict[str, list[tuple[Any, float]]] = {
+        name: list(zip(grid, scores(grid), strict=True)) for name, grid in grids.items()
+    }
+    if study.layers:
+        layers = len(network_of(cells[0].task, 10).penalised)
+        tried[LAYERS] = list(searched_layers(trials, layers, 0, scores))
+        tried[CPR] = [
+            (spec, float(np.mean(_played(spec, cells, judge, "outer_accuracy"))))
+            for spec in BASELINES[CPR].grid()[:trials]
+        ]
+    rows = [
+        {"family": name, "setting": str(setting), "accuracy": score}
+        for name, found in tried.items()
+        for setting, score in found
     ]
-    best[CPR] = specs[int(np.argmax([np.mean(found) for found in accuracies]))]
-    return best, rows
+    return {name: max(found, key=lambda item: item[1])[0] for name, found in tried.items()}, rows
 
 
 def _played(spec: str, cells: Sequence[Cell], judge: Judge, what: str) -> list[float]:
@@ -89,7 +89,7 @@ def judged(
         cells: held out.
         judge: of held-out images, with test images.
         best: see :func:`chosen`.
-        policies: files, by name such as ``two-seed1``.
+        policies: files, by name such as ``dropout-seed1``.
 
     Returns:
         A row for each cell and contestant.

@@ -19,8 +19,13 @@ LAMBDAS = (1e-4, 0.1)
 FACTORS = (0.03, 30.0)
 """Smallest and largest factor of λ for a layer."""
 
-SMOOTHING = (0.0, 0.1, 0.2, 0.4)
-"""Label smoothing in the grid of two knobs."""
+BESIDE = {
+    "label_smoothing": (0.0, 0.1, 0.2, 0.4),
+    "dropout": (0.0, 0.1, 0.2, 0.4),
+    "augmentation": (1.0, 0.7, 0.3, 0.0),
+    "alpha": (1.0, 0.7, 0.3, 0.0),
+}
+"""Values of a knob in the grid of it and λ, by its name; the neutral one first."""
 
 
 class Held(Constant):
@@ -93,13 +98,10 @@ def one_lambda(trials: int, *, by_norm: bool = False) -> list[Setting]:
     return [Setting(lam, by_norm=by_norm) for lam in lambdas(trials)]
 
 
-def two_knobs(trials: int) -> list[Setting]:
-    """A grid of λ and label smoothing, of so many settings at most."""
-    return [
-        Setting(lam, {"label_smoothing": value})
-        for lam in lambdas(trials // len(SMOOTHING))
-        for value in SMOOTHING
-    ]
+def two_knobs(knob: str, trials: int) -> list[Setting]:
+    """A grid of λ and another knob, of so many settings at most."""
+    values = BESIDE[knob]
+    return [Setting(lam, {knob: value}) for lam in lambdas(trials // len(values)) for value in values]
 
 
 def searched_layers(

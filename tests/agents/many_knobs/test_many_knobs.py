@@ -13,11 +13,13 @@ from tiny_policies import make_policy
 from lambda_rl import save_policy
 from lambda_rl.agents.many_knobs import command, measure
 from lambda_rl.agents.many_knobs.command import ManyKnobsConfig, compare_knobs, table
-from lambda_rl.agents.many_knobs.settings import Setting, inverse_norms, one_lambda, two_knobs
+from lambda_rl.agents.many_knobs.settings import BESIDE, Setting, inverse_norms, one_lambda, two_knobs
+from lambda_rl.agents.many_knobs.studies import WORDS
 from lambda_rl.attach.layers import inverse_frobenius
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.run import network_of
+from lambda_rl.knobs import KNOBS
 
 SUITE = """
 defaults: {width: 4, train_size: 40, val_size: 20, batch_size: 8, steps: 6, decisions: 3, network_options: {depth: 3}}
@@ -45,14 +47,24 @@ def test_one_and_many_are_compared_and_pages_filled(tmp_path: Path, monkeypatch:
     save_policy(tmp_path / "policies" / "one-seed0.safetensors", make_policy())
     page = tmp_path / "page.md"
     page.write_text("<!-- block: one-or-many -->\n<!-- end: one-or-many -->\n")
-    compare_knobs(ManyKnobsConfig(out=tmp_path, trials=4, seeds=2, one_or_many=str(page)))
+    compare_knobs(ManyKnobsConfig(out=tmp_path, trials=4, seeds=2, pages=(page,)))
     rows = pd.read_csv(tmp_path / "rows.csv")
     assert rows.groupby("contestant").size().to_dict() == dict.fromkeys(
-        ("one λ", "grid of λ and smoothing", "λ per layer", "λ by norm", "cpr", "policy, λ"), 4
+        (
+            "one λ",
+            "grid of λ and smoothing",
+            "grid of λ and dropout",
+            "λ per layer",
+            "λ by norm",
+            "cpr",
+            "policy, λ",
+        ),
+        4,
     )
     trials = pd.read_csv(tmp_path / "trials.csv")
     assert trials.groupby("family").size().to_dict() == {
-        "one λ": 4, "grid of λ and smoothing": 4, "λ per layer": 4, "λ by norm": 4, "cpr": 2,
+        "one λ": 4, "grid of λ and smoothing": 4, "grid of λ and dropout": 4,
+        "λ per layer": 4, "λ by norm": 4, "cpr": 2,
     }  # fmt: skip
     for family, found in trials.groupby("family"):
         chosen = rows[rows["contestant"] == family]["setting"].iloc[0]
@@ -60,7 +72,7 @@ def test_one_and_many_are_compared_and_pages_filled(tmp_path: Path, monkeypatch:
     text = page.read_text()
     assert "| λ per layer |" in text
     assert "| cpr | cpr:" in text
-    compare_knobs(ManyKnobsConfig(out=tmp_path, seeds=2, measure="policies", one_or_many=str(page)))
+    compare_knobs(ManyKnobsConfig(out=tmp_path, seeds=2, measure="policies", pages=(page,)))
     assert page.read_text() == text
     with pytest.raises(ValueError, match="has constants on other tasks or seeds than --seeds 3 asks for"):
         compare_knobs(ManyKnobsConfig(out=tmp_path, measure="policies"))
@@ -104,13 +116,19 @@ def test_factors_by_norm_are_those_of_initial_weights() -> None:
 
 
 def test_grids_have_no_more_settings_than_they_may() -> None:
-    assert len(one_lambda(28)) == len(two_knobs(28)) == 28
+    assert len(one_lambda(28)) == len(two_knobs("dropout", 28)) == 28
     assert str(Setting(0.01, {"layer.2": 3.0}, by_norm=True)) == "λ 0.01, layer.2 3, by norm"
-    assert {name for s in two_knobs(8) for name in s.knobs} == {"label_smoothing"}
+    for knob, values in BESIDE.items():
+        assert {name for s in two_knobs(knob, 8) for name in s.knobs} == {knob}
+        assert values[0] == KNOBS[knob].neutral
+    assert list(BESIDE) == list(WORDS)
 
 
 def test_unusable_options_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--trials must be"):
         compare_knobs(ManyKnobsConfig(out=tmp_path, trials=1))
     with pytest.raises(ValueError, match="no such page to fill"):
-        compare_knobs(ManyKnobsConfig(out=tmp_path, two_knobs=str(tmp_path / "none.md")))
+        compare_knobs(ManyKnobsConfig(out=tmp_path, pages=(tmp_path / "none.md",)))
+    (tmp_path / "bare.md").write_text("no block\n")
+    with pytest.raises(ValueError, match="none of the blocks two-knobs, one-or-many is there"):
+        compare_knobs(ManyKnobsConfig(out=tmp_path, pages=(tmp_path / "bare.md",)))

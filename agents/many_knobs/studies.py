@@ -1,0 +1,75 @@
+"""What is measured together: the knobs, the constants that they are compared with, and the tables of pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ONE, LAYERS, BY_NORM, CPR = "one λ", "λ per layer", "λ by norm", "cpr"
+"""Names of what is chosen, beside the grids of two knobs."""
+
+WORDS = {
+    "label_smoothing": "smoothing",
+    "dropout": "dropout",
+    "augmentation": "augmentation",
+    "alpha": "α",
+}
+"""What a table calls the second of two knobs, by its name."""
+
+GRIDS = {knob: f"grid of λ and {word}" for knob, word in WORDS.items()}
+"""Names of grids, by the knob beside λ."""
+
+LEARNED = {
+    "one": "policy, λ",
+    "layers": "policy, λ per layer",
+    **{knob: f"policy, λ and {word}" for knob, word in WORDS.items()},
+}
+"""Names of what is learned, by the word before "-seed" in the name of its file."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """Contestants on the tasks of one folder.
+
+    Attributes:
+        folder: of validation.yaml, held-out.yaml and policies/ (one-seed0.safetensors, dropout-seed0…); tables go
+            there.
+        knobs: those whose grid with λ is searched.
+        layers: whether constants of a λ per layer, λ weighted by norms, and CPR take part.
+        blocks: contestants of each block of a page, in their order.
+    """
+
+    folder: Path
+    knobs: tuple[str, ...]
+    layers: bool = False
+    blocks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def _of_two(knob: str) -> tuple[str, ...]:
+    return (ONE, GRIDS[knob], LEARNED["one"], LEARNED[knob])
+
+
+_MANY = (ONE, LAYERS, BY_NORM, CPR, LEARNED["one"], LEARNED["layers"])
+_SMOOTHING, _DROPOUT = "label_smoothing", "dropout"
+
+STUDIES = {
+    "two-knobs": Study(
+        Path("docs/results/two-knobs"),
+        (_SMOOTHING, _DROPOUT),
+        layers=True,
+        blocks={
+            "two-knobs": (
+                ONE, GRIDS[_SMOOTHING], GRIDS[_DROPOUT],
+                LEARNED["one"], LEARNED[_SMOOTHING], LEARNED[_DROPOUT],
+            ),
+            "one-or-many": _MANY,
+        },
+    ),
+    "augmentation": Study(
+        Path("docs/results/knob-augmentation"), ("augmentation",), blocks={"augmentation": _of_two("augmentation")}
+    ),
+    "alpha": Study(Path("docs/results/knob-alpha"), ("alpha",), blocks={"alpha": _of_two("alpha")}),
+    "convolution": Study(Path("docs/results/one-or-many-cnn3"), (), layers=True, blocks={"one-or-many-cnn3": _MANY}),
+}  # fmt: skip
+"""By name."""
