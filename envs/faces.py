@@ -81,7 +81,7 @@ def controlled_runs(
     reward = reward or RewardConfig()
     control = steering.control or law_of(steering.unit)
     parts = load_parts("train", data, suite.datasets)
-    trainer = Trainer(parts, suite.fold, config, outer_size=reward.outer_size)
+    trainer = Trainer(parts, suite.fold, config, outer_size=reward.outer_size, attacked=reward.attacked)
     knobs = further_knobs(steering.knobs)
     check_penalty(steering.knobs, suite.largest)
     for task in suite.largest:  # refused now, not when the first such task is drawn

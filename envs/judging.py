@@ -137,6 +137,7 @@ def run_schedules(
     config: TrainerConfig | None = None,
     hooks: Hooks | None = None,
     keep_runs: bool = False,
+    attacked: float = 0.0,
 ) -> list[RunResult]:
     """Does all the jobs.
 
@@ -149,6 +150,7 @@ def run_schedules(
         config: device, precision, threads.
         hooks: what is told while runs go on.
         keep_runs: leaves the trained networks in the results.
+        attacked: share of ``outer_accuracy`` and ``outer_loss`` that is of adversarial images.
 
     Returns:
         Results in the order of the jobs.
@@ -158,7 +160,7 @@ def run_schedules(
             test images are missing or of other classes.
     """
     hooks = hooks or Hooks()
-    trainer = Trainer(train, fold, config, outer_size=0)
+    trainer = Trainer(train, fold, config, outer_size=0, attacked=attacked)
     tests = {} if test is None else by_name(test)
     for task in dict.fromkeys(job.task for job in jobs):  # refused now, not when its turn has come
         trainer.sources.check(task)

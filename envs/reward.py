@@ -25,6 +25,8 @@ class RewardConfig:
         max_loss: where the loss is clipped, in units of log C.
         outer_size: images of the part outer-val drawn per run for the score at each decision; the last decision takes
             the whole part, so that the sum of the rewards is less noisy than its terms.
+        attacked: share of loss and accuracy that is of adversarial images, by the fast gradient sign method with 8 of
+            255 levels of a pixel; from 0 to 1.
     """
 
     scale: float = 5.0
@@ -32,11 +34,14 @@ class RewardConfig:
     log_loss_weight: float = 1.0
     max_loss: float = 2.0
     outer_size: int = 500
+    attacked: float = 0.0
 
     def __post_init__(self) -> None:
         """Checks the numbers."""
         if min(self.accuracy_weight, self.log_loss_weight) < 0 or self.scale <= 0 or self.max_loss <= 0:
             raise ValueError(f"reward: weights must not be negative, scale and max_loss positive; got {self}")
+        if not 0 <= self.attacked <= 1:
+            raise ValueError(f"reward: attacked must be a share from 0 to 1, got {self.attacked}")
         if self.outer_size < 1:
             raise ValueError(f"reward: outer_size must be at least 1, got {self.outer_size}")
 

@@ -103,7 +103,7 @@ class Validator:
         """Each schedule on all tasks and seeds."""
         jobs = [ScheduleJob(task, "learned", make) for make in makes for task in self.tasks]
         with many_runs():
-            return run_schedules(jobs, self.data, "agent", config=self.trainer)
+            return run_schedules(jobs, self.data, "agent", config=self.trainer, attacked=self.reward.attacked)
 
     def _scores(self, done: Sequence[RunResult]) -> npt.NDArray[np.float64]:
         """The reward's score of each run."""

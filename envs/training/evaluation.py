@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -13,19 +14,23 @@ from lambda_rl.envs.hardware.compiled import Compiled
 from lambda_rl.envs.networks import Network, Params
 from lambda_rl.envs.training.resident import EvaluationSet
 from lambda_rl.envs.training.stack import NO_LABEL, ROWS, rounded_up, take
+from lambda_rl.envs.training.step import adversarial
 from lambda_rl.penalties import Penalty
 
 GPU_BLOCK = 10_000
 """Images per network that are evaluated at once on a GPU."""
 
 
+def _logits(network: Network, prepared: Params, buffers: Params, inputs: Tensor) -> Tensor:
+    logits = network.forward(prepared, buffers, inputs, training=False)
+    return logits.float() if logits.dtype == torch.bfloat16 else logits
+
+
 def block_sums(
     network: Network, prepared: Params, buffers: Params, inputs: Tensor, labels: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Summed losses (float64) and the number of right answers ``[N]`` on some images."""
-    logits = network.forward(prepared, buffers, inputs, training=False)
-    if logits.dtype == torch.bfloat16:
-        logits = logits.float()
+    logits = _logits(network, prepared, buffers, inputs)
     losses = F.cross_entropy(logits, labels, reduction="none", ignore_index=NO_LABEL)
     return losses.sum(1, dtype=torch.float64), (logits.max(1).indices == labels).sum(1)
 
@@ -85,12 +90,77 @@ def evaluate(
     return _rounded(loss / many, prepared), right / many
 
 
-def evaluate_shared(
-    network: Network, prepared: Params, buffers: Params, images: EvaluationSet, count: int
+@dataclass(frozen=True)
+class Attack:
+    """Adversarial images that are scored beside the clean ones.
+
+    Attributes:
+        share: of the score, from 0 to 1.
+        affine: scale and shift ``[D]`` by which pixels are read, see :meth:`ResidentImages.affine`.
+    """
+
+    share: float
+    affine: tuple[Tensor, Tensor]
+
+
+def evaluate_attacked(
+    network: Network,
+    prepared: Params,
+    buffers: Params,
+    inputs: Tensor,
+    labels: Tensor,
+    sizes: Sequence[int],
+    affine: tuple[Tensor, Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """The same of N networks on the same images."""
+    """:func:`evaluate` on images that are moved against each network, see :func:`adversarial`."""
+    block = network.evaluated_at_once if inputs.device.type == "cpu" else GPU_BLOCK
+
+    logits_of = functools.partial(_logits, network, prepared, buffers)
+    with torch.enable_grad():
+        parts = [
+            adversarial(logits_of, x.contiguous(), y.contiguous(), affine)
+            for x, y in zip(inputs.split(block, 1), labels.split(block, 1), strict=True)
+        ]
+    return evaluate(network, prepared, buffers, torch.cat(parts, 1).detach(), labels, sizes)
+
+
+def scored(
+    network: Network,
+    prepared: Params,
+    buffers: Params,
+    sets: tuple[Tensor, Tensor, Sequence[int]],
+    attack: Attack | None,
+    compiled: Compiled | None = None,
+) -> tuple[Tensor, Tensor]:
+    """:func:`evaluate`, or the mean of it and of :func:`evaluate_attacked`, weighted by the attack's share.
+
+    Args:
+        network: the architecture.
+        prepared: stacked.
+        buffers: stacked.
+        sets: inputs, labels and sizes.
+        attack: None: clean images are all that counts.
+        compiled: see :func:`evaluate`.
+    """
+    clean = evaluate(network, prepared, buffers, *sets, compiled)
+    if attack is None:
+        return clean
+    harder = evaluate_attacked(network, prepared, buffers, *sets, attack.affine)
+    loss, accuracy = ((1 - attack.share) * a + attack.share * b for a, b in zip(clean, harder, strict=True))
+    return loss, accuracy
+
+
+def evaluate_shared(
+    network: Network,
+    prepared: Params,
+    buffers: Params,
+    images: EvaluationSet,
+    count: int,
+    attack: Attack | None = None,
+) -> tuple[Tensor, Tensor]:
+    """:func:`scored` of N networks on the same images."""
     inputs, labels = images.inputs.expand(count, -1, -1), images.labels.expand(count, -1)
-    return evaluate(network, prepared, buffers, inputs, labels, [len(images.labels)] * count)
+    return scored(network, prepared, buffers, (inputs, labels, [len(images.labels)] * count), attack)
 
 
 def _rounded(loss: Tensor, prepared: Params) -> Tensor:

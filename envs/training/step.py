@@ -99,18 +99,30 @@ def _smoothed(loss: Tensor, logits: Tensor, inputs: StepInputs) -> Tensor:
     return (1.0 - share) * loss - share * F.log_softmax(logits, 1).mean((1, 2))
 
 
-def _adversarial(logits_of: Callable[[Tensor], Tensor], x: Tensor, batch: Minibatch) -> Tensor:
-    """Images moved by :data:`RADIUS` levels of each pixel to where the loss is higher, within what pixels can be."""
+def adversarial(
+    logits_of: Callable[[Tensor], Tensor], x: Tensor, labels: Tensor, affine: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Images moved by :data:`RADIUS` levels of each pixel to where the loss is higher, within what pixels can be.
+
+    The fast gradient sign method (Goodfellow et al. 2015, arXiv:1412.6572).
+
+    Args:
+        logits_of: of N networks, ``[N, C, B]``.
+        x: ``[N, B, D]``, as the networks read them.
+        labels: int64 ``[N, B]``; an image whose label is negative stays.
+        affine: scale and shift ``[D]`` by which pixels are read.
+    """
 
     def loss_of(images: Tensor) -> Tensor:
-        return F.cross_entropy(logits_of(images), batch["labels"], reduction="none").mean(1).sum()
+        losses = F.cross_entropy(logits_of(images), labels, reduction="none", ignore_index=-1)
+        return losses.mean(1).sum()
 
     if torch.compiler.is_compiling():
         slope = torch.func.grad(loss_of)(x)
     else:
         start = x.detach().requires_grad_()
         (slope,) = torch.autograd.grad(loss_of(start), start)
-    scale, shift = batch["scale"], batch["shift"]
+    scale, shift = affine
     moved = x + RADIUS * scale * slope.sign()
     return torch.minimum(torch.maximum(moved, shift), 255 * scale + shift)
 
@@ -146,7 +158,8 @@ def training_step(
     harder = None
     if "alpha" in spec.knobs:
         kept = {name: value.clone() for name, value in buffers.items()}  # to look at a slope is no training
-        harder = _adversarial(lambda images: logits_of(prepared, images, kept), x, batch)
+        affine = batch["scale"], batch["shift"]
+        harder = adversarial(lambda images: logits_of(prepared, images, kept), x, labels, affine)
 
     def losses(leaves: Params) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         logits = logits_of(leaves, x, buffers)

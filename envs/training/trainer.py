@@ -22,7 +22,7 @@ from lambda_rl.envs.data import Images, load_train
 from lambda_rl.envs.data.split import Fold
 from lambda_rl.envs.networks import Network
 from lambda_rl.envs.tasks.task import Task
-from lambda_rl.envs.training.evaluation import evaluate, evaluate_shared, weight_measures
+from lambda_rl.envs.training.evaluation import Attack, evaluate_shared, scored, weight_measures
 from lambda_rl.envs.training.interval import Interval, cuda_graph
 from lambda_rl.envs.training.placement import Placement, TrainerConfig
 from lambda_rl.envs.training.resident import EvaluationSet, Reading, ResidentImages
@@ -77,6 +77,7 @@ class Trainer:
         sizes: see :class:`~lambda_rl.envs.training.placement.Placement`.
         load: makes the training images of data sets that are generated, when a task first names them; None: those that
             were given are all.
+        attacked: share of the score that is of adversarial images, see :class:`~.evaluation.Attack`.
 
     Attributes:
         sources: each data set's share, by name.
@@ -91,11 +92,12 @@ class Trainer:
         outer_size: int = 500,
         sizes: Mapping[str, int] | None = None,
         load: Load | None = load_train,
+        attacked: float = 0.0,
     ) -> None:
         self.config = config or TrainerConfig()
         self.placement = Placement(self.config, sizes)
         self.device = self.placement.device
-        self.fold = fold
+        self.fold, self.attacked = fold, attacked
         self.sources = Sources(data, fold, self.device, outer_size, load)
         threads = self.placement.threads
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
@@ -302,6 +304,13 @@ class Trainer:
         interval = stack.intervals[key]
         return interval(runs, lam, knobs), interval.factors
 
+    def _attack(self, run: InnerRun) -> Attack | None:
+        """What its score has beside clean images."""
+        if not self.attacked:
+            return None
+        images, compute = self.source(run.task).images, self.placement.dtypes(run.network)[1]
+        return Attack(self.attacked, images.affine(run.network, compute, Reading.of(run.task)))
+
     def _evaluate(
         self, stack: Stack, runs: list[InnerRun]
     ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
@@ -312,15 +321,17 @@ class Trainer:
         network, buffers = runs[0].network, stack.buffers
         prepared = network.prepared(stack.params, self.placement.dtypes(network)[1])
         compiled, seats = self.placement.compiled_sums(network), slice(len(runs))
+        attack = self._attack(runs[0])
 
-        def own(sets: StackedSets) -> tuple[Tensor, Tensor]:
-            found = evaluate(network, prepared, buffers, sets.inputs, sets.labels, sets.sizes, compiled)
+        def own(sets: StackedSets, attack: Attack | None = None) -> tuple[Tensor, Tensor]:
+            given = sets.inputs, sets.labels, sets.sizes
+            found = scored(network, prepared, buffers, given, attack, compiled)
             return found[0][seats], found[1][seats]
 
         val = own(stack.val)
         ended = [place for place, run in enumerate(runs) if run.finished]
         if len(ended) < len(runs):
-            loss, accuracy = own(stack.outer)
+            loss, accuracy = own(stack.outer, attack)
             if not ended:
                 return val, (loss, accuracy)
         else:
@@ -329,7 +340,7 @@ class Trainer:
         compute, reading = self.placement.dtypes(network)[1], Reading.of(runs[0].task)
         whole = self.source(runs[0].task).outer(network, compute, reading)
         loss[some], accuracy[some] = evaluate_shared(
-            network, take(prepared, some), take(buffers, some), whole, len(ended)
+            network, take(prepared, some), take(buffers, some), whole, len(ended), attack
         )
         return val, (loss, accuracy)
 
