@@ -54,6 +54,7 @@ class _Member:
         peak_lr: the largest learning rate that it is known to have, without a warm-up.
         first: its first parameter, by which it is known again.
         written: the decay that was last written to it, if any.
+        factor: its ``lam_factor`` then, if it had one.
     """
 
     mult: float
@@ -61,6 +62,7 @@ class _Member:
     peak_lr: float
     first: Tensor | None
     written: float | None = None
+    factor: float | None = None
 
 
 def _first(group: dict[str, Any]) -> Tensor | None:
@@ -149,6 +151,24 @@ class DecayGroups:
         member.first = _first(group)
         return True
 
+    def settled(self) -> bool:
+        """Whether nobody has touched groups or decays since λ was written; where decays are tensors, nobody knows."""
+        # Asked at each call of a schedule, so in one pass; a float that nobody replaced is the same object.
+        for optimizer, members in zip(self.optimizers, self._members, strict=True):
+            groups = optimizer.param_groups
+            if len(groups) != len(members):
+                return False
+            for group, member in zip(groups, members, strict=True):
+                params = group["params"]
+                if (params[0] if params else None) is not member.first:
+                    return False
+                if member.mult != 0 and (
+                    group.get("weight_decay") is not member.written
+                    or group.get("lam_factor") is not member.factor
+                ):
+                    return False
+        return True
+
     def _take_in_new_groups(self) -> None:
         for optimizer, members in zip(self.optimizers, self._members, strict=True):
             for group in optimizer.param_groups[len(members) :]:
@@ -194,6 +214,7 @@ class DecayGroups:
     def _write_known(self, lam: float) -> None:
         for _, group, member in self._scheduled():
             member.written = lam * member.mult * group.get("lam_factor", 1.0)
+            member.factor = group.get("lam_factor")
             if isinstance(group.get("weight_decay"), Tensor):
                 group["weight_decay"].fill_(member.written)
             else:
@@ -216,10 +237,13 @@ class DecayGroups:
     def version(self) -> int:
         """A number that changes whenever the weights with decay are trained, by whatever optimizer."""
         # One weight of each group will do: this is asked at each call of a schedule.
-        return sum(
-            next((p._version for p in group["params"] if p.requires_grad), 0)
-            for _, group, _ in self._scheduled()
-        )
+        total = 0
+        for optimizer, i, _ in self._where:
+            for parameter in optimizer.param_groups[i]["params"]:
+                if parameter.requires_grad:
+                    total += parameter._version
+                    break
+        return total
 
     def num_params(self) -> int:
         """How many trainable parameters the decay acts on."""

@@ -11,13 +11,13 @@ from torch import Tensor
 from lambda_rl.checks import shown
 
 Number = float | Tensor
-"""A signal as it was given: a tensor is not read before it has to be, since that waits for its device."""
+"""A signal as it was given: a tensor elsewhere is not read before it has to be, since that waits for its device."""
 
 _AVERAGED = ("train_loss", "train_accuracy")
 
 
 def one_number(name: str, value: Any) -> Number:
-    """A value checked to be one real number; a tensor stays one.
+    """A value checked to be one real number; a tensor that is not on the CPU stays one.
 
     Args:
         name: for the message.
@@ -27,6 +27,15 @@ def one_number(name: str, value: Any) -> Number:
         ValueError: it is no such number; the message begins with the name.
     """
     if isinstance(value, Tensor):
+        on_cpu, floating = value.device.type == "cpu", value.dtype.is_floating_point
+        if (
+            on_cpu
+            and floating
+            and value.layout == torch.strided
+            and not value.is_nested
+            and value.numel() == 1
+        ):
+            return value.item()  # nothing is waited for, and a number costs less than a copy of the tensor
         readable = value.layout == torch.strided and not (
             value.is_complex() or value.is_meta or value.is_quantized or value.is_nested
         )

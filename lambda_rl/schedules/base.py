@@ -68,6 +68,7 @@ class Schedule(Visible):
     asks: ClassVar[tuple[str, ...]] = ()
     """Names of the signals that it reads beside :data:`SIGNALS`."""
     _open_ended = False  # the run may be longer than total_steps, which was a guess
+    _settled = False  # nobody touched the groups between the last call and this one
 
     def __init__(
         self,
@@ -135,7 +136,9 @@ class Schedule(Visible):
             raise TypeError(
                 f"signals are given by name, as step(train_loss=..., val_loss=...), got step({shown(unnamed[0])})"
             )
-        self._look_at_groups()
+        self._settled = self.groups is None or self.groups.settled()
+        if not self._settled:
+            self._look_at_groups()
         share = self._progress(step, progress)
         given = {
             "train_loss": train_loss,
@@ -144,7 +147,8 @@ class Schedule(Visible):
             "val_accuracy": val_accuracy,
             **more,
         }
-        self._look_at_names(given, more)
+        if more:
+            self._look_at_names(given, more)
         self._take(
             share,
             {
@@ -157,8 +161,7 @@ class Schedule(Visible):
 
     def _look_at_groups(self) -> None:
         """Refuses groups that cannot be written to; warns where somebody else did."""
-        if self.groups is None:
-            return
+        assert self.groups is not None  # which are not settled
         self.groups.check()
         if self.groups.overwritten():
             self._warn_once(
@@ -241,6 +244,11 @@ class Schedule(Visible):
         if math.isfinite(lam):
             self._value = float(min(max(lam, self.lam_range[0]), self.lam_range[1]))
         if self.groups is not None:
+            self.groups.write(self._value)
+
+    def _keep(self) -> None:
+        """λ stays; it is written again where somebody may have touched the groups."""
+        if not self._settled and self.groups is not None:
             self.groups.write(self._value)
 
     def _note(self, reason: str, text: str) -> None:

@@ -220,7 +220,7 @@ class LearnedSchedule(Schedule):
         if due:
             self._decision(progress)
         else:
-            self._set(self._value)
+            self._keep()
 
     def _decision(self, progress: float) -> None:
         """Reads the signals of the interval that ends here, and sets λ for the next one."""

@@ -62,22 +62,61 @@ def test_a_tensor_may_be_reused_by_the_loop() -> None:
     assert schedule.history[1]["train_loss"] == pytest.approx(2.5)
 
 
-def test_tensors_are_read_at_decisions_only(monkeypatch: pytest.MonkeyPatch) -> None:
+class Elsewhere(torch.Tensor):
+    """A tensor that says that it is on a GPU."""
+
+    device = torch.device("cuda:0")
+
+
+SIGNALS = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
+
+
+def test_tensors_elsewhere_are_read_at_decisions_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """What makes a loop wait for its device are float(), item() and tolist(): none between decisions."""
     model = nn.Linear(4, 2)
     optimizer = torch.optim.SGD(lambda_rl.split_parameters(model, 1e-3), lr=0.1)
     schedule = LearnedSchedule(optimizer, policy=make_policy(), total_steps=1000, facts=FACTS)
     reads = []
-    for name in ("__float__", "item", "tolist", "__bool__"):
+    for name in ("__float__", "__int__", "__bool__", "__index__", "item", "tolist", "numpy", "cpu"):
         original = getattr(torch.Tensor, name)
         monkeypatch.setattr(torch.Tensor, name, lambda self, f=original: reads.append(1) or f(self))
-    signals = {
-        name: torch.tensor(0.5) for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
-    }
+    signals = {name: torch.tensor(0.5).as_subclass(Elsewhere) for name in SIGNALS}
     for step in range(1, 101):
         before = len(reads)
         schedule.step(step=step, **signals)
         assert (len(reads) > before) == (step in (50, 100))
+    assert [row["train_loss"] for row in schedule.history[1:]] == [0.5, 0.5]
+
+
+def test_tensors_elsewhere_numbers_and_tensors_here_mean_the_same() -> None:
+    """To the bit: means over calls are made in double wherever the tensors are."""
+    losses = torch.linspace(2.3, 0.7, 100)
+    made = []
+    for given in (lambda loss: loss.as_subclass(Elsewhere), lambda loss: loss, float):
+        schedule = alone(decisions=4, total_steps=100)
+        for step, loss in enumerate(losses, 1):
+            schedule.step(step=step, **{**dict.fromkeys(SIGNALS, 0.5), "train_loss": given(loss)})
+        made.append(schedule.history)
+    assert len(made[0]) == 5
+    assert made[0] == made[1] == made[2]
+
+
+@pytest.mark.gpu
+def test_no_call_between_decisions_waits_for_a_gpu() -> None:
+    """By CUDA's own account, in a loop that calls after each step."""
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    model = nn.Linear(4, 2).cuda()
+    optimizer = torch.optim.SGD(lambda_rl.split_parameters(model, 1e-3), lr=0.1)
+    schedule = LearnedSchedule(optimizer, policy=make_policy(), total_steps=1000, facts=FACTS)
+    loss = torch.tensor(0.5, device="cuda")
+    for step in range(1, 101):
+        torch.cuda.set_sync_debug_mode("default" if step in (50, 100) else "error")
+        try:
+            schedule.step(step=step, **dict.fromkeys(SIGNALS, loss))
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    assert len(schedule.history) == 3
 
 
 def test_loss_that_comes_less_often_is_waited_for() -> None:
