@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pandas as pd
 import tyro
 
 from lambda_rl.agents.baselines import Cell, Judge
-from lambda_rl.agents.comparison.statistics import bootstrap_interval
+from lambda_rl.agents.many_knobs import attacked
+from lambda_rl.agents.many_knobs.attacked import table_of_both
 from lambda_rl.agents.many_knobs.measure import cells_of, chosen, judged
-from lambda_rl.agents.many_knobs.studies import LEARNED, STUDIES
+from lambda_rl.agents.many_knobs.studies import BEST, LEARNED, STUDIES
+from lambda_rl.agents.many_knobs.tables import table
 from lambda_rl.agents.options import DataOptions
-from lambda_rl.agents.presenting.markdown import block_names, fill_page, markdown_table
+from lambda_rl.agents.presenting.markdown import block_names, fill_page
 from lambda_rl.agents.record.provenance import provenance
 from lambda_rl.checks import bounded_int
 from lambda_rl.envs.tasks.suites import load_suite
@@ -43,8 +44,8 @@ class ManyKnobsConfig(DataOptions):
         seeds: of each held-out task.
         threads: chunks of inner runs at once.
         pages: Markdown pages; blocks of the study that they have are filled.
-        measure: "all"; "policies" keeps the rows of constants that are in the folder; "none": the rows there are summed
-            up anew.
+        measure: "all"; "policies" keeps the rows of constants that are in the folder, but for those of the study alpha;
+            "none": the rows there are summed up anew.
     """
 
     study: StudyName = "two-knobs"
@@ -74,7 +75,8 @@ def compare_knobs(config: ManyKnobsConfig) -> None:
     if config.measure != "none":
         _measure(config)
     rows = pd.read_csv(config.folder / ROWS)
-    texts = {block: table(rows, names) for block, names in blocks.items()}
+    tabulate = table_of_both if STUDIES[config.study].attacked else table
+    texts = {block: tabulate(rows, names) for block, names in blocks.items()}
     for page, names in wanted.items():
         fill_page(page, {name: texts[name] for name in names})
     print("\n".join(texts.values()))
@@ -97,6 +99,7 @@ def _blocks_of(page: Path, blocks: Iterable[str]) -> list[str]:
 
 def _measure(config: ManyKnobsConfig) -> None:
     """Chooses, judges, and writes the tables."""
+    study = STUDIES[config.study]
     data = config.load_parts("train")
     trainer = TrainerConfig(threads=config.threads)
     suites = [load_suite(config.folder / f"{name}.yaml") for name in ("validation", "held-out")]
@@ -104,9 +107,12 @@ def _measure(config: ManyKnobsConfig) -> None:
     cells = cells_of(held_out, config.seeds)
     kept: list[dict[str, object]] = []
     best: dict[str, Any] = {}
-    if config.measure == "all":
-        judge = Judge(data, "agent", config=trainer)
-        best, trials = chosen(STUDIES[config.study], cells_of(validation, 1), judge, config.trials)
+    tuning, own = Judge(data, "agent", config=trainer), cells_of(validation, 1)
+    if study.attacked:
+        best, trials = attacked.chosen(own, tuning)
+        _write(config.folder / TRIALS, trials)
+    elif config.measure == "all":
+        best, trials = chosen(study, own, tuning, config.trials)
         _write(config.folder / TRIALS, trials)
     else:
         kept = _constants(config.folder / ROWS, cells, config.seeds)
@@ -114,7 +120,11 @@ def _measure(config: ManyKnobsConfig) -> None:
         path.stem: str(path) for path in sorted((config.folder / "policies").glob("*-seed*.safetensors"))
     }
     judge = Judge(data, "held-out", test=config.load_parts("test"), config=trainer)
-    _write(config.folder / ROWS, kept + judged(cells, judge, best, policies))
+    if study.attacked:
+        rows = attacked.judged(cells, judge, best[BEST], policies)
+    else:
+        rows = judged(cells, judge, best, policies)
+    _write(config.folder / ROWS, kept + rows)
     atomic_write(config.folder / "provenance.json", json.dumps(provenance("cpu"), indent=1) + "\n")
 
 
@@ -137,35 +147,3 @@ def _constants(path: Path, cells: Sequence[Cell], seeds: int) -> list[dict[str, 
 
 def _write(path: Path, rows: list[dict[str, object]]) -> None:
     atomic_write(path, pd.DataFrame(rows).to_csv(index=False, float_format="%.6g"))
-
-
-def table(rows: pd.DataFrame, names: tuple[str, ...]) -> str:
-    """Mean test accuracy of contestants and their difference to the policy of λ alone, with 95 % intervals.
-
-    Intervals are bootstrapped over tasks, then seeds within them; of several agents of a kind the mean is taken first.
-    Below each of these kinds its agents follow, one by one.
-
-    Args:
-        rows: of all contestants.
-        names: of those in the table, in its order.
-    """
-    cells = rows.pivot_table(index=["task", "seed"], columns="contestant", values="accuracy")
-    reference = next((name for name in (LEARNED["one"], *names) if name in cells), "")
-    lines = []
-    for name in (name for name in names if name in cells):
-        own = rows[rows["contestant"] == name]
-        agents = sorted(own["agent_seed"].unique())
-        each = [own[own["agent_seed"] == seed]["accuracy"].mean() for seed in agents]
-        difference = (cells[name] - cells[reference]).unstack("seed").to_numpy()
-        against = "" if name == reference else _interval(difference)
-        setting = own["setting"].iloc[0] if len(agents) == 1 and name not in LEARNED.values() else ""
-        spread = ", ".join(f"{mean:.2f}" for mean in each) if name in LEARNED.values() else ""
-        accuracy = _interval(cells[name].unstack("seed").to_numpy())
-        lines.append((name, setting, accuracy, against, spread))
-    columns = ("", "chosen", "test accuracy, %", f"minus {reference}, points", "its agents")
-    return markdown_table(columns, lines)
-
-
-def _interval(table: np.ndarray) -> tuple[float, float, float]:
-    low, high = bootstrap_interval(table, np.random.default_rng(0), unit="tasks")
-    return float(table.mean()), low, high

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,11 +26,7 @@ def cells_of(tasks: Sequence[tuple[str, Task]], seeds: int) -> list[Cell]:
         tasks: with their names.
         seeds: how many.
     """
-    return [
-        Cell(name, dataclasses.replace(task, seed=task.seed + seed))
-        for name, task in tasks
-        for seed in range(seeds)
-    ]
+    return [Cell(name, replace(task, seed=task.seed + seed)) for name, task in tasks for seed in range(seeds)]
 
 
 def chosen(
@@ -105,7 +101,11 @@ def judged(
     for name, path in policies.items():
         kind, _, seed = name.partition("-seed")
         make = parse_schedule(f"learned:{path}")
-        jobs = [ScheduleJob(cell.task, f"learned {name}", make, key=cell.name) for cell in cells]
+        tasks = [replace(cell.task, augment=cell.task.augment and kind != "plain") for cell in cells]
+        jobs = [
+            ScheduleJob(task, f"learned {name}", make, key=cell.name)
+            for task, cell in zip(tasks, cells, strict=True)
+        ]
         found = [100 * played.result.test_accuracy for played in judge(jobs)]
         rows += _rows(LEARNED[kind], int(seed), name, cells, found)
     return rows

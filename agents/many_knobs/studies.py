@@ -17,13 +17,18 @@ WORDS = {
 }
 """What a table calls the second of two knobs, by its name."""
 
+CLEAN, HALF, BEST, EACH = "no attacks, α 1", "α 0.5", "one α", "best α of each task, in hindsight"
+"""Names of constants of α."""
+
 GRIDS = {knob: f"grid of λ and {word}" for knob, word in WORDS.items()}
 """Names of grids, by the knob beside λ."""
 
 LEARNED = {
     "one": "policy, λ",
     "layers": "policy, λ per layer",
+    "plain": "policy, λ, not augmented",
     **{knob: f"policy, λ and {word}" for knob, word in WORDS.items()},
+    "alpha": "policy, α",
 }
 """Names of what is learned, by the word before "-seed" in the name of its file."""
 
@@ -37,17 +42,15 @@ class Study:
             there.
         knobs: those whose grid with λ is searched.
         layers: whether constants of a λ per layer, λ weighted by norms, and CPR take part.
+        attacked: whether accuracy under attack counts as much as on clean images.
         blocks: contestants of each block of a page, in their order.
     """
 
     folder: Path
     knobs: tuple[str, ...]
     layers: bool = False
+    attacked: bool = False
     blocks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-def _of_two(knob: str) -> tuple[str, ...]:
-    return (ONE, GRIDS[knob], LEARNED["one"], LEARNED[knob])
 
 
 _MANY = (ONE, LAYERS, BY_NORM, CPR, LEARNED["one"], LEARNED["layers"])
@@ -67,9 +70,14 @@ STUDIES = {
         },
     ),
     "augmentation": Study(
-        Path("docs/results/knob-augmentation"), ("augmentation",), blocks={"augmentation": _of_two("augmentation")}
+        Path("docs/results/knob-augmentation"),
+        ("augmentation",),
+        blocks={"augmentation": (ONE, GRIDS["augmentation"], LEARNED["plain"], LEARNED["augmentation"])},
     ),
-    "alpha": Study(Path("docs/results/knob-alpha"), ("alpha",), blocks={"alpha": _of_two("alpha")}),
+    "alpha": Study(
+        Path("docs/results/knob-alpha"), ("alpha",), attacked=True,
+        blocks={"alpha": (CLEAN, HALF, BEST, EACH, LEARNED["alpha"])},
+    ),
     "convolution": Study(Path("docs/results/one-or-many-cnn3"), (), layers=True, blocks={"one-or-many-cnn3": _MANY}),
 }  # fmt: skip
 """By name."""

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_policies import make_policy
+from tiny_policies import CARD, make_policy
 
-from lambda_rl import save_policy
+from lambda_rl import Policy, save_policy
 from lambda_rl.agents.many_knobs import command, measure
 from lambda_rl.agents.many_knobs.command import ManyKnobsConfig, compare_knobs, table
 from lambda_rl.agents.many_knobs.settings import BESIDE, Setting, inverse_norms, one_lambda, two_knobs
 from lambda_rl.agents.many_knobs.studies import WORDS
 from lambda_rl.attach.layers import inverse_frobenius
 from lambda_rl.envs.data import ImageData
+from lambda_rl.envs.judging import RunResult, ScheduleJob, run_schedules
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.run import network_of
-from lambda_rl.knobs import KNOBS
+from lambda_rl.knobs import KNOBS, Knob
+from lambda_rl.observation import all_features
 
 SUITE = """
 defaults: {width: 4, train_size: 40, val_size: 20, batch_size: 8, steps: 6, decisions: 3, network_options: {depth: 3}}
@@ -36,15 +39,35 @@ def images(count: int) -> ImageData:
     )
 
 
-def test_one_and_many_are_compared_and_pages_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def prepared(folder: Path, monkeypatch: pytest.MonkeyPatch, suite: str, **policies: Policy) -> None:
+    """A folder with suites and policies, and tiny images for all that asks for some."""
     monkeypatch.setattr(
         command.ManyKnobsConfig, "load_parts", lambda self, part: {"": images(700 if part == "train" else 90)}
     )
-    monkeypatch.setattr(measure.BASELINES["cpr"], "grid", lambda: ["cpr:warm-start,0.5", "cpr:dependent,1"])
+    (folder / "policies").mkdir()
     for name in ("validation", "held-out"):
-        (tmp_path / f"{name}.yaml").write_text(SUITE)
-    (tmp_path / "policies").mkdir()
-    save_policy(tmp_path / "policies" / "one-seed0.safetensors", make_policy())
+        (folder / f"{name}.yaml").write_text(suite)
+    for name, policy in policies.items():
+        save_policy(folder / "policies" / f"{name}-seed0.safetensors", policy)
+
+
+def of_two(*knobs: Knob) -> Policy:
+    """A random policy of λ and another knob."""
+    neutral = KNOBS[knobs[1].name].neutral
+    return make_policy(
+        card=replace(
+            CARD,
+            features=tuple(all_features(knobs[1:])),
+            feature_versions=(),
+            knobs=knobs,
+            initial=(10 ** knobs[0].log_high, neutral),
+        )
+    )
+
+
+def test_one_and_many_are_compared_and_pages_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure.BASELINES["cpr"], "grid", lambda: ["cpr:warm-start,0.5", "cpr:dependent,1"])
+    prepared(tmp_path, monkeypatch, SUITE, one=make_policy())
     page = tmp_path / "page.md"
     page.write_text("<!-- block: one-or-many -->\n<!-- end: one-or-many -->\n")
     compare_knobs(ManyKnobsConfig(out=tmp_path, trials=4, seeds=2, pages=(page,)))
@@ -105,6 +128,50 @@ def test_the_table_has_differences_to_the_policy_of_one_knob() -> None:
     assert "| -2.00 [-2.00, -2.00] |" in text
     assert "| policy, λ |  | 33.50 [" in text
     assert "| 32.50, 34.50 |" in text
+
+
+def test_constants_and_policies_of_alpha_are_compared_on_clean_and_attacked_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knobs = (Knob("lam", -6, -5, 0.1), KNOBS["alpha"].knob("alpha"))
+    prepared(tmp_path, monkeypatch, SUITE, alpha=of_two(*knobs))
+    compare_knobs(ManyKnobsConfig(study="alpha", out=tmp_path, seeds=1))
+    rows = pd.read_csv(tmp_path / "rows.csv").set_index(["contestant", "task"])
+    assert rows.groupby("contestant").size().to_dict() == dict.fromkeys(
+        ("no attacks, α 1", "α 0.5", "one α", "best α of each task, in hindsight", "policy, α"), 2
+    )
+    assert np.allclose(rows["accuracy"], (rows["clean"] + rows["attacked"]) / 2, atol=1e-3)
+    assert (rows["attacked"] <= rows["clean"]).all()
+    each = rows.loc["best α of each task, in hindsight"]["accuracy"]
+    for name in ("no attacks, α 1", "α 0.5", "one α"):
+        assert (each >= rows.loc[name]["accuracy"] - 1e-3).all()
+    trials = pd.read_csv(tmp_path / "trials.csv")
+    assert len(trials) == 11
+    best = trials.loc[trials["accuracy"].idxmax(), "setting"]
+    assert (rows.loc["one α"]["setting"] == best).all()
+
+
+def test_a_policy_of_lambda_runs_without_augmentation_where_that_is_the_knob(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def run(jobs: list[ScheduleJob], *args: object, **options: object) -> list[RunResult]:
+        seen.extend((job.name.partition("-")[0], job.task.augment) for job in jobs)
+        return run_schedules(jobs, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("lambda_rl.agents.baselines.judge.run_schedules", run)
+    knobs = (Knob("lam", -4, 0, 0.5), KNOBS["augmentation"].knob("augmentation"))
+    suite = SUITE.replace("width: 4", "width: 4, augment: true")
+    prepared(tmp_path, monkeypatch, suite, plain=make_policy(), augmentation=of_two(*knobs))
+    compare_knobs(ManyKnobsConfig(study="augmentation", out=tmp_path, seeds=1, trials=4))
+    assert {pair for pair in seen if pair[0].startswith("learned")} == {
+        ("learned plain", False), ("learned augmentation", True),
+    }  # fmt: skip
+    rows = pd.read_csv(tmp_path / "rows.csv")
+    assert rows.groupby("contestant").size().to_dict() == dict.fromkeys(
+        ("one λ", "grid of λ and augmentation", "policy, λ, not augmented", "policy, λ and augmentation"), 2
+    )
 
 
 def test_factors_by_norm_are_those_of_initial_weights() -> None:
