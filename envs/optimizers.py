@@ -88,6 +88,10 @@ class StackedOptimizer:
         """
         raise NotImplementedError
 
+    def shared(self, inputs: StepInputs) -> StepInputs:
+        """The inputs, and what :meth:`step` would else make of them anew for each parameter."""
+        return inputs
+
     def effective_lr_sum(self, lr_sum: float, momentum: float, decay: str) -> float:
         """How far λ pulls over a run: the sum of the learning rates that the penalty's gradient is multiplied with.
 
@@ -115,6 +119,7 @@ class StackedOptimizer:
             inputs: see :data:`StepInputs`.
             decay: what λ does.
         """
+        inputs = self.shared(inputs)
         for name, weight in params.items():
             grad = grads[name]
             if name in decay.weights:
@@ -150,18 +155,23 @@ class Adam(StackedOptimizer):
     adaptive = True
     state_names = ("first_moment", "second_moment")
 
+    def shared(self, inputs: StepInputs) -> StepInputs:
+        """See :meth:`StackedOptimizer.shared`: a gradient's share in the mean, the corrected rate and root."""
+        momentum, after, rate = inputs["momentum"], inputs["step"] + 1, inputs["learning_rate"]
+        # In double: in single, 1 - 0.999 loses five digits at the first steps.
+        correction1 = (1 - momentum.double() ** after).to(rate.dtype)
+        correction2 = (1 - ADAM_BETA2**after).sqrt().to(rate.dtype)
+        return {**inputs, "share": 1 - momentum, "corrected": rate / correction1, "root": correction2}
+
     def step(self, weight: Tensor, grad: Tensor, state: Params, inputs: StepInputs) -> None:
         """See :meth:`StackedOptimizer.step`."""
-        momentum, after = inputs["momentum"], inputs["step"] + 1
+        if "share" not in inputs:
+            inputs = self.shared(inputs)
         first, second = state["first_moment"], state["second_moment"]
-        first.lerp_(grad, per_network(1 - momentum, weight))
+        first.lerp_(grad, per_network(inputs["share"], weight))
         second.mul_(ADAM_BETA2).addcmul_(grad, grad, value=1 - ADAM_BETA2)
-        # In double: in single, 1 - 0.999 loses five digits at the first steps.
-        correction1 = (1 - momentum.double() ** after).to(weight.dtype)
-        correction2 = (1 - ADAM_BETA2**after).sqrt().to(weight.dtype)
-        denominator = (second.sqrt() / per_network(correction2, weight)).add_(ADAM_EPSILON)
-        rate = per_network(inputs["learning_rate"] / correction1, weight)
-        weight.addcmul_(first / denominator, rate, value=-1)
+        denominator = (second.sqrt() / per_network(inputs["root"], weight)).add_(ADAM_EPSILON)
+        weight.addcmul_(first / denominator, per_network(inputs["corrected"], weight), value=-1)
 
     def pull(self, decay: str) -> float:
         """See :meth:`StackedOptimizer.pull`; a coupled penalty is divided by the size of the gradient."""

@@ -6,10 +6,37 @@ products themselves; here forward and backward passes are written out, all of th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+def applied(function: type[torch.autograd.Function]) -> Callable[..., Any]:
+    """What calls a function whose passes are written out, with a context apart from the forward pass.
+
+    ``torch.func`` wants the context apart, hence compiled steps do. Without them torch looks up the signature of the
+    forward pass at each call, which takes longer than a product of a small network, so both are called as one there.
+    """
+
+    class Together(torch.autograd.Function):
+        """The same, as one."""
+
+        @staticmethod
+        def forward(ctx: Any, *inputs: Any) -> Any:
+            output = function.forward(*inputs)
+            function.setup_context(ctx, inputs, output)
+            return output
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            return function.backward(ctx, *grads)
+
+    def call(*inputs: Any) -> Any:
+        return (function if torch.compiler.is_compiling() else Together).apply(*inputs)
+
+    return call
 
 
 class _Linear(torch.autograd.Function):
@@ -39,6 +66,9 @@ class _Linear(torch.autograd.Function):
         )
 
 
+_linear = applied(_Linear)
+
+
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """A linear layer of N networks.
 
@@ -50,7 +80,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         ``[N, B, out]``.
     """
-    out: Tensor = _Linear.apply(x, weight, bias)
+    out: Tensor = _linear(x, weight, bias)
     return out
 
 
@@ -72,6 +102,9 @@ class _Logits(torch.autograd.Function):
         return torch.bmm(grad.transpose(1, 2), weight), torch.bmm(grad, x), grad.sum(2)
 
 
+_logits = applied(_Logits)
+
+
 def logits(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A linear layer whose outputs come first: over the last dimension, softmax is ten times slower.
 
@@ -83,5 +116,5 @@ def logits(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     Returns:
         ``[N, out, B]``.
     """
-    out: Tensor = _Logits.apply(x, weight, bias)
+    out: Tensor = _logits(x, weight, bias)
     return out

@@ -59,6 +59,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lambda_rl.envs.networks.layers import Layer, Params, ParamSpec
+from lambda_rl.envs.networks.products import applied
 
 KERNEL = 5
 """Side of the filters."""
@@ -87,9 +88,12 @@ class _MaxOfFour(torch.autograd.Function):
         return torch.stack([grad * first, grad * second, grad * third, grad * fourth], 2)
 
 
+_max_of_four = applied(_MaxOfFour)
+
+
 def max_of_four(x: Tensor) -> Tensor:
     """``[N, M, 4, K]`` to ``[N, M, K]``: maximum pooling where the four of a window lie side by side."""
-    out: Tensor = _MaxOfFour.apply(x)
+    out: Tensor = _max_of_four(x)
     return out
 
 
