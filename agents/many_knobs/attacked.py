@@ -14,6 +14,7 @@ import torch
 
 from lambda_rl import parse_schedule
 from lambda_rl.agents.baselines import Cell, Judge
+from lambda_rl.agents.many_knobs.measure import Row
 from lambda_rl.agents.many_knobs.settings import Setting
 from lambda_rl.agents.many_knobs.studies import BEST, CLEAN, EACH, HALF, LEARNED
 from lambda_rl.agents.many_knobs.tables import interval
@@ -23,8 +24,6 @@ from lambda_rl.envs.training.evaluation import evaluate_attacked
 from lambda_rl.envs.training.resident import Reading
 from lambda_rl.envs.training.stack import stack_params
 from lambda_rl.envs.training.trainer import Trainer
-
-Row = dict[str, object]
 
 NO_PENALTY = 1e-6
 """λ of all runs."""

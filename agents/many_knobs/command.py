@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 import tyro
@@ -14,8 +14,8 @@ import tyro
 from lambda_rl.agents.baselines import Cell, Judge
 from lambda_rl.agents.many_knobs import attacked
 from lambda_rl.agents.many_knobs.attacked import table_of_both
-from lambda_rl.agents.many_knobs.measure import cells_of, chosen, judged
-from lambda_rl.agents.many_knobs.studies import BEST, LEARNED, STUDIES
+from lambda_rl.agents.many_knobs.measure import Row, cells_of, chosen, judged
+from lambda_rl.agents.many_knobs.studies import BEST, STUDIES
 from lambda_rl.agents.many_knobs.tables import table
 from lambda_rl.agents.options import DataOptions
 from lambda_rl.agents.presenting.markdown import block_names, fill_page
@@ -44,8 +44,8 @@ class ManyKnobsConfig(DataOptions):
         seeds: of each held-out task.
         threads: chunks of inner runs at once.
         pages: Markdown pages; blocks of the study that they have are filled.
-        measure: "all"; "policies" keeps the rows of constants that are in the folder, but for those of the study alpha;
-            "none": the rows there are summed up anew.
+        measure: "all"; "missing" keeps the rows that are in the folder and adds those of other constants and policies,
+            but for the study alpha; "none": the rows there are summed up anew.
     """
 
     study: StudyName = "two-knobs"
@@ -54,7 +54,7 @@ class ManyKnobsConfig(DataOptions):
     seeds: int = 3
     threads: int = 1
     pages: tuple[Path, ...] = ()
-    measure: Literal["all", "policies", "none"] = "all"
+    measure: Literal["all", "missing", "none"] = "all"
 
     @property
     def folder(self) -> Path:
@@ -105,45 +105,43 @@ def _measure(config: ManyKnobsConfig) -> None:
     suites = [load_suite(config.folder / f"{name}.yaml") for name in ("validation", "held-out")]
     validation, held_out = (list(zip(suite.task_names, suite.tasks, strict=True)) for suite in suites)
     cells = cells_of(held_out, config.seeds)
-    kept: list[dict[str, object]] = []
-    best: dict[str, Any] = {}
-    tuning, own = Judge(data, "agent", config=trainer), cells_of(validation, 1)
+    anew = config.measure == "all" or study.attacked
+    kept, tried = ([], []) if anew else _kept(config.folder, cells, config.seeds)
+    there = {str(row[key]) for row in kept for key in ("contestant", "setting")}
+    judge, own = Judge(data, "agent", config=trainer), cells_of(validation, 1)
     if study.attacked:
-        best, trials = attacked.chosen(own, tuning)
-        _write(config.folder / TRIALS, trials)
-    elif config.measure == "all":
-        best, trials = chosen(study, own, tuning, config.trials)
-        _write(config.folder / TRIALS, trials)
+        best, trials = attacked.chosen(own, judge)
     else:
-        kept = _constants(config.folder / ROWS, cells, config.seeds)
+        best, trials = chosen(study, own, judge, config.trials, there)
     policies = {
-        path.stem: str(path) for path in sorted((config.folder / "policies").glob("*-seed*.safetensors"))
+        path.stem: str(path)
+        for path in sorted((config.folder / "policies").glob("*-seed*.safetensors"))
+        if path.stem not in there
     }
     judge = Judge(data, "held-out", test=config.load_parts("test"), config=trainer)
     if study.attacked:
         rows = attacked.judged(cells, judge, best[BEST], policies)
     else:
         rows = judged(cells, judge, best, policies)
+    _write(config.folder / TRIALS, tried + trials)
     _write(config.folder / ROWS, kept + rows)
     atomic_write(config.folder / "provenance.json", json.dumps(provenance("cpu"), indent=1) + "\n")
 
 
-def _constants(path: Path, cells: Sequence[Cell], seeds: int) -> list[dict[str, object]]:
-    """Rows of constants that were judged before.
+def _kept(folder: Path, cells: Sequence[Cell], seeds: int) -> tuple[list[Row], list[Row]]:
+    """Rows of what was judged before, and of the settings that were tried.
 
     Raises:
         ValueError: they are of other tasks or seeds.
     """
-    rows = pd.read_csv(path)
-    constants = rows[~rows["contestant"].isin(LEARNED.values())]
-    have = set(zip(constants["task"], constants["seed"], strict=True))
+    rows, trials = (pd.read_csv(folder / name) for name in (ROWS, TRIALS))
+    have = set(zip(rows["task"], rows["seed"], strict=True))
     if have != {(cell.name, cell.task.seed) for cell in cells}:
         raise ValueError(
-            f"{path} has constants on other tasks or seeds than --seeds {seeds} asks for; "
-            "give the same, or --measure all"
+            f"{folder / ROWS} has other tasks or seeds than --seeds {seeds} asks for; give the same, or --measure all"
         )
-    return [{str(key): value for key, value in row.items()} for row in constants.to_dict("records")]
+    return rows.to_dict("records"), trials.to_dict("records")  # type: ignore[return-value]
 
 
-def _write(path: Path, rows: list[dict[str, object]]) -> None:
+def _write(path: Path, rows: list[Row]) -> None:
     atomic_write(path, pd.DataFrame(rows).to_csv(index=False, float_format="%.6g"))

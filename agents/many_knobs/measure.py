@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +30,7 @@ def cells_of(tasks: Sequence[tuple[str, Task]], seeds: int) -> list[Cell]:
 
 
 def chosen(
-    study: Study, cells: Sequence[Cell], judge: Judge, trials: int
+    study: Study, cells: Sequence[Cell], judge: Judge, trials: int, there: Container[str] = ()
 ) -> tuple[dict[str, Any], list[Row]]:
     """The best of so many settings of each family of a study, by the accuracy on ``outer-val``.
 
@@ -39,6 +39,7 @@ def chosen(
         cells: of the agent's fold.
         judge: of it.
         trials: settings of each family.
+        there: families that are left out.
 
     Returns:
         What was chosen, by name: a :class:`Setting`, or the text of a baseline; and a row for each trial.
@@ -53,11 +54,12 @@ def chosen(
     if study.layers:
         grids[BY_NORM] = one_lambda(trials, by_norm=True)
     tried: dict[str, list[tuple[Any, float]]] = {
-        name: list(zip(grid, scores(grid), strict=True)) for name, grid in grids.items()
+        name: list(zip(grid, scores(grid), strict=True)) for name, grid in grids.items() if name not in there
     }
-    if study.layers:
+    if study.layers and LAYERS not in there:
         layers = len(network_of(cells[0].task, 10).penalised)
         tried[LAYERS] = list(searched_layers(trials, layers, 0, scores))
+    if study.layers and CPR not in there:
         tried[CPR] = [
             (spec, float(np.mean(_played(spec, cells, judge, "outer_accuracy"))))
             for spec in BASELINES[CPR].grid()[:trials]

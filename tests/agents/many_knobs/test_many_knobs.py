@@ -95,10 +95,18 @@ def test_one_and_many_are_compared_and_pages_filled(tmp_path: Path, monkeypatch:
     text = page.read_text()
     assert "| λ per layer |" in text
     assert "| cpr | cpr:" in text
-    compare_knobs(ManyKnobsConfig(out=tmp_path, seeds=2, measure="policies", pages=(page,)))
-    assert page.read_text() == text
-    with pytest.raises(ValueError, match="has constants on other tasks or seeds than --seeds 3 asks for"):
-        compare_knobs(ManyKnobsConfig(out=tmp_path, measure="policies"))
+    rows[rows["contestant"] != "grid of λ and dropout"].to_csv(tmp_path / "rows.csv", index=False)
+    trials[trials["family"] != "grid of λ and dropout"].to_csv(tmp_path / "trials.csv", index=False)
+    save_policy(tmp_path / "policies" / "one-seed1.safetensors", make_policy())
+    compare_knobs(ManyKnobsConfig(out=tmp_path, trials=4, seeds=2, measure="missing", pages=(page,)))
+    added = pd.read_csv(tmp_path / "rows.csv")
+    assert added[added["setting"] != "one-seed1"].sort_values(list(rows)).to_numpy().tolist() == (
+        rows.sort_values(list(rows)).to_numpy().tolist()
+    )  # the same numbers, in whatever order they were measured
+    assert (added["setting"] == "one-seed1").sum() == 4
+    assert len(pd.read_csv(tmp_path / "trials.csv")) == len(trials)
+    with pytest.raises(ValueError, match="has other tasks or seeds than --seeds 3 asks for"):
+        compare_knobs(ManyKnobsConfig(out=tmp_path, measure="missing"))
 
 
 def test_the_table_has_differences_to_the_policy_of_one_knob() -> None:
