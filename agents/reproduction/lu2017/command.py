@@ -16,8 +16,9 @@ from rich.table import Table
 from lambda_rl.agents.options import ComputeOptions, DataName, DataOptions
 from lambda_rl.agents.presenting.progress import Bar
 from lambda_rl.agents.record.provenance import provenance
+from lambda_rl.agents.reproduction.lu2017.added import Published, add, cells_to_add
 from lambda_rl.agents.reproduction.lu2017.drawing.figures import draw_figures
-from lambda_rl.agents.reproduction.lu2017.drawing.page import publish
+from lambda_rl.agents.reproduction.lu2017.drawing.page import publish, publish_added
 from lambda_rl.agents.reproduction.lu2017.experiments import (
     FIGURES,
     LEARNED,
@@ -48,6 +49,8 @@ class ReproduceConfig(ComputeOptions, DataOptions):
         policy_nonconvex: a policy file trained with the L½ penalty, for Figure 8; empty: that figure has no learned
             curve. May be added later.
         page: a page with marked blocks (docs/lu2017.md) to fill; figures and tables are copied beside it.
+        published: folder of results.csv and summary.json of an earlier reproduction, such as docs/results/lu2017, whose
+            run folder is gone: the learned runs of Figure 8 alone are done, and written there beside its rows.
         redraw: judge, draw and fill the page from the files in --out, without a run.
     """
 
@@ -58,6 +61,7 @@ class ReproduceConfig(ComputeOptions, DataOptions):
     policy: str = ""
     policy_nonconvex: Annotated[str, tyro.conf.arg(name="policy-l0.5")] = ""
     page: str = ""
+    published: str = ""
     redraw: bool = False
 
     def check(self) -> None:
@@ -65,6 +69,10 @@ class ReproduceConfig(ComputeOptions, DataOptions):
         super().check()
         if self.page and not Path(self.page).is_file():
             raise ValueError(f"--page {self.page}: no such file; the blocks to fill must be there")
+        if self.published and (self.figure != "8" or not self.policy_nonconvex):
+            raise ValueError(
+                "--published adds learned runs to Figure 8: it needs --figure 8 and --policy-l0.5"
+            )
         if self.policy_nonconvex and load_policy(self.policy_nonconvex).card.penalty not in ("l0.5", "any"):
             raise ValueError(
                 f"--policy-l0.5 {self.policy_nonconvex}: was trained with the penalty "
@@ -106,10 +114,32 @@ def run_reproduction(
             raise ValueError(f"{config.out} was run with --budget {saved['budget_name']}; give the same")
     else:
         train, test = config.load_train(), config.load_test()
+        if config.published:
+            return _add(config, budget, (train, test), store, console)
         store.open(_settings(config, budget, train, test))
         cells = merge([cell for name in wanted for cell in figure_cells(name, budget, config.policies)])
         _run(config, cells, budget, train, test, store, console)
     return _finish(config, budget, store, console)
+
+
+def _add(
+    config: ReproduceConfig,
+    budget: Budget,
+    images: tuple[ImageData, ImageData],
+    store: Store,
+    console: Console,
+) -> dict[str, Any]:
+    """See ``published``."""
+    settings = plain(_settings(config, budget, *images))
+    published = Published.read(config.published, settings)
+    store.open(settings)
+    cells = cells_to_add(budget, config.policies.nonconvex)
+    _run(config, cells, budget, *images, store, console)
+    summary = add(published, store, cells, budget)
+    if config.page:
+        publish_added(Path(config.page), summary)
+    console.print(f"added {summary['added']['runs']} learned runs to {config.published}", highlight=False)
+    return summary
 
 
 def _settings(config: ReproduceConfig, budget: Budget, train: ImageData, test: ImageData) -> dict[str, Any]:

@@ -176,6 +176,10 @@ BUDGETS: dict[str, Budget] = {
 """``smoke``: does it all run; ``standard``: under an hour on 2 CPU cores; ``full``: for a GPU, at the paper's 32×32."""
 
 
+NONCONVEX_START = our_lam(1.0, "l0.5")
+"""λ that a policy begins with under L½: the smallest of the list above 0. Lists and constants have their own."""
+
+
 def mlp_task(budget: Budget, width: int, iterations: int, penalty: str = "l2") -> Task:
     """The two-layer network of sections 4 to 6.
 
@@ -190,6 +194,7 @@ def mlp_task(budget: Budget, width: int, iterations: int, penalty: str = "l2") -
         val_size=budget.val_size, optimizer="sgd", learning_rate=1e-3, lr_schedule="step", lr_decay=0.95,
         lr_decay_every=245, momentum=0.0, batch_size=budget.batch_size, steps=STAGES * iterations,
         decisions=budget.decisions, penalty=penalty, pixels="mean-subtracted", init_std=INIT_STD,
+        **({"initial_lam": NONCONVEX_START} if penalty == "l0.5" else {}),
     )  # fmt: skip
 
 

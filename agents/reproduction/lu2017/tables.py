@@ -162,9 +162,8 @@ def _schedules(cell: pd.DataFrame) -> Table:
     return {"columns": columns, "rows": rows}
 
 
-def figure_8(runs: pd.DataFrame, budget: Budget) -> dict[str, Table]:
-    """Losses under L½ by width, zeros by penalty, revival, and how it depends on the scale of the list."""
-    column = budget.column
+def nonconvex_widths(runs: pd.DataFrame, budget: Budget) -> Table:
+    """Losses under L½ by width, of accuracies alone."""
     columns: list[tuple[str, Callable[[pd.DataFrame], np.ndarray]]] = [
         ("best constant, accuracy", gains.best_constant),
         ("pull-down minus it", partial(gains.gain, schedule=PULL_DOWN)),
@@ -172,11 +171,16 @@ def figure_8(runs: pd.DataFrame, budget: Budget) -> dict[str, Table]:
         ("pull-down, zeros redrawn small, minus it", partial(gains.gain, schedule=REDRAWN)),
         ("pull-down, zeros redrawn large, minus it", partial(gains.gain, schedule=REVIVED)),
     ]
-    if has(runs, LEARNED, penalty="l0.5", iterations=column):
+    if has(runs, LEARNED, penalty="l0.5", iterations=budget.column):
         columns.append(("learned minus it", partial(gains.gain, schedule=LEARNED)))
+    return _width_table(runs, budget, columns, "l0.5")
+
+
+def figure_8(runs: pd.DataFrame, budget: Budget) -> dict[str, Table]:
+    """Losses under L½ by width, zeros by penalty, revival, and how it depends on the scale of the list."""
     names = [("", "as in the figure"), *((item.name, item.text) for item in NONCONVEX_VARIATIONS)]
     return {
-        "widths": _width_table(runs, budget, columns, "l0.5"),
+        "widths": nonconvex_widths(runs, budget),
         "sparsity": _sparsity(runs, budget),
         "revival": _revival(runs, budget),
         "sensitivity": _sensitivity(runs, budget, "l0.5", names),

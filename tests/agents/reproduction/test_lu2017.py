@@ -169,6 +169,37 @@ def test_a_policy_for_the_nonconvex_penalty_may_come_later(tmp_path: Path, smoke
         run_reproduction(config(tmp_path / "out"), QUIET)
 
 
+def test_learned_runs_are_added_to_published_rows(tmp_path: Path, smoke: Path) -> None:
+    published = tmp_path / "published"
+    published.mkdir()
+    for name in ("results.csv", "summary.json"):
+        shutil.copy(smoke / "out" / name, published)
+    shutil.copy(smoke / "page.md", tmp_path / "page.md")
+    file = tmp_path / "half.safetensors"
+    policy = make_policy()
+    save_policy(file, policy, dataclasses.replace(policy.card, penalty="l0.5"))
+    options: dict[str, Any] = {"policy_nonconvex": str(file), "figure": "8", "published": str(published)}
+    given = config(tmp_path / "out", page=str(tmp_path / "page.md"), **options)
+    summary = run_reproduction(given, QUIET)
+    assert summary["added"]["again"] == {"runs": 4, "largest": 0.0, "mean": 0.0}  # the same machine
+    assert summary == json.loads((published / "summary.json").read_text())
+    before, after = (pd.read_csv(folder / "results.csv") for folder in (smoke / "out", published))
+    pd.testing.assert_frame_equal(before, after.iloc[: len(before)])
+    more = after.iloc[len(before) :]
+    assert (more["schedule"] == "learned").all()
+    assert len(more) == summary["added"]["runs"] == 4
+    assert (published / "figure-8.png").stat().st_size > 1000
+    old, new = ((folder / "page.md").read_text() for folder in (smoke, tmp_path))
+    assert "The learned curve of Figure 8 was added later, 4 runs" in new
+    assert new.count("learned minus it |") == old.count("learned minus it |") + 1
+    run_reproduction(given, QUIET)  # once more: replaced, not doubled
+    pd.testing.assert_frame_equal(pd.read_csv(published / "results.csv"), after)
+    with pytest.raises(ValueError, match="needs --figure 8 and --policy-l0"):
+        run_reproduction(config(tmp_path / "o", published=str(published)), QUIET)
+    with pytest.raises(ValueError, match="holds results of another budget; give the same"):
+        run_reproduction(config(tmp_path / "o", **options), QUIET, TINY)
+
+
 # ---- options
 
 
