@@ -91,11 +91,12 @@ def _made(
     if name == MEAN:
         replay = Replay((0.0,), False) if traces is None else traces.mean
         return replace(one, make=replay, fingerprint=replay.fingerprint)
-    other = untrained(policy) if name == UNTRAINED else blinded(policy, _hidden(name, policy))
+    other = untrained(policy) if name == UNTRAINED else blinded(policy, hidden(name, policy))
     return replace(one, make=_playing(of, other), fingerprint=other.fingerprint)
 
 
-def _hidden(name: str, policy: Policy) -> set[str]:
+def hidden(name: str, policy: Policy) -> set[str]:
+    """The features that an ablation takes from a policy."""
     if name == FACTS_ONLY:
         return set(policy.card.features) - {
             f for family in ("facts", "time", "lambda") for f in members(family)

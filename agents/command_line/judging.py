@@ -44,6 +44,19 @@ def generality(arguments: Sequence[str] | None = None) -> None:
         ) from None
 
 
+def foreign_rivals(arguments: Sequence[str] | None = None) -> None:
+    """Tunes rivals of a policy, and judges them on the same loops."""
+    from lambda_rl.agents.foreign.rivals.command import RivalsConfig, run_rivals
+
+    config = parse(RivalsConfig, arguments)
+    try:
+        run_rivals(config)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"the runs that are done are kept in {config.out} and {config.kept}; the same command goes on"
+        ) from None
+
+
 def gallery(arguments: Sequence[str] | None = None) -> None:
     """Writes the pages of other people's loops."""
     from lambda_rl.agents.gallery.command import GalleryConfig, make_gallery

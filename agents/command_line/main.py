@@ -51,6 +51,9 @@ COMMANDS: dict[str, Command] = {
     "suites": Command("the built-in suites; with a name, the tasks of one", "suites:suites"),
     "suggest": Command("a constant weight decay for a run, without a policy"),
     "generality": Command("judge schedules on loops that training never saw", "judging:generality"),
+    "foreign-rivals": Command(
+        "tune rivals of a policy, and judge them on these loops", "judging:foreign_rivals"
+    ),
     "gallery": Command("other people's loops with a policy in them, a page each", "judging:gallery"),
     "atlas": Command("measure the best constants of λ over many settings, and fit laws", "judging:atlas"),
     "reproduce": Command("reproduce the experiments of Lu (2017)", "judging:reproduce"),

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from lambda_rl import Schedule, split_parameters
 from lambda_rl.agents.foreign.task import Data, ForeignTask, Pair
+from lambda_rl.schedules.rules.feedback import FeedbackRule
+from lambda_rl.schedules.rules.measured import pull
 
 START_DECAY = 1e-4
 """Any number but 0: it marks the groups that a schedule may write to."""
@@ -29,6 +31,8 @@ class RunFigures:
         num_classes: classes.
         batch_size: examples a step.
         lr_sum: effective learning rate truly summed over the run; not told to a policy.
+        task: name of the task, for those whose λ was written down for a run; not told to a policy.
+        seed: likewise.
     """
 
     total_steps: int
@@ -37,6 +41,8 @@ class RunFigures:
     num_classes: int
     batch_size: int
     lr_sum: float
+    task: str = ""
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class Outcome:
 MakeSchedule = Callable[[torch.optim.Optimizer, RunFigures], Schedule]
 
 
-def figures(task: ForeignTask, data: Data) -> RunFigures:
+def figures(task: ForeignTask, data: Data, seed: int = 0) -> RunFigures:
     """The figures of a run."""
     examples = len(data.train[0])
     return RunFigures(
@@ -75,6 +81,8 @@ def figures(task: ForeignTask, data: Data) -> RunFigures:
         num_classes=data.num_classes,
         batch_size=task.batch_size,
         lr_sum=task.lr_sum(examples),
+        task=task.name,
+        seed=seed,
     )
 
 
@@ -96,7 +104,7 @@ def train(
         model = _network(task, data)
         groups = split_parameters(model, START_DECAY)
         optimizer = _optimizer(task, groups)
-        told = figures(task, data)
+        told = figures(task, data, seed)
         total = told.total_steps
         rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: task.rate((step + 0.5) / total))
         schedule = make_schedule(optimizer, told)
@@ -125,11 +133,29 @@ def train(
                         val_loss=val_loss,
                         train_accuracy=train_accuracy,
                         val_accuracy=val_accuracy,
+                        **_asked(schedule, model, optimizer, data.val),
                     )
         parts = evaluate(model, data.val), evaluate(model, data.test)
     lams = tuple(float(row["lam"] or 0.0) for row in schedule.history)
     warned = any(issubclass(item.category, RuntimeWarning) for item in caught)
     return Outcome(train_accuracy, *parts[0][::-1], *parts[1][::-1], lams[:-1] or lams, warned)
+
+
+def _asked(
+    schedule: Schedule, model: nn.Module, optimizer: torch.optim.Optimizer, val: Pair
+) -> dict[str, float]:
+    """What a rule asks for that it cannot find at its optimizer: a backward pass of the validation loss."""
+    if not isinstance(schedule, FeedbackRule) or "val_pull" not in schedule.asked:
+        return {}
+    assert schedule.groups is not None  # it was made with the optimizer
+    optimizer.zero_grad()
+    model.eval()
+    labels = val[1].flatten()
+    F.cross_entropy(model(val[0]).reshape(len(labels), -1), labels).backward()
+    model.train()
+    found = pull(schedule.groups.weights())
+    optimizer.zero_grad()
+    return {"val_pull": found}
 
 
 def evaluate(model: nn.Module, examples: Pair) -> tuple[float, float]:

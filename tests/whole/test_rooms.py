@@ -111,13 +111,18 @@ ROOMS: dict[str, str] = {
         " agents.record agents.presenting agents.baselines agents.comparison"
     ),
     "agents.foreign": (
-        "lambda_rl knobs checks files suggest agents.record agents.presenting agents.comparison agents.foreign.families"
-        " agents.foreign.feedback"
+        "lambda_rl knobs checks files suggest schedules.rules agents.record agents.presenting agents.comparison"
+        " agents.foreign.families agents.foreign.feedback"
     ),
     "agents.foreign.families": "envs.data agents.foreign",
     "agents.foreign.feedback": (
         "lambda_rl observation attach suggest agents.presenting agents.comparison agents.comparison.evidence"
         " agents.foreign"
+    ),
+    "agents.foreign.rivals": (
+        "lambda_rl checks files schedules.rules envs.data envs.tasks envs.training agents.options agents.record"
+        " agents.presenting agents.ablation agents.baselines agents.baselines.crew agents.baselines.rivals"
+        " agents.comparison agents.foreign agents.foreign.feedback"
     ),
     "agents.gallery": (
         "lambda_rl checks files suggest agents.record agents.presenting agents.foreign agents.foreign.feedback"
@@ -135,7 +140,8 @@ ROOMS: dict[str, str] = {
     "agents.single_run": "files schedules envs.tasks envs.judging agents.options agents.presenting agents.record",
     "agents.command_line": (
         "lambda_rl checks cli policy envs.tasks agents.presenting agents.record agents.ppo agents.warm_start"
-        " agents.ablation agents.atlas agents.comparison agents.foreign agents.gallery agents.baselines"
+        " agents.ablation agents.atlas agents.comparison agents.foreign agents.foreign.rivals agents.gallery"
+        " agents.baselines"
         " agents.benchmark agents.reproduction.lu2017 agents.model_cards agents.single_run"
     ),
     "agents.reproduction": "",

@@ -74,6 +74,23 @@ def replayed(policy: str, rows: Iterable[Row], tasks: Iterable[ForeignTask]) -> 
     Returns:
         None if there are no rows of it.
     """
+    found, source = trajectories(policy, rows, tasks)
+    if not found:
+        return None
+    mean = np.mean([np.mean(runs, axis=0) for runs in found.values()], axis=0)
+    return Replayed(policy, source, tuple(mean.tolist()))
+
+
+def trajectories(
+    policy: str, rows: Iterable[Row], tasks: Iterable[ForeignTask]
+) -> tuple[dict[str, list[Array]], str]:
+    """What a policy did, log₁₀ κ as it acts in it in each of :data:`INTERVALS`, by task; and its fingerprint.
+
+    Args:
+        policy: see :func:`replayed`, as the next two.
+        rows: of anybody.
+        tasks: all that there are.
+    """
     by_name = {task.name: task for task in tasks}
     found: dict[str, list[Array]] = defaultdict(list)
     source = ""
@@ -82,10 +99,7 @@ def replayed(policy: str, rows: Iterable[Row], tasks: Iterable[ForeignTask]) -> 
         if row.contestant == policy and row.kappas and task is not None and row.digest == task.digest:
             found[task.name].append(_trajectory(row) + math.log10(nominal_over_true(task)))
             source = row.fingerprint
-    if not found:
-        return None
-    mean = np.mean([np.mean(runs, axis=0) for runs in found.values()], axis=0)
-    return Replayed(policy, source, tuple(mean.tolist()))
+    return found, source
 
 
 def nominal_over_true(task: ForeignTask) -> float:

@@ -1,0 +1,87 @@
+"""``rivals.json``: what tuning chose, on what, and what it cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from lambda_rl.files import atomic_write
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A rival as it takes part.
+
+    Attributes:
+        name: in tables.
+        spec: its setting.
+        runs: inner runs that finding it cost.
+        tried: every setting's score, points: of schedules the mean accuracy over the tasks, of laws the mean distance
+            to the best constant of each task (0 or less); of a copied trajectory there is none.
+    """
+
+    name: str
+    spec: str
+    runs: int
+    tried: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The file.
+
+    Attributes:
+        format_version: of the file.
+        suite: that the tasks were drawn from.
+        tasks: that schedules were tuned on.
+        law_tasks: that laws were tuned on.
+        seconds: that inner runs took.
+        command: that made it.
+        commit: of the code.
+        hardware: it ran on.
+        rivals: all.
+    """
+
+    format_version: int
+    suite: str
+    tasks: int
+    law_tasks: int
+    seconds: float
+    command: str
+    commit: str
+    hardware: str
+    rivals: tuple[Choice, ...]
+
+    def save(self, path: Path) -> None:
+        """Writes the file."""
+        text = json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False)
+        atomic_write(path, text + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Choices:
+        """Reads a file.
+
+        Raises:
+            OSError: there is none.
+            ValueError: it is something else.
+        """
+        try:
+            found = _adapter().validate_json(Path(path).read_bytes(), strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"{path}: not a file of tuned rivals: {first['loc']}: {first['msg']}") from None
+        if found.format_version != FORMAT_VERSION:
+            raise ValueError(f"{path}: format {found.format_version}, this program reads {FORMAT_VERSION}")
+        return found
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[Choices]:
+    return TypeAdapter(Choices)

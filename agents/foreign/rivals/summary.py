@@ -1,0 +1,241 @@
+"""``summary.json``: what rivals come to on foreign loops, and the policy against each of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from lambda_rl.agents.ablation.contestants import ablation_of
+from lambda_rl.agents.comparison.statistics import bootstrap_interval, probability_of_improvement
+from lambda_rl.agents.foreign.contestants import DEFAULT, GAP
+from lambda_rl.agents.foreign.feedback.replay import REPLAYED
+from lambda_rl.agents.foreign.feedback.static import LAW, SUGGESTED
+from lambda_rl.agents.foreign.rivals.choices import Choice, Choices
+from lambda_rl.agents.foreign.rivals.tuning import CPR, LAWS
+from lambda_rl.agents.foreign.rows import Row
+from lambda_rl.agents.foreign.summary import BY_VALIDATION, KAPPA_2, NONE, ORACLE, Table, summarise_contestant
+from lambda_rl.agents.foreign.task import ForeignTask
+
+FORMAT_VERSION = 1
+
+POLICY, LAW_KIND, OPEN, FEEDBACK, ABLATION, REFERENCE = (
+    "policy", "law", "open loop", "feedback by hand", "ablation", "reference",
+)  # fmt: skip
+BY_HAND = ("gap", "plateau", "awd", "swd", "hypergradient", CPR)
+HARD = "grokking"
+"""The family whose three tasks weigh as much as all others in a mean."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Somebody on the tasks that all have run.
+
+    Attributes:
+        name: of the contestant.
+        kind: policy, law, open loop, feedback by hand, ablation or reference.
+        spec: its tuned setting; empty where there is none.
+        before: inner runs that finding the setting cost.
+        runs: that a user pays for one result.
+        regret: to the oracle constant, points, mean over tasks.
+        regret_interval: 95 %, by a bootstrap over tasks, then seeds.
+        tail: mean regret of the worst fifth.
+        worse_than_none: shares of the tasks on which it is worse than no penalty by more than 1 and 3 points.
+        ahead: the policy's accuracy minus this one's, points.
+        ahead_interval: 95 %, likewise.
+        ahead_else: the same without grokking.
+        ahead_else_interval: of that.
+        probability: that a run of the policy is better than one of this, on a task at random; ties count half.
+    """
+
+    name: str
+    kind: str
+    spec: str
+    before: int
+    runs: int
+    regret: float
+    regret_interval: tuple[float, float]
+    tail: float
+    worse_than_none: tuple[float, float]
+    ahead: float
+    ahead_interval: tuple[float, float]
+    ahead_else: float
+    ahead_else_interval: tuple[float, float]
+    probability: float
+
+
+@dataclass(frozen=True)
+class RivalsSummary:
+    """The file.
+
+    Attributes:
+        format_version: of the file.
+        policy: the policy's name.
+        fingerprint: of the policy whose rows these are.
+        tasks: names of those that the policy and all its tuned rivals have run; who lacks one of them is left out.
+        left_out: names of the others.
+        seeds: of each.
+        tuned_on: tasks that schedules were tuned on, and laws.
+        standings: the least regret first.
+        command: that made it.
+        commit: of the code.
+        hardware: it ran on.
+    """
+
+    format_version: int
+    policy: str
+    fingerprint: str
+    tasks: tuple[str, ...]
+    left_out: tuple[str, ...]
+    seeds: int
+    tuned_on: tuple[int, int]
+    standings: tuple[Standing, ...]
+    command: str
+    commit: str
+    hardware: str
+
+    def of(self, *kinds: str) -> list[Standing]:
+        """Standings of some kinds."""
+        return [one for one in self.standings if one.kind in kinds]
+
+    def to_json(self) -> str:
+        """The text of the file."""
+        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def load(cls, path: str | Path) -> RivalsSummary:
+        """Reads a file.
+
+        Raises:
+            OSError: there is none.
+            ValueError: it is something else.
+        """
+        try:
+            found = _adapter().validate_json(Path(path).read_bytes(), strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(
+                f"{path}: not a summary of rivals on foreign loops: {first['loc']}: {first['msg']}"
+            ) from None
+        if found.format_version != FORMAT_VERSION:
+            raise ValueError(f"{path}: format {found.format_version}, this program reads {FORMAT_VERSION}")
+        return found
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[RivalsSummary]:
+    return TypeAdapter(RivalsSummary)
+
+
+def summarise_rivals(
+    rows: Sequence[Row],
+    beside: Sequence[Row],
+    tasks: Sequence[ForeignTask],
+    seeds: int,
+    policy: str,
+    choices: Choices,
+    origin: Mapping[str, str],
+) -> RivalsSummary:
+    """What the rows come to.
+
+    The oracle's constant of a task is chosen on all seeds that constants were run with, so that fewer seeds of rivals
+    do not make it better than it is; its accuracy is that of the seeds that are compared.
+
+    Args:
+        rows: of the rivals, and of what is left of the policy.
+        beside: of the policy and of constants.
+        tasks: that count.
+        seeds: of each.
+        policy: the policy's name.
+        choices: what tuning chose.
+        origin: command, commit and hardware.
+
+    Raises:
+        ValueError: there is no task on which all have run with all seeds.
+    """
+    tuned, names = {one.name: one for one in choices.rivals}, dict.fromkeys(row.contestant for row in rows)
+    table = _table(
+        [*beside, *rows], beside, tasks, seeds, (policy, *(name for name in names if name in tuned))
+    )
+    shared = table.tasks
+    references = (REPLAYED + policy, LAW, SUGGESTED, NONE, DEFAULT, KAPPA_2, GAP, BY_VALIDATION, ORACLE)
+    found = [
+        _standing(table, name, policy, tuned.get(name))
+        for name in (policy, *names, *references)
+        if all(len(table.of(task, name)) for task in shared)
+    ]
+    return RivalsSummary(
+        format_version=FORMAT_VERSION,
+        policy=policy,
+        fingerprint=table.names.get(policy, ""),
+        tasks=tuple(task.name for task in shared),
+        left_out=tuple(task.name for task in tasks if task not in shared),
+        seeds=seeds,
+        tuned_on=(choices.tasks, choices.law_tasks),
+        standings=tuple(sorted(found, key=lambda one: one.regret)),
+        command=origin["command"],
+        commit=origin["commit"],
+        hardware=origin["hardware"],
+    )
+
+
+def _table(
+    rows: Sequence[Row], beside: Sequence[Row], tasks: Sequence[ForeignTask], seeds: int, names: Iterable[str]
+) -> Table:
+    """Of the tasks that some have all run, with the oracle of all seeds."""
+    whole = Table(beside, tasks, 1 + max((row.seed for row in beside), default=0))
+    some, wanted = Table(rows, tasks, seeds), dict.fromkeys(names)
+    shared = [
+        task
+        for task in some.tasks
+        if task.name in whole.oracle and all(len(some.of(task, name)) for name in wanted)
+    ]
+    if not shared:
+        raise ValueError(
+            f"no task has rows of all constants and of {', '.join(wanted)} with {seeds} seeds; nothing can be summed up"
+        )
+    table = Table(rows, shared, seeds)
+    table.oracle = {task.name: whole.oracle[task.name] for task in shared}
+    return table
+
+
+def kind_of(name: str, policy: str, tuned: bool) -> str:
+    """What kind of contestant a name is."""
+    if name == policy:
+        return POLICY
+    if ablation_of(name) or name == REPLAYED + policy:
+        return ABLATION
+    if not tuned:
+        return REFERENCE
+    return LAW_KIND if name in LAWS else FEEDBACK if name in BY_HAND else OPEN
+
+
+def _standing(table: Table, name: str, policy: str, choice: Choice | None) -> Standing:
+    one = summarise_contestant(table, name)
+    assert one is not None  # it has run on all of the table's tasks
+    ours, theirs = (np.stack([table.of(task, who) for task in table.tasks]) for who in (policy, name))
+    ahead = ours - theirs
+    other = ahead[[task.family != HARD for task in table.tasks]]
+    other = other if len(other) else ahead
+    return Standing(
+        name=name,
+        kind=kind_of(name, policy, choice is not None),
+        spec="" if choice is None else choice.spec,
+        before=0 if choice is None else choice.runs,
+        runs=one.runs,
+        regret=one.regret,
+        regret_interval=one.regret_interval,
+        tail=one.regret_tail,
+        worse_than_none=one.worse_than_none,
+        ahead=float(ahead.mean()),
+        ahead_interval=bootstrap_interval(ahead, np.random.default_rng(0), unit="tasks"),
+        ahead_else=float(other.mean()),
+        ahead_else_interval=bootstrap_interval(other, np.random.default_rng(0), unit="tasks"),
+        probability=probability_of_improvement(ours, theirs),
+    )
