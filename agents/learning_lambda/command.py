@@ -6,12 +6,21 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from lambda_rl.agents.learning_lambda.figure import draw
-from lambda_rl.agents.learning_lambda.loops import ALPHAS, LAMBDAS, NOISE, Digits, Run, run_alpha, run_lambda
+from lambda_rl.agents.learning_lambda.loops import (
+    ALPHAS,
+    LAMBDAS,
+    NOISE,
+    Digits,
+    Run,
+    run_alpha,
+    run_lambda,
+    run_policy,
+)
 from lambda_rl.agents.presenting.markdown import fill_page, markdown_table
 from lambda_rl.agents.presenting.style import png
 from lambda_rl.agents.record.provenance import provenance
@@ -19,8 +28,8 @@ from lambda_rl.checks import bounded_int
 from lambda_rl.files import atomic_write
 
 RUNS, TRAJECTORIES = "runs.csv", "trajectories.csv"
-CONSTANT = "constant"
-LEARNED = {"λ": ("penalised loss", "training", "validation"), "α": ("penalised loss", "validation")}
+CONSTANT, POLICY = "constant", "policy"
+LEARNED = {"λ": ("penalised loss", "training", "validation"), "α": ("penalised loss", "validation", POLICY)}
 STARTS = {"λ": (1e-4, 1e-2, 1.0), "α": (0.2, 0.5, 0.8)}
 WANTED = {
     "λ": {"test_accuracy": "best constant"},
@@ -38,14 +47,16 @@ class LearningConfig:
     Attributes:
         out: folder for runs.csv, trajectories.csv, provenance.json and learned.png.
         seeds: of each run; the same split, weights and minibatches for all.
+        policy: file of a policy that moves α.
         page: Markdown page whose block "learned" is filled, such as docs/why-not-learn-it.md; empty: none.
-        measure: run; without it, the runs in the folder are summed up and drawn anew.
+        measure: "all"; "policy" keeps the other runs in the folder; "none": they are summed up and drawn anew.
     """
 
     out: Path = Path("docs/results/why-not-learn-it")
     seeds: int = 3
+    policy: str = "docs/results/knob-alpha/policies/alpha-seed0.safetensors"
     page: str = ""
-    measure: bool = True
+    measure: Literal["all", "policy", "none"] = "all"
 
 
 def learn(config: LearningConfig) -> None:
@@ -57,7 +68,7 @@ def learn(config: LearningConfig) -> None:
     bounded_int("--seeds", config.seeds, 1, 1000)
     if config.page and not Path(config.page).is_file():
         raise ValueError(f"{config.page}: no such page to fill")
-    if config.measure:
+    if config.measure != "none":
         _measure(config)
     runs, trajectories = (pd.read_csv(config.out / name) for name in (RUNS, TRAJECTORIES))
     atomic_write(config.out / "learned.png", png(draw(runs, trajectories)))
@@ -71,8 +82,12 @@ def _measure(config: LearningConfig) -> None:
     """Runs all, and writes the tables."""
     rows: list[dict[str, Any]] = []
     traces: list[dict[str, Any]] = []
+    if config.measure == "policy":
+        rows, traces = (_others(config.out / name) for name in (RUNS, TRAJECTORIES))
     for knob, how, start, seed in _plan(config.seeds):
-        run = _run(knob, how, start, seed)
+        if config.measure == "policy" and how != POLICY:
+            continue
+        run = _run(knob, how, start, seed, config.policy)
         key = {"knob": knob, "learned_on": how, "start": start, "seed": seed}
         rows.append(
             {
@@ -92,16 +107,28 @@ def _measure(config: LearningConfig) -> None:
     atomic_write(config.out / "provenance.json", json.dumps(provenance("cpu"), indent=1) + "\n")
 
 
+def _others(path: Path) -> list[dict[str, Any]]:
+    """Rows of what is under no policy."""
+    found = pd.read_csv(path)
+    return [
+        {str(key): value for key, value in row.items()}
+        for row in found[found["learned_on"] != POLICY].to_dict("records")
+    ]
+
+
 def _plan(seeds: int) -> Iterator[tuple[str, str, float, int]]:
     """Knob, how it moves, where it starts, seed."""
     for knob in GRID:
         for how in (CONSTANT, *LEARNED[knob]):
-            for start in GRID[knob] if how == CONSTANT else STARTS[knob]:
+            starts = {CONSTANT: GRID[knob], POLICY: (1.0,)}.get(how, STARTS[knob])
+            for start in starts:
                 for seed in range(seeds):
                     yield knob, how, start, seed
 
 
-def _run(knob: str, how: str, start: float, seed: int) -> Run:
+def _run(knob: str, how: str, start: float, seed: int, policy: str) -> Run:
+    if how == POLICY:
+        return run_policy(Digits.draw(seed, 0.0), seed, policy)
     if knob == "λ":
         return run_lambda(Digits.draw(seed, NOISE), seed, start, how)
     return run_alpha(Digits.draw(seed, 0.0), seed, start, how)
@@ -119,7 +146,8 @@ def table(runs: pd.DataFrame) -> str:
         for how in LEARNED[knob]:
             for start, group in own[own["learned_on"] == how].groupby("start"):
                 last = f"{_number(start)} → {_number(group['last'].median())}"
-                rows.append((knob, f"by gradient: {how}", last, *_scores(group)))
+                words = "by a policy" if how == POLICY else f"by gradient: {how}"
+                rows.append((knob, words, last, *_scores(group)))
     columns = ("", "learned on", "value", "training loss", "test accuracy", "under FGSM")
     return markdown_table(columns, rows)
 

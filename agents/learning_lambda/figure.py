@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -12,6 +13,7 @@ _LOOKS = {
     "penalised loss": (PALETTE[0], "the training loss it is in"),
     "training": (PALETTE[1], "training loss, a step on (T1–T2)"),
     "validation": (LEARNED_PALETTE[0], "validation loss, a step on (T1–T2)"),
+    "policy": (LEARNED_PALETTE[1], "whole runs, by reinforcement"),
 }
 
 
@@ -30,10 +32,13 @@ def draw(runs: pd.DataFrame, trajectories: pd.DataFrame) -> Figure:
     axes[0, 1].set_title("α: weight of clean against FGSM inputs", fontsize=9, color=INK)
     axes[0, 0].set_ylabel("test accuracy, %", fontsize=8, color=INK)
     axes[1, 0].set_ylabel("step", fontsize=8, color=INK)
-    handles, labels = axes[1, 0].get_legend_handles_labels()
+    looks: dict[str, Artist] = {}
+    for axis in axes[1]:
+        handles, labels = axis.get_legend_handles_labels()
+        looks |= dict(zip(labels, handles, strict=True))
     figure.legend(
-        handles, labels, title="learned on", title_fontsize=8, loc="outside lower center", ncols=3, fontsize=8,
-        frameon=False,
+        list(looks.values()), list(looks), title="learned on", title_fontsize=8, loc="outside lower center",
+        ncols=3, fontsize=8, frameon=False,
     )  # fmt: skip
     return figure
 

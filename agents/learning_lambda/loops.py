@@ -17,6 +17,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from lambda_rl import LearnedSchedule, split_parameters
+
 STEPS, BATCH, HIDDEN, LR = 1000, 64, 128, 0.1
 NUM_TRAIN, NUM_VAL, NOISE = 300, 300, 0.3
 LAMBDAS = tuple(10 ** (half / 2) for half in range(-10, 1))
@@ -26,6 +28,9 @@ RATE = 0.02
 """Of log λ, and of the logit of α, a step: Adam's, so that steps are alike though gradients are not."""
 FGSM = 0.1
 """Largest change of a pixel, of which values lie in [0, 1]."""
+
+INTERVAL = 50
+"""Steps from one decision of a policy to the next."""
 
 Split = tuple[Tensor, Tensor]
 
@@ -215,3 +220,46 @@ def run_alpha(digits: Digits, seed: int, start: float, learn: str) -> Run:
             logit.descend(slope * alpha * (1 - alpha))
         trace.append(alpha)
     return loop.run(trace)
+
+
+def run_policy(digits: Digits, seed: int, policy: str) -> Run:
+    """Trains on α · J + (1 - α) · J_adv under a policy that moves α.
+
+    Args:
+        digits: data.
+        seed: of weights and minibatches.
+        policy: its file. It watches clean examples, as in its training, and has λ where there is next to no penalty.
+    """
+    loop = Loop(digits, seed)
+    optimizer = torch.optim.SGD(split_parameters(loop.model, 1e-6), lr=LR)
+    schedule = LearnedSchedule(
+        optimizer, policy=policy, total_steps=STEPS, num_train=NUM_TRAIN, val_size=NUM_VAL, num_classes=10,
+        batch_size=BATCH, model=loop.model,
+    )  # fmt: skip
+    trace, seen = [], []
+    for step in range(1, STEPS + 1):
+        alpha = schedule.knob("alpha")
+        batch = loop.batch()
+        with torch.no_grad():
+            seen.append(_told(loop.model, batch))
+        clean, robust = loop.gradient(batch), loop.gradient(loop.attacked(batch))
+        for weight, c, r in zip(loop.weights, clean, robust, strict=True):
+            weight.grad = alpha * c + (1 - alpha) * r
+        optimizer.step()
+        trace.append(alpha)
+        if step % INTERVAL == 0 and step < STEPS:
+            with torch.no_grad():
+                val_loss, val_accuracy = _told(loop.model, digits.val)
+            train_loss, train_accuracy = np.mean(seen, 0)
+            schedule.step(
+                train_loss=float(train_loss), train_accuracy=float(train_accuracy),
+                val_loss=val_loss, val_accuracy=val_accuracy,
+            )  # fmt: skip
+            seen = []
+    return loop.run(trace)
+
+
+def _told(model: nn.Module, split: Split) -> tuple[float, float]:
+    """Loss and accuracy, a fraction."""
+    logits = model(split[0])
+    return cross_entropy(logits, split[1]).item(), (logits.argmax(1) == split[1]).float().mean().item()

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from lambda_rl import FEATURES, Knob, Policy, PolicyCard, RunFacts, policy_from_arrays, save_policy
+from lambda_rl.knobs import KNOBS
+from lambda_rl.observation import all_features
 
 LAM = Knob("lam", -5.0, 0.5, 0.5)
 CARD = PolicyCard(
@@ -41,6 +44,20 @@ def make_policy(seed: int = 0, card: PolicyCard = CARD, hidden: int = 16, scale:
         ],
         card=card,
     )
+
+
+def policy_of_two(*knobs: Knob) -> Policy:
+    """A policy of λ and another knob that always asks for less of both, from most λ and the knob as if not there."""
+    features = tuple(all_features(knobs[1:]))
+    initial = (10 ** knobs[0].log_high, KNOBS[knobs[1].name].neutral)
+    policy = make_policy(
+        card=replace(CARD, knobs=knobs, features=features, feature_versions=(), initial=initial)
+    )
+    *layers, (weight, bias) = policy.layers
+    return Policy(
+        obs_mean=policy.obs_mean, obs_var=policy.obs_var, layers=[*layers, (0 * weight, 0 * bias - 0.5)],
+        clip_obs=policy.clip_obs, epsilon=policy.epsilon, card=policy.card,
+    )  # fmt: skip
 
 
 def observations(count: int = 9, seed: int = 0) -> np.ndarray:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from places import DOCS
+from tiny_policies import policy_of_two
 
+from lambda_rl import save_policy
 from lambda_rl.agents.learning_lambda import loops
 from lambda_rl.agents.learning_lambda.command import LearningConfig, learn, table
 from lambda_rl.agents.learning_lambda.loops import (
@@ -21,6 +24,7 @@ from lambda_rl.agents.learning_lambda.loops import (
     slope_of_log_lambda,
 )
 from lambda_rl.agents.presenting.markdown import fill
+from lambda_rl.knobs import KNOBS, Knob
 
 RESULTS = DOCS / "results" / "why-not-learn-it"
 
@@ -58,13 +62,21 @@ def test_slopes_are_those_of_finite_differences(digits: Digits) -> None:
 
 def test_the_command_and_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loops, "STEPS", 12)
+    monkeypatch.setattr(loops, "INTERVAL", 3)
+    policy = tmp_path / "alpha.safetensors"
+    save_policy(policy, policy_of_two(Knob("lam", -6, -5, 0.1), KNOBS["alpha"].knob("alpha")))
     page = tmp_path / "page.md"
     page.write_text("<!-- block: learned -->\n<!-- end: learned -->\n", encoding="utf-8")
-    learn(LearningConfig(out=tmp_path, seeds=1, page=str(page)))
+    config = LearningConfig(out=tmp_path, seeds=1, page=str(page), policy=str(policy))
+    learn(config)
     runs = pd.read_csv(tmp_path / "runs.csv")
-    assert len(runs) == 11 + 3 * 3 + 6 + 2 * 3
+    assert len(runs) == 11 + 3 * 3 + 6 + 2 * 3 + 1
+    moved = pd.read_csv(tmp_path / "trajectories.csv").query("learned_on == 'policy'")["value"]
+    assert 1 > moved.iloc[0] > moved.iloc[-1] >= 0
+    learn(replace(config, measure="policy"))  # of that alone, and the rest as it is
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "runs.csv"), runs)
     assert (tmp_path / "learned.png").stat().st_size > 10_000
-    assert page.read_text(encoding="utf-8").count("\n|") == 1 + 3 + 9 + 6 + 1
+    assert page.read_text(encoding="utf-8").count("\n|") == 1 + 3 + 9 + 7 + 1
     falling = run_lambda(Digits.draw(0, 0.3), 0, 1e-2, "penalised loss").trace
     assert falling == tuple(sorted(falling, reverse=True))
     clean, noisy = Digits.draw(3, 0.0), Digits.draw(3, 0.3)

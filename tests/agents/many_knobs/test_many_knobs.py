@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_policies import CARD, make_policy
+from tiny_policies import make_policy, policy_of_two
 
 from lambda_rl import Policy, save_policy
 from lambda_rl.agents.many_knobs import command, measure
@@ -22,7 +21,6 @@ from lambda_rl.envs.judging import RunResult, ScheduleJob, run_schedules
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.run import network_of
 from lambda_rl.knobs import KNOBS, Knob
-from lambda_rl.observation import all_features
 
 SUITE = """
 defaults: {width: 4, train_size: 40, val_size: 20, batch_size: 8, steps: 6, decisions: 3, network_options: {depth: 3}}
@@ -49,20 +47,6 @@ def prepared(folder: Path, monkeypatch: pytest.MonkeyPatch, suite: str, **polici
         (folder / f"{name}.yaml").write_text(suite)
     for name, policy in policies.items():
         save_policy(folder / "policies" / f"{name}-seed0.safetensors", policy)
-
-
-def of_two(*knobs: Knob) -> Policy:
-    """A random policy of λ and another knob."""
-    neutral = KNOBS[knobs[1].name].neutral
-    return make_policy(
-        card=replace(
-            CARD,
-            features=tuple(all_features(knobs[1:])),
-            feature_versions=(),
-            knobs=knobs,
-            initial=(10 ** knobs[0].log_high, neutral),
-        )
-    )
 
 
 def test_one_and_many_are_compared_and_pages_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +126,7 @@ def test_constants_and_policies_of_alpha_are_compared_on_clean_and_attacked_imag
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     knobs = (Knob("lam", -6, -5, 0.1), KNOBS["alpha"].knob("alpha"))
-    prepared(tmp_path, monkeypatch, SUITE, alpha=of_two(*knobs))
+    prepared(tmp_path, monkeypatch, SUITE, alpha=policy_of_two(*knobs))
     compare_knobs(ManyKnobsConfig(study="alpha", out=tmp_path, seeds=1))
     rows = pd.read_csv(tmp_path / "rows.csv").set_index(["contestant", "task"])
     assert rows.groupby("contestant").size().to_dict() == dict.fromkeys(
@@ -171,7 +155,7 @@ def test_a_policy_of_lambda_runs_without_augmentation_where_that_is_the_knob(
     monkeypatch.setattr("lambda_rl.agents.baselines.judge.run_schedules", run)
     knobs = (Knob("lam", -4, 0, 0.5), KNOBS["augmentation"].knob("augmentation"))
     suite = SUITE.replace("width: 4", "width: 4, augment: true")
-    prepared(tmp_path, monkeypatch, suite, plain=make_policy(), augmentation=of_two(*knobs))
+    prepared(tmp_path, monkeypatch, suite, plain=make_policy(), augmentation=policy_of_two(*knobs))
     compare_knobs(ManyKnobsConfig(study="augmentation", out=tmp_path, seeds=1, trials=4))
     assert {pair for pair in seen if pair[0].startswith("learned")} == {
         ("learned plain", False), ("learned augmentation", True),
