@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from lambda_rl.control import ControlLaw
 from lambda_rl.envs.data import Images
+from lambda_rl.envs.dealing import Dealer
 from lambda_rl.envs.env import CifarLambdaEnv
 from lambda_rl.envs.faces import (
     Steering,
@@ -66,6 +65,9 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
         knobs: as for the single environment, and so the next.
         features: what is observed.
         unit: what the first action moves, ``lam`` or ``kappa``.
+        copies: slots in a row that play the same tasks in the same order, each with seeds of its own; they fill a stack
+            where tasks drawn by each slot would be unlike (:mod:`lambda_rl.envs.dealing`). With more than 1, slot i is
+            no longer the single environment of seed ``s + i``.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 (as in the base class)
@@ -89,12 +91,14 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
         knobs: Sequence[str | Knob] = (),
         features: Sequence[str] | None = None,
         unit: str = LAM,
+        copies: int = 1,
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
         self.num_envs = num_envs
         self.render_mode = checked_render_mode(render_mode)
         self.suite = suite if isinstance(suite, Suite) else load_suite(suite)
+        self._dealer = Dealer(self.suite, num_envs, copies)
         config = TrainerConfig(device, precision, threads, compile=compile)
         self._core = controlled_runs(
             num_envs, config, self.suite, data, reward, Steering(unit, control, knobs, features)
@@ -103,7 +107,6 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
         self.single_action_space = action_space(self._core)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._rngs = [seeding.np_random()[0] for _ in range(num_envs)]
         self._observations = np.zeros(self.observation_space.shape or (), np.float32)
 
     @property
@@ -130,16 +133,14 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
         tasks = check_options(options, "tasks")
         if tasks is not None and len(tasks) != self.num_envs:
             raise ValueError(f"{len(tasks)} tasks for {self.num_envs} environments")
-        # All of them before any slot has one, as a bad seed is refused here.
-        seeded = [None if one is None else seeding.np_random(one)[0] for one in seeds]
-        self._rngs = [new or old for new, old in zip(seeded, self._rngs, strict=True)]
+        self._dealer.seed(seeds)
         self._begin(range(self.num_envs), tasks)
         begun = np.ones(self.num_envs, np.bool_)
         return self._observations.copy(), self._begun(begun)
 
     def _begin(self, slots: Sequence[int], tasks: Sequence[Task] | None = None) -> None:
         if tasks is None:
-            tasks = [self.suite.sample(self._rngs[slot]) for slot in slots]
+            tasks = self._dealer.deal(slots)
         self._observations[slots] = self._core.begin(slots, tasks)
 
     def _begun(self, slots: npt.NDArray[np.bool_]) -> dict[str, Any]:
@@ -182,14 +183,12 @@ class CifarLambdaVectorEnv(VectorEnv[Observations, npt.NDArray[np.float32], npt.
         """All that is needed to go on bit for bit; plain values and tensors, ``torch.load(weights_only=True)``."""
         return {
             "core": self._core.state_dict(),
-            "rngs": [json.dumps(rng.bit_generator.state) for rng in self._rngs],
+            **self._dealer.state_dict(),
             "observations": self._observations.tolist(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes back what :meth:`state_dict` gave, into an environment made with the same arguments."""
         self._core.load_state_dict(state["core"])
-        for slot, text in enumerate(state["rngs"]):
-            self._rngs[slot] = seeding.np_random(0)[0]
-            self._rngs[slot].bit_generator.state = json.loads(text)
+        self._dealer.load_state_dict(state)
         self._observations[:] = state["observations"]

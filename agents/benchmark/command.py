@@ -15,7 +15,6 @@ import dataclasses
 import json
 import platform
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +22,22 @@ import torch
 from rich.console import Console
 
 from lambda_rl.agents.benchmark.calibrate import calibrate
+from lambda_rl.agents.benchmark.config import BenchmarkConfig
+from lambda_rl.agents.benchmark.deployed.cost import deployed
+from lambda_rl.agents.benchmark.deployed.loops import LOOPS
 from lambda_rl.agents.benchmark.machine.load import BUSY, OthersMeter, check_quiet, others_share
-from lambda_rl.agents.benchmark.machine.peaks import DTYPES, Peaks, describe, measure_peaks
+from lambda_rl.agents.benchmark.machine.peaks import Peaks, describe, measure_peaks
 from lambda_rl.agents.benchmark.machine.roofline import evaluations_per_step, floor
+from lambda_rl.agents.benchmark.mixture.timed import mixture
 from lambda_rl.agents.benchmark.opponents import OPPONENTS, Setting
 from lambda_rl.agents.benchmark.ours import our_rows, own_cost, recompilations
-from lambda_rl.agents.benchmark.overhead import overhead
 from lambda_rl.agents.benchmark.page import publish
 from lambda_rl.agents.benchmark.precision import precision_gap
 from lambda_rl.agents.benchmark.report import show_machine, show_network
 from lambda_rl.agents.benchmark.scaling import anatomy, draw_scaling
-from lambda_rl.agents.benchmark.targets import judge
-from lambda_rl.agents.benchmark.timed import TIMED, tiny
+from lambda_rl.agents.benchmark.targets import judge, judge_deployed
 from lambda_rl.agents.benchmark.timing import Row, time_rows
-from lambda_rl.agents.options import MOST, ComputeOptions, DataOptions
 from lambda_rl.agents.presenting.style import png
-from lambda_rl.checks import bounded_int
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.data.split import split_data
 from lambda_rl.envs.hardware.calibration import keep_sizes
@@ -49,108 +48,6 @@ from lambda_rl.envs.training.run import network_of
 from lambda_rl.files import atomic_write
 
 
-@dataclass(frozen=True)
-class BenchmarkConfig(ComputeOptions, DataOptions):
-    """Times our environment against plain loops in processes, vmap, DACBench and the machine's own limits.
-
-    Attributes:
-        precision: auto times both fp32 and bf16; else the one to time.
-        compile: time the compiled training step too, and count recompilations.
-        device: of all rows but DACBench's.
-        repeats: interleaved repetitions, after one that warms up.
-        networks: which to time; may be none.
-        opponents: which to time besides ours; may be none.
-        slots: inner runs side by side in our environment; 0 chooses.
-        width: of the networks; 0: that of the presets.
-        outer_size: images that the reward is taken on at a decision.
-        dacbench_python: a Python that has dacbench; empty: this one, if it has.
-        calibrate: first measure which sizes of stacks are fastest here, and keep them for all runs to come.
-        precision_seeds: also train this many runs in fp32 and in bf16 and compare their final accuracies; 0: none.
-        anatomy: also measure what a decision is made of and how its cost grows, with a figure beside the JSON file.
-        overhead: also time a learned schedule against the training steps that it rides on (on the CPU).
-        json: file for the results; empty: none.
-        page: page whose blocks are filled out of the files beside that of --json; empty: none.
-        force: report even if the machine is busy.
-        self_test: everything so small that the numbers mean nothing.
-    """
-
-    precision: str = "auto"
-    compile: bool = True
-    device: str = "cpu"
-    repeats: int = 5
-    networks: tuple[str, ...] = tuple(TIMED)
-    opponents: tuple[str, ...] = OPPONENTS.names()
-    slots: int = 0
-    width: int = 0
-    outer_size: int = 300
-    dacbench_python: str = ""
-    calibrate: bool = False
-    precision_seeds: int = 0
-    anatomy: bool = False
-    overhead: bool = True
-    json: str = ""
-    page: str = ""
-    force: bool = False
-    self_test: bool = False
-
-    def check(self) -> None:
-        """See :meth:`ComputeOptions.check`."""
-        super().check()
-        for name in self.networks:
-            if name not in TIMED:
-                raise ValueError(f"unknown network {name!r} to time; allowed are {', '.join(TIMED)}")
-        for name in self.opponents:
-            OPPONENTS.get(name)
-        for name, least in (
-            ("repeats", 1), ("outer_size", 1), ("slots", 0), ("width", 0), ("precision_seeds", 0),
-        ):  # fmt: skip
-            bounded_int(f"--{name.replace('_', '-')}", getattr(self, name), least, MOST)
-        if self.precision not in ("auto", *DTYPES):
-            raise ValueError(
-                f"--precision must be auto, {' or '.join(DTYPES)} to be timed; got {self.precision!r}"
-            )
-        if self.page and not (self.json and Path(self.page).is_file()):
-            raise ValueError(
-                f"--page {self.page} wants a page that is there, and --json for the files it is made of"
-            )
-
-    @property
-    def precisions(self) -> tuple[str, ...]:
-        """Those that are timed."""
-        return tuple(DTYPES) if self.precision == "auto" else (self.precision,)
-
-    @property
-    def all_options(self) -> list[TrainerConfig]:
-        """All ways in which our environment is timed."""
-        return [
-            dataclasses.replace(self.trainer, precision=precision, compile=compiled)
-            for compiled in ((False, True) if self.compile else (False,))
-            for precision in self.precisions
-        ]
-
-    def task(self, name: str) -> Task:
-        """What is timed of a network."""
-        task = tiny(TIMED[name].task) if self.self_test else TIMED[name].task
-        return dataclasses.replace(task, width=self.width) if self.width else task
-
-    def setting(self, name: str, images: ImageData) -> Setting:
-        """What the rows of a network have in common."""
-        trainer, device = self.trainer, resolve_device(self.device)
-        threads = trainer.threads if device.type == "cpu" else 1
-        return Setting(
-            source=DataOptions(data=self.data, data_root=self.data_root),
-            images=images,
-            outer_size=self.outer_size,
-            slots=self.slots or (4 if self.self_test else TIMED[name].slots),
-            device=device,
-            threads=threads,
-            processes=1 if self.self_test else threads,
-            precisions=self.precisions,
-            dacbench_python=self.dacbench_python,
-            tiny=self.self_test,
-        )
-
-
 def benchmark(config: BenchmarkConfig, console: Console | None = None) -> dict[str, Any]:
     """Times everything that is asked for, prints tables, writes the JSON file.
 
@@ -158,7 +55,7 @@ def benchmark(config: BenchmarkConfig, console: Console | None = None) -> dict[s
         What the file holds: ``machine``, ``versions``, ``config``, ``others`` (the share of the cores that other
         processes used before and meanwhile), ``believed`` (that this was little), ``peaks`` by number of threads,
         ``networks`` by name (``task``, ``floor``, ``rows``, ``own_cost``, ``skipped``, ``targets``),
-        ``recompilations`` and ``overhead``.
+        ``recompilations``, ``mixture`` and ``deployed`` (``rows``, ``targets``).
 
     Raises:
         ValueError: a bad option; or the machine is too busy to be believed (and ``force`` is not set), before or while
@@ -174,13 +71,15 @@ def benchmark(config: BenchmarkConfig, console: Console | None = None) -> dict[s
     results: dict[str, Any] = {
         "machine": describe(resolve_device(config.device)),
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
-        "config": _shown(config),
+        "config": config.shown(),
         "others": others,
     }
     if config.networks:
         _time_networks(config, results, console)
-    if config.overhead:
-        results["overhead"] = overhead(console=console)
+    if config.mixture:
+        results["mixture"] = mixture(config.any_setting(config.load_train()), config.repeats, console)
+    if config.deployed:
+        results["deployed"] = _deployed(config, console)
     others["meanwhile"] = meter.share()
     if not config.force:
         check_quiet(others["meanwhile"], "while it was timed")
@@ -193,14 +92,6 @@ def benchmark(config: BenchmarkConfig, console: Console | None = None) -> dict[s
     if config.json:
         _write(config, results)
     return results
-
-
-def _shown(config: BenchmarkConfig) -> dict[str, Any]:
-    """The options without paths of this machine."""
-    kind, _, path = config.data.partition(":")
-    data = f"{kind}:{Path(path).name}" if kind == "folder" else config.data
-    hidden = dict.fromkeys(("data_root", "dacbench_python", "json", "page"), "")
-    return {**dataclasses.asdict(config), "data": data, **hidden}
 
 
 def _write(config: BenchmarkConfig, results: dict[str, Any]) -> None:
@@ -285,6 +176,14 @@ def _time_network(name: str, config: BenchmarkConfig, setting: Setting, peaks: P
         "own_cost": {**own_cost(task, setting, ours[best]), "row": best},
     }
     return {**result, "targets": judge(name, result)}
+
+
+def _deployed(config: BenchmarkConfig, console: Console) -> dict[str, Any]:
+    """What a schedule costs who deploys it."""
+    size: dict[str, Any] = {"loops": tuple(LOOPS)[:1], "repeats": 2} if config.self_test else {}
+    compiled = (False, True) if config.compile and not config.self_test else (False,)
+    rows = deployed(device=resolve_device(config.device), compiled=compiled, console=console, **size)
+    return {"rows": rows, "targets": judge_deployed(rows)}
 
 
 def _calibrate(config: BenchmarkConfig, data: ImageData, console: Console) -> dict[str, dict[int, float]]:

@@ -23,17 +23,20 @@ OURS = "ours"
 """What our rows begin with."""
 
 
-def make_env(task: Task, setting: Setting, config: TrainerConfig) -> CifarLambdaVectorEnv:
-    """Slots that all run this task, each episode with another seed."""
+def make_env(
+    tasks: TaskList, setting: Setting, config: TrainerConfig, copies: int = 1
+) -> CifarLambdaVectorEnv:
+    """Slots that run these tasks, each episode with another seed; so many slots in a row the same."""
     return CifarLambdaVectorEnv(
         setting.slots,
-        suite=Suite("benchmark", "agent", TaskList((task,))),
+        suite=Suite("benchmark", "agent", tasks),
         data=setting.images,
         reward=RewardConfig(outer_size=setting.outer_size),
         device=config.device,
         precision=config.precision,
         threads=config.threads,
         compile=config.compile,
+        copies=copies,
     )
 
 
@@ -49,7 +52,7 @@ def our_rows(
 def _row(task: Task, setting: Setting, config: TrainerConfig) -> Row:
     """Our environment through SB3's interface; a run of the row is one episode in every slot."""
     slots = setting.slots
-    vec_env = SB3VecEnv(make_env(task, setting, config))
+    vec_env = SB3VecEnv(make_env(TaskList((task,)), setting, config))
     vec_env.seed(0)
     vec_env.reset()
     action = np.zeros((slots, 1), np.float32)
@@ -72,7 +75,7 @@ def own_cost(task: Task, setting: Setting, config: TrainerConfig) -> dict[str, f
         Medians over the episodes after the first: ``decision``, the share in decisions that end no episode, and
         ``episode``, the share in a whole episode with the start of the next one in every slot.
     """
-    env = make_env(task, setting, config)
+    env = make_env(TaskList((task,)), setting, config)
     trainer: Trainer = env._core.trainer
     spans = Spans()
     for name in ("_train", "_evaluate"):
@@ -115,7 +118,7 @@ def recompilations(
     )
     slots = 8
     small = dataclasses.replace(setting, outer_size=16, slots=slots)
-    env = make_env(task, small, TrainerConfig(precision="fp32", compile=True))
+    env = make_env(TaskList((task,)), small, TrainerConfig(precision="fp32", compile=True))
     rng = np.random.default_rng(0)
     env.reset(seed=0)
     env.step(np.zeros((slots, 1), np.float32))  # compiles

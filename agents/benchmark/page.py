@@ -1,4 +1,4 @@
-"""Fills the marked blocks of ``docs/performance.md`` out of the JSON files."""
+"""Fills the marked blocks of ``docs/performance.md`` and ``docs/gain-and-cost.md`` out of the JSON files."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from typing import Any
 import pandas as pd
 
 from lambda_rl.agents.benchmark import targets
+from lambda_rl.agents.benchmark.deployed.cost import COLUMNS, RUN, cells
+from lambda_rl.agents.benchmark.mixture import timed as mixture
 from lambda_rl.agents.comparison.results import LEARNED, Summary
 from lambda_rl.agents.presenting.markdown import fill_page, markdown_table
 from lambda_rl.envs.tasks.task import Task
 
 RATIOS, ANATOMY, PRECISION = "benchmark.json", "anatomy.json", "precision.json"
-"""Files of a results folder that the page is made of."""
+MIXTURE, DEPLOYED = "mixture.json", "deployed.json"
+"""Files of a results folder that a page is made of."""
 
 
 def _read(folder: Path, name: str) -> dict[str, Any] | None:
@@ -139,6 +142,52 @@ def _precision(results: Mapping[str, Any]) -> str:
     )
 
 
+def _mixture(results: Mapping[str, Any]) -> dict[str, str]:
+    """The table of the broad mixture, what is promised of it, and where that was measured."""
+    found, machine, others = results["mixture"], results["machine"], results["others"]
+    where = (
+        f"{machine['processor']}, {machine['cores']} cores, {results['config']['threads']} threads, torch "
+        f"{results['versions']['torch']}; other processes used {others['before']:.0%} of the cores before and "
+        f"{others['meanwhile']:.0%} meanwhile. {results['config']['repeats']} rounds of {found['tasks']} tasks.\n"
+    )
+    checks = [
+        [check["what"], check["target"], f"{check['found']:.3g}", "yes" if check["met"] else "**no**"]
+        for check in found["targets"]
+    ]
+    return {
+        "mixture-machine": where,
+        "mixture": markdown_table(["", *mixture.HEADINGS], [[k, *mixture.cells(r)] for k, r in found["rows"].items()]),
+        "mixture-targets": markdown_table(["what", "target", "found", "met"], checks),
+    }  # fmt: skip
+
+
+def _deployed(results: Mapping[str, Any]) -> dict[str, str]:
+    """Tables of a deployed schedule: what it costs, and what is promised of that."""
+    found, machine, others = results["deployed"], results["machine"], results["others"]
+    heads = [
+        *(f"{heading}, µs" for heading in COLUMNS.values()),
+        "called each step",
+        "called to decide",
+        "KiB",
+    ]
+    rows = [[label, *cells(row)] for label, row in found["rows"].items()]
+    checks = [
+        [check["what"], check["target"], f"{check['found']:.2%}", "yes" if check["met"] else "**no**"]
+        for check in found["targets"]
+    ]
+    decisions = {int(row["decisions"]) for row in found["rows"].values()}
+    where = (
+        f"{machine['processor']}, one thread of {machine['cores']} cores, torch {results['versions']['torch']}; other "
+        f"processes used {others['before']:.0%} of the cores before and {others['meanwhile']:.0%} meanwhile. Shares "
+        f"are of a run of {RUN:,} steps with {' or '.join(map(str, sorted(decisions)))} decisions.\n"
+    )
+    return {
+        "deployed-machine": where,
+        "deployed": markdown_table(["loop", *heads], rows),
+        "deployed-targets": markdown_table(["what", "target", "found", "met"], checks),
+    }
+
+
 def _training(label: str, folder: Path) -> list[str] | None:
     """A row about a training run, out of its learning curve and a comparison of its policy."""
     curve, compared = folder / "metrics.csv", folder / "compare" / "summary.json"
@@ -189,6 +238,12 @@ def blocks(folder: Path) -> dict[str, str]:
     results = _read(folder, PRECISION)
     if results is not None:
         made["precision"] = _precision(results)
+    broad = _read(folder, MIXTURE)
+    if broad is not None:
+        made |= _mixture(broad)
+    user = _read(folder, DEPLOYED)
+    if user is not None:
+        made |= _deployed(user)
     preset = _preset(folder)
     if preset is not None:
         made["preset"] = preset

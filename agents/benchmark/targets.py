@@ -11,8 +11,9 @@ from lambda_rl.agents.benchmark.opponents.plain import PlainLoop
 from lambda_rl.agents.benchmark.ours import OURS
 from lambda_rl.envs.networks import NETWORKS
 
-OVERHEAD = 0.02
-"""What a learned schedule may cost, as a share of a training step, spread over its interval."""
+DEPLOYED = {"mlp": 0.02, "ResNet-18": 0.001}
+"""What a deployed schedule may cost that is called after each step, as a share of the run's time, by how the label of a
+loop begins."""
 
 PRECISION = 0.003
 """What the interval of the mean difference of bf16 to fp32 must lie within, as a fraction of the test images."""
@@ -109,3 +110,18 @@ def judge(network: str, found: Mapping[str, Any]) -> list[dict[str, object]]:
         sign, met = ("≤", value <= bound) if target.at_most else ("≥", value >= bound)
         judged.append({"what": target.what, "target": f"{sign} {bound:g}", "found": value, "met": bool(met)})
     return judged
+
+
+def judge_deployed(rows: Mapping[str, Mapping[str, float]]) -> list[dict[str, object]]:
+    """What is promised of a deployed schedule, and what was found; rows as of :func:`.deployed.cost.deployed`."""
+    return [
+        {
+            "what": f"{label}: share of the run, called after each step",
+            "target": f"≤ {bound:g}",
+            "found": row["share_each_step"],
+            "met": row["share_each_step"] <= bound,
+        }
+        for label, row in rows.items()
+        for name, bound in DEPLOYED.items()
+        if label.startswith(name)
+    ]

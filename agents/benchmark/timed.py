@@ -39,17 +39,6 @@ TIMED: dict[str, Timed] = {
 }
 """By name of the network; each has a counterpart in :mod:`.opponents.torch_layers`."""
 
-RIDDEN: dict[str, Task] = {
-    f"{task.network}, {task.resolution} px, batch {task.batch_size}": task
-    for task in (
-        _task("cifar-mlp"),  # the smallest inner network of the presets
-        _task("cifar-mlp", resolution=32, batch_size=128),
-        _task("cifar-cnn"),
-        _task("cifar-resnet9", width=16, batch_size=64, learning_rate=0.05),
-    )
-}
-"""What a learned schedule rides on in :mod:`.overhead`, by label."""
-
 
 def tiny(task: Task) -> Task:
     """The same so small that its times mean nothing."""

@@ -34,7 +34,7 @@ class Row:
 
 def time_rows(
     rows: Mapping[str, Row], repeats: int, device: torch.device, first: str | None = None
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, Any]]:
     """Times the rows in turn.
 
     Machines drift, so a ratio is taken repeat by repeat, and the median of the ratios is what counts.
@@ -47,7 +47,8 @@ def time_rows(
 
     Returns:
         By label: median ``steps_per_second``, ``lowest``, ``highest``, ``ratio`` to ``first``, ``lowest_ratio``,
-        ``highest_ratio``, and ``first_use_seconds``, the warm-up, which compiles where that is asked for.
+        ``highest_ratio``, ``each``, the steps a second of each repeat, and ``first_use_seconds``, the warm-up, which
+        compiles where that is asked for.
     """
     speed: dict[str, list[float]] = {label: [] for label in rows}
     warm: dict[str, float] = {}
@@ -64,7 +65,7 @@ def time_rows(
                 warm[label] = seconds
     torch.set_num_threads(1)
     base = np.array(speed[first or next(iter(rows))])
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for label, values in speed.items():
         ratios = np.array(values) / base
         found[label] = {
@@ -74,6 +75,7 @@ def time_rows(
             "ratio": float(np.median(ratios)),
             "lowest_ratio": float(ratios.min()),
             "highest_ratio": float(ratios.max()),
+            "each": values,
             "first_use_seconds": warm[label],
         }
     return found

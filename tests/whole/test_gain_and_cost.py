@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import numpy as np
 import pytest
 from places import DOCS
 
+from lambda_rl.agents.benchmark.page import blocks
 from lambda_rl.agents.comparison.results import Summary
 from lambda_rl.agents.comparison.statistics import bootstrap_interval
 from lambda_rl.agents.comparison.summary import BOOTSTRAP_SEED
 from lambda_rl.agents.comparison.tables import Results
+from lambda_rl.agents.presenting.markdown import fill
 
 
 def rows(kind: str, path: str) -> list[list[str]]:
@@ -44,11 +45,8 @@ def test_one_run_against_a_search(name: str) -> None:
         assert (runs, steps) == (str(paid), f"{paid * int(str(task['steps'])):,}")
 
 
-def test_overhead() -> None:
-    found = json.loads((DOCS / "results" / "overhead.json").read_text(encoding="utf-8"))["overhead"]
-    table = rows("overhead", "results/overhead.json")
-    assert [row[0] for row in table] == list(found)
-    for name, *numbers in table:
-        row = found[name]
-        times = [f"{row[key]:,.0f}" for key in ("step_us", "decision_us", "note_us")]
-        assert numbers == [*times, f"{row['share']:.2%}", f"{row['share_long']:.2%}"]
+def test_what_a_decision_costs() -> None:
+    made = blocks(DOCS / "results")
+    assert set(made) == {"deployed-machine", "deployed", "deployed-targets"}
+    page = (DOCS / "gain-and-cost.md").read_text(encoding="utf-8")
+    assert fill(page, made) == page

@@ -61,8 +61,9 @@ ROOMS: dict[str, str] = {
         "knobs control observation envs.data envs.tasks envs.training envs.reward envs.render envs.control_problem"
         " envs.moved"
     ),
+    "envs.dealing": "envs.tasks",
     "envs.env": "knobs control observation envs.data envs.tasks envs.training envs.reward envs.faces",
-    "envs.vector_env": "knobs control envs.data envs.tasks envs.training envs.reward envs.faces envs.env",
+    "envs.vector_env": "knobs control envs.dealing envs.data envs.tasks envs.training envs.reward envs.faces envs.env",
     "envs.judging": (
         "knobs control observation schedules schedules.rules envs.data envs.tasks envs.training envs.reward"
         " envs.control_problem envs.moved"
@@ -129,7 +130,7 @@ ROOMS: dict[str, str] = {
         " agents.gallery.mnist_script"
     ),
     "agents.gallery.mnist_script": "lambda_rl agents.presenting agents.foreign agents.foreign.families",
-    "agents.learning_lambda": "lambda_rl checks files agents.record agents.presenting",
+    "agents.learning_lambda": "checks files agents.record agents.presenting",
     "agents.many_knobs": (
         "lambda_rl checks files envs.tasks envs.training envs.judging agents.options agents.record agents.presenting"
         " agents.baselines agents.comparison"
@@ -152,9 +153,11 @@ ROOMS: dict[str, str] = {
     "agents.reproduction.lu2017.drawing": "files penalties agents.presenting agents.reproduction.lu2017.findings",
     "agents.reproduction.lu2017.findings": "",
     "agents.benchmark": (
-        "lambda_rl checks files observation envs.data envs.hardware envs.networks envs.tasks envs.training envs.reward"
-        " envs.vector_env agents.presenting agents.comparison agents.ppo agents.options"
+        "checks files envs.data envs.hardware envs.networks envs.tasks envs.training envs.reward envs.vector_env"
+        " agents.presenting agents.comparison agents.ppo agents.options"
     ),
+    "agents.benchmark.deployed": "lambda_rl attach agents.benchmark.machine",
+    "agents.benchmark.mixture": "envs.data envs.tasks envs.training agents.ppo agents.benchmark.opponents",
     "agents.benchmark.machine": "envs.hardware envs.networks envs.tasks agents.record",
     "agents.benchmark.opponents": (
         "registry penalties control envs.data envs.networks envs.optimizers envs.tasks envs.training envs.reward"
@@ -271,11 +274,8 @@ def test_the_table_has_no_circle_and_no_arrow_upwards() -> None:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    list(
-        TopologicalSorter(
-            {module: imports_of(module) & MODULES.keys() - {module} for module in MODULES}
-        ).static_order()
-    )
+    graph = {module: imports_of(module) & MODULES.keys() - {module} for module in MODULES}
+    list(TopologicalSorter(graph).static_order())
 
 
 def test_relative_imports_are_told_from_the_package_that_they_stand_in(tmp_path: Path) -> None:
@@ -293,9 +293,8 @@ def test_relative_imports_are_told_from_the_package_that_they_stand_in(tmp_path:
 
 
 def test_every_folder_with_a_module_is_packaged() -> None:
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"][
-        "packages"
-    ]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    listed = project["tool"]["setuptools"]["packages"]
     names = {
         name if path.name == "__init__.py" else name.rpartition(".")[0] for name, path in MODULES.items()
     }

@@ -29,6 +29,7 @@ from lambda_rl.agents.options import DataOptions
 from lambda_rl.control import ControlLaw
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.data.split import split_data
+from lambda_rl.envs.optimizers import ADAM_BETA2, OPTIMIZERS, SGD
 from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.run import learning_rates, network_of
@@ -48,6 +49,7 @@ class PlainData:
     """
 
     def __init__(self, data: ImageData, task: Task, dtype: torch.dtype, device: torch.device) -> None:
+        self._num_classes = data.num_classes
         self.network = network_of(task, data.num_classes, data.images.shape[1])
         images = data.images.float()
         if task.resolution != images.shape[-1]:
@@ -57,6 +59,14 @@ class PlainData:
         self.inputs = images.to(device, dtype).contiguous(memory_format=self.layout)
         self.labels = data.labels.to(device)
         self.split = split_data(len(data.labels), "agent")
+
+    def of(self, task: Task) -> PlainData:
+        """The same images for another task of their resolution; of convolutions they are laid out anew."""
+        other = copy.copy(self)
+        other.network = network_of(task, self._num_classes, self.inputs.shape[1])
+        other.layout = torch.channels_last if other.network.convolutional else torch.contiguous_format
+        other.inputs = self.inputs.contiguous(memory_format=other.layout)
+        return other
 
     def draw(self, part: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """``count`` images of a part, as indices int64."""
@@ -73,23 +83,19 @@ class PlainData:
 class PlainEnv(gym.Env[npt.NDArray[np.float32], npt.NDArray[np.float32]]):
     """One inner run as a plain loop: the same task, decisions, evaluations and reward as our environment's.
 
+    Scales of inputs and of initial weights stay at 1: they change no step's cost.
+
     Args:
-        data: the images.
+        data: the images, in the format of the precision and on the device.
         task: what is trained; each episode has other random numbers.
-        precision: ``fp32`` or ``bf16``.
         outer_size: images that the reward is taken on at each decision but the last, which takes the whole part.
-        device: where.
     """
 
-    def __init__(
-        self, data: DataOptions, task: Task, precision: str, outer_size: int, device: str = "cpu"
-    ) -> None:
-        torch.set_num_threads(1)
+    def __init__(self, data: PlainData, task: Task, outer_size: int) -> None:
         self.observation_space = spaces.Box(-np.inf, np.inf, (8,), np.float32)
         self.action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
-        self._task, self._dtype, self._outer_size = task, DTYPES[precision], outer_size
-        self._device = torch.device(device)
-        self._data = PlainData(data.load_train(), task, self._dtype, self._device)
+        self._task, self._outer_size, self._data = task, outer_size, data
+        self._dtype, self._device = data.inputs.dtype, data.inputs.device
         self._rates = learning_rates(task).tolist()
         self._control, self._reward = ControlLaw(), RewardConfig(outer_size=outer_size)
         self._generator = torch.Generator().manual_seed(task.seed)
@@ -108,10 +114,7 @@ class PlainEnv(gym.Env[npt.NDArray[np.float32], npt.NDArray[np.float32]]):
         weights = [p for p in self._master.parameters() if p.dim() >= 2]
         others = [p for p in self._master.parameters() if p.dim() < 2]
         groups: list[dict[str, Any]] = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
-        self._optimizer = torch.optim.SGD(
-            groups,
-            lr=task.learning_rate, momentum=task.momentum, weight_decay=task.initial_lam, fused=True,
-        )  # fmt: skip
+        self._optimizer = _optimizer(task, groups)
         train = data.draw(data.split.inner_train, task.train_size, generator)
         labels = data.noisy_labels(train, task.label_noise, generator)
         order = torch.randint(len(train), (task.steps, task.batch_size), generator=generator).to(self._device)
@@ -182,6 +185,23 @@ class PlainEnv(gym.Env[npt.NDArray[np.float32], npt.NDArray[np.float32]]):
         return loss_sum / steps, correct / steps
 
 
+def _optimizer(task: Task, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """Torch's own, fused."""
+    usual = {"lr": task.learning_rate, "weight_decay": task.initial_lam, "fused": True}
+    if isinstance(OPTIMIZERS[task.optimizer], SGD):
+        return torch.optim.SGD(groups, momentum=task.momentum, **usual)
+    kind = torch.optim.AdamW if task.decay == "decoupled" else torch.optim.Adam
+    return kind(groups, betas=(task.momentum, ADAM_BETA2), **usual)
+
+
+def _make(source: DataOptions, task: Task, precision: str, outer_size: int, device: str) -> PlainEnv:
+    """The environment of a process, which has one thread."""
+    torch.set_num_threads(1)
+    return PlainEnv(
+        PlainData(source.load_train(), task, DTYPES[precision], torch.device(device)), task, outer_size
+    )
+
+
 class PlainLoop(Opponent):
     """SB3's ``SubprocVecEnv`` with one :class:`PlainEnv` a process; a run of a row is one episode of each."""
 
@@ -195,9 +215,7 @@ class PlainLoop(Opponent):
 
 def _processes(task: Task, precision: str, setting: Setting) -> Row:
     count = setting.processes
-    make = functools.partial(
-        PlainEnv, setting.source, task, precision, setting.outer_size, str(setting.device)
-    )
+    make = functools.partial(_make, setting.source, task, precision, setting.outer_size, str(setting.device))
     vec_env = SubprocVecEnv([make] * count)
     vec_env.seed(0)
     vec_env.reset()

@@ -20,14 +20,20 @@ Described = tuple[str, tuple[int, ...]]
 """A class of ``torch.nn`` and its arguments."""
 
 
+_ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU", "tanh": "Tanh", "silu": "SiLU", "leaky-relu": "LeakyReLU"}
+_NORMS = {"batch": "BatchNorm1d", "layer": "LayerNorm"}
+
+
 def _mlp(network: Network) -> list[Described]:
-    inputs, width = network.channels * network.resolution**2, network.width
-    return [
-        ("Flatten", ()),
-        ("Linear", (inputs, width)),
-        ("ReLU", ()),
-        ("Linear", (width, network.num_classes)),
-    ]
+    inputs, width, options = network.channels * network.resolution**2, network.width, network.settings
+    layers: list[Described] = [("Flatten", ())]
+    for _ in range(options["depth"] - 1):
+        layers.append(("Linear", (inputs, width)))
+        if options["norm"] in _NORMS:
+            layers.append((_NORMS[options["norm"]], (width,)))
+        layers.append((_ACTIVATIONS[options["activation"]], ()))
+        inputs = width
+    return [*layers, ("Linear", (inputs, network.num_classes))]
 
 
 def _cnn3(network: Network) -> list[Described]:
@@ -44,7 +50,7 @@ def _cnn3(network: Network) -> list[Described]:
 
 
 LAYERS: dict[type[Network], Callable[[Network], list[Described]]] = {MLP: _mlp, CNN3: _cnn3}
-"""By architecture, with all of its options at their defaults."""
+"""By architecture; of MLPs with any options, of others with all of them at their defaults."""
 
 
 def trains_alike(task: Task) -> bool:

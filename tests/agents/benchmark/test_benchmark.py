@@ -25,7 +25,7 @@ from lambda_rl.agents.benchmark.opponents.plain import PlainLoop
 from lambda_rl.agents.benchmark.opponents.torch_layers import trains_alike
 from lambda_rl.agents.benchmark.ours import compiled_graphs, own_cost, recompilations
 from lambda_rl.agents.benchmark.targets import judge
-from lambda_rl.agents.benchmark.timed import RIDDEN, TIMED
+from lambda_rl.agents.benchmark.timed import TIMED
 from lambda_rl.agents.benchmark.timing import Row, Spans, time_rows
 from lambda_rl.agents.options import DataOptions
 from lambda_rl.envs.hardware.calibration import kept_sizes
@@ -45,10 +45,6 @@ def test_what_is_timed_is_what_the_results_are_about() -> None:
         assert (timed.task.train_size, timed.task.val_size) == (2000, 300)
         assert trains_alike(timed.task)
     assert (TIMED["cnn3"].task.steps, TIMED["cnn3"].task.decisions) == (180, 6)
-    assert list(RIDDEN) == [
-        "mlp, 16 px, batch 64", "mlp, 32 px, batch 128", "cnn3, 16 px, batch 64", "resnet9, 32 px, batch 64",
-    ]  # fmt: skip
-    assert [task.width for task in RIDDEN.values()] == [32, 32, 16, 16]
 
 
 def test_sizes_of_stacks_that_are_tried_are_about_the_usual_one() -> None:
@@ -82,7 +78,7 @@ def test_a_busy_machine_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     shares = iter([0.5, 0.01, 0.01, 0.5])
     monkeypatch.setattr(command, "others_share", lambda seconds: next(shares))
     monkeypatch.setattr(command.OthersMeter, "share", lambda self: 0.4)
-    config = BenchmarkConfig(networks=(), overhead=False, json=str(tmp_path / "found.json"))
+    config = BenchmarkConfig(networks=(), deployed=False, json=str(tmp_path / "found.json"))
     quiet = Console(quiet=True)
     with pytest.raises(ValueError, match="just now, other processes used 50%"):
         benchmark(config, quiet)
@@ -93,7 +89,7 @@ def test_a_busy_machine_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     found = benchmark(config, quiet)
     assert found["others"] == {"before": 0.01, "meanwhile": 0.02}
     assert found["believed"]
-    forced = benchmark(BenchmarkConfig(networks=(), overhead=False, force=True), quiet)
+    forced = benchmark(BenchmarkConfig(networks=(), deployed=False, force=True), quiet)
     assert forced["others"]["before"] == 0.5
     assert not forced["believed"]
 
@@ -161,7 +157,7 @@ def test_everything_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         repeats=1,
         compile=False,
         calibrate=True,
-        overhead=False,
+        deployed=False,
         json=str(file),
         force=True,
         self_test=True,
@@ -213,7 +209,7 @@ class Broken(Idle):
 
 def test_an_opponent_is_a_class_and_a_registration() -> None:
     config = BenchmarkConfig(
-        networks=("mlp",), opponents=("idle", "unable"), precision="bf16", repeats=1, compile=False, overhead=False,
+        networks=("mlp",), opponents=("idle", "unable"), precision="bf16", repeats=1, compile=False, deployed=False,
         force=True, self_test=True,
     )  # fmt: skip
     with OPPONENTS.temporarily("idle", Idle()) as idle, OPPONENTS.temporarily("unable", Unable()):

@@ -15,7 +15,7 @@ from tiny_envs import tiny_data
 from lambda_rl.agents.benchmark.opponents import OPPONENTS, Setting
 from lambda_rl.agents.benchmark.opponents.dacbench_opponent import find_python
 from lambda_rl.agents.benchmark.opponents.dacbench_worker import model
-from lambda_rl.agents.benchmark.opponents.plain import PlainEnv
+from lambda_rl.agents.benchmark.opponents.plain import _make
 from lambda_rl.agents.benchmark.opponents.torch_layers import LAYERS, plain_network, trains_alike
 from lambda_rl.agents.options import DataOptions
 from lambda_rl.envs.networks import NETWORKS, Network, NetworkSpec, make_network
@@ -56,7 +56,7 @@ def test_the_plain_network_is_ours(network: str) -> None:
 @pytest.mark.parametrize("network", ["mlp", "cnn3"])
 def test_the_plain_environment_trains_the_task(network: str, precision: str) -> None:
     task = Task(network=network, width=4, batch_size=16, steps=60, decisions=3, train_size=100, val_size=50)
-    env = PlainEnv(DataOptions(), task, precision, 30)
+    env = _make(DataOptions(), task, precision, 30, "cpu")
     env.reset(seed=0)
     rewards, losses = [], []
     for decision in range(3):
@@ -78,7 +78,7 @@ def test_the_plain_environment_trains_the_task(network: str, precision: str) -> 
 def test_lambda_shrinks_weights_and_leaves_biases() -> None:
     moved = []
     for action in (-1.0, 1.0):
-        env = PlainEnv(DataOptions(), TASK, "fp32", 10)
+        env = _make(DataOptions(), TASK, "fp32", 10, "cpu")
         torch.manual_seed(0)
         env.reset(seed=0)
         for _ in range(3):
