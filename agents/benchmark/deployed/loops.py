@@ -104,7 +104,7 @@ def start(loop: Loop, device: torch.device, *, compiled: bool = False) -> Runnin
     y = torch.randint(loop.classes, (rows,), generator=generator).to(device)
     x = x.to(device)
     optimizer = loop.optimizer(model)
-    forward = torch.compile(model) if compiled else model
+    forward: Callable[[Tensor], Tensor] = torch.compile(model) if compiled else model
 
     def step() -> Tensor:
         loss = F.cross_entropy(forward(x), y)

@@ -187,7 +187,7 @@ class PlainEnv(gym.Env[npt.NDArray[np.float32], npt.NDArray[np.float32]]):
 
 def _optimizer(task: Task, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     """Torch's own, fused."""
-    usual = {"lr": task.learning_rate, "weight_decay": task.initial_lam, "fused": True}
+    usual: dict[str, Any] = {"lr": task.learning_rate, "weight_decay": task.initial_lam, "fused": True}
     if isinstance(OPTIMIZERS[task.optimizer], SGD):
         return torch.optim.SGD(groups, momentum=task.momentum, **usual)
     kind = torch.optim.AdamW if task.decay == "decoupled" else torch.optim.Adam
