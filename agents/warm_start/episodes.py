@@ -6,6 +6,7 @@ end with differs by κ alone. They are alike in shape, hence one stack.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.trainer import Trainer
 from lambda_rl.knobs import KAPPA
 from lambda_rl.observation import RunFacts
-from lambda_rl.schedules.guard import Guards
+from lambda_rl.schedules.guard import OPENING, Guards
 
 Array = npt.NDArray[np.float64]
 Observations = npt.NDArray[np.float32]
@@ -147,23 +148,24 @@ def play(
     seen = np.zeros((steps, *observation.shape), np.float32)
     before, moves = np.zeros((steps, count)), np.zeros((steps, count))
     alive, chance = np.ones((steps, count), np.bool_), 1.0 / runs.run(0).network.num_classes
-    accuracy, loss = np.full(count, chance), np.ones(count)
-    sound = np.ones(count, np.bool_)
-    first = 0 if hold_from else fixed
-    guards = Guards({i: (runs.run(i).facts, runs.start_measures[i][0]) for i in range(first, count)})
+    accuracy, loss, sound = np.full(count, chance), np.ones(count), np.ones(count, np.bool_)
+    guarded = range(0 if hold_from else fixed, count)
+    guards = Guards({i: (runs.run(i).facts, runs.start_measures[i][0]) for i in guarded})
     for k in range(steps):
         seen[k], before[k], alive[k] = observation, log_kappa, sound
-        moves[k] = actor(observation)
-        moves[k, fixed:] += added[k]
-        log_lam = guards.within(control.apply(log_kappa, moves[k]) - runs.offset)
-        log_kappa = control.clip(log_lam + runs.offset)
-        if k >= hold_from:
-            moves[k, :fixed], log_kappa[:fixed] = 0.0, constants
+        moves[k] = actor(observation) + np.concatenate([np.zeros(fixed), added[k]])
+        asked = control.apply(log_kappa, moves[k])
+        log_kappa = control.clip(guards.within(asked - runs.offset) + runs.offset)
+        free = fixed if k >= hold_from else 0
+        moves[k, :free], log_kappa[:free] = 0.0, constants[:free]
         slots = np.flatnonzero(sound)
         held = runs.hold((log_kappa - runs.offset)[slots], slots)
+        if k < OPENING:  # as deployed: a bound does not last then
+            log_kappa[free:] = control.clip(asked)[free:]
+        signals = dataclasses.replace(held.signals, log_lam=(log_kappa - runs.offset)[slots])
         observation = observation.copy()
-        observation[slots] = runs.observer.observe(held.signals, slots)
-        guards.see(held.signals, slots)
+        observation[slots] = runs.observer.observe(signals, slots)
+        guards.see(signals, slots)
         sound = sound.copy()
         sound[slots[held.diverged]] = False
         if k == steps - 1:

@@ -95,8 +95,8 @@ class LearnedSchedule(Schedule):
             learning rate stayed as at the start (of a policy that moves κ: as at its peak).
         model: what is trained, so that the policy is told whether it has layers that normalise, and knobs such as
             dropout are turned there; None: what the parameters of the optimizer say of it, before they are trained.
-        initial_lam: λ that the first decision changes; clipped to the policy's range. None: the card's, else
-            the geometric middle of the range.
+        initial_lam: λ that the first decision changes, before the guard; clipped to the policy's range. None: the
+            card's, else the geometric middle of the range.
         weight_norm: norm of the initial penalised weights; needed without an optimizer.
         penalty_sum: R(w) at the start, without λ; needed only without an optimizer for a penalty other than L2.
         lam_meaning: for a run of the other meaning. The policy's own meaning uses λ unconverted (right
@@ -211,8 +211,6 @@ class LearnedSchedule(Schedule):
             log_knobs=self._further.log_values,
         )
 
-    # ---- calls
-
     def _take(self, progress: float | None, given: dict[str, Number]) -> None:
         assert progress is not None  # needs_progress
         covered, due = self._rhythm.call(progress)
@@ -279,9 +277,11 @@ class LearnedSchedule(Schedule):
 
     def _guarded(self, log_lam: float) -> float:
         """λ of the run for one of the policy, within the guard's bounds."""
-        self._log_lam = self._unit.clip(self._guard.within(log_lam))
+        bounded = self._unit.clip(self._guard.within(log_lam))
         self._held = self._guard.held_by or self._held
-        return 10.0**self._log_lam * self.factor
+        # what bounds λ before much was seen is forgotten: the policy goes on as if it had got what it asked for
+        self._log_lam = log_lam if self._guard.opening else bounded
+        return 10.0**bounded * self.factor
 
     @property
     def kappa(self) -> float:

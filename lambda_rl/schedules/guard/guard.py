@@ -24,7 +24,7 @@ from typing import Any
 from lambda_rl.observation import RunFacts, Signals
 from lambda_rl.schedules.guard.not_learning import NotLearning
 from lambda_rl.schedules.guard.overfitting import Overfitting
-from lambda_rl.schedules.guard.reading import Reader
+from lambda_rl.schedules.guard.reading import OPENING, Reader
 from lambda_rl.schedules.guard.rising import Rising
 from lambda_rl.schedules.guard.rule import Rule
 from lambda_rl.schedules.guard.underfitting import Underfitting
@@ -68,6 +68,11 @@ class Guard:
         self._all = (*self._trust, *self._rules)
         self.held_by = ""
 
+    @property
+    def opening(self) -> bool:
+        """Whether too little was seen for a bound to last: the first :data:`OPENING` decisions."""
+        return self._reader.readings < OPENING
+
     def see(self, signals: Signals[float], *, inferred: bool = False) -> None:
         """Takes what a run was like at a decision.
 
@@ -91,6 +96,7 @@ class Guard:
             for rule in rules:
                 if (high := rule.high - self._reader.log_decay_sum) < log_lam:
                     log_lam, self.held_by = high, rule.name
+        self._reader.in_force = log_lam
         return log_lam
 
     def state_dict(self) -> dict[str, Any]:

@@ -43,6 +43,6 @@ class Rule:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes back what :meth:`state_dict` gave."""
-        start = vars(type(self)())
+        start = {**vars(type(self)()), "low": -NONE, "high": NONE}
         for name in ("low", "high", *self.remembered):
             setattr(self, name, float(state.get(name, start[name])))

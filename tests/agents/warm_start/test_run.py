@@ -28,6 +28,7 @@ from lambda_rl.envs.judging import ScheduleJob, run_schedules
 from lambda_rl.envs.tasks.suites import load_suite
 from lambda_rl.envs.training.placement import TrainerConfig
 from lambda_rl.observation import KAPPA_FEATURES
+from lambda_rl.schedules.guard import OPENING
 
 TABLE = "table:clusters:8x3x2000:0"
 BASE = {
@@ -171,7 +172,10 @@ def test_the_policy_file_does_what_its_actor_did(tmp_path: Path) -> None:
     job = ScheduleJob(task, "learned", make)
     (result,) = run_schedules([job], load_train("synthetic"), "agent")
     log_kappa = np.array(result.history["log_lam"]) + np.log10(schedule_sum(task))
-    assert log_kappa[:-1] == pytest.approx(played.log_kappa[1:, 0], abs=1e-4)
+    assert log_kappa[OPENING:-1] == pytest.approx(played.log_kappa[OPENING + 1 :, 0], abs=1e-4)
+    assert log_kappa[:OPENING] == pytest.approx(
+        np.log10([0.05, 0.03])
+    )  # the guard's; the policy goes on without it
     assert result.outer_accuracy == pytest.approx(played.accuracy[0])
 
 
