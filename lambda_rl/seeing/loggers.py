@@ -13,8 +13,8 @@ from lambda_rl.seeing.visible import Visible
 
 Listener = Callable[[Visible], object]
 
-_USUAL = ("trust", "lower", "upper")
-"""Bounds that a sound run may lie at for long."""
+_USUAL = ("trust", "underfitting", "lower", "upper")
+"""Bounds that a sound run may lie at: nearly each begins at that of underfitting."""
 
 
 def to_wandb(run: Any, prefix: str = "lambda", *, alerts: bool = True) -> Listener:

@@ -11,14 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import wandb
 from rich.console import Console
 from tiny_runs import same_policy, tiny_config
+from tiny_schedules import KAPPA_CARD, make_policy
 from wandb.proto.wandb_internal_pb2 import Record
 
+from lambda_rl import LearnedSchedule, split_parameters
 from lambda_rl.agents.comparison.command import CompareConfig, run_comparison
 from lambda_rl.agents.ppo.run import train
 from lambda_rl.agents.single_run import NetworkConfig, train_one
 from lambda_rl.envs.tasks.task import Task
+from lambda_rl.seeing import to_wandb
 
 TASK = Task(width=4, train_size=64, val_size=40, steps=6, decisions=3, batch_size=16)
 
@@ -184,3 +189,49 @@ def test_one_network(tmp_path: Path) -> None:
     written = {path.name for path in tmp_path.iterdir()}
     train_one(dataclasses.replace(config, wandb="disabled"), Console(quiet=True))
     assert {path.name for path in tmp_path.iterdir()} == written
+
+
+def test_a_deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's loop with a run of its own: rows of the loop have λ in them, and an alert says what the guard did."""
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    model = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    optimizer = torch.optim.SGD(split_parameters(model, 1e-4), lr=0.1)
+    with wandb.init(
+        mode="offline",
+        dir=tmp_path,
+        project="mine",
+        group="tries",
+        job_type="deploy",
+        tags=["any-loop"],
+        notes="n",
+    ) as run:
+        schedule = LearnedSchedule(
+            optimizer,
+            policy=make_policy(card=KAPPA_CARD, bias=-5.0),
+            total_steps=40,
+            num_train=400,
+            val_size=100,
+            num_classes=3,
+            batch_size=10,
+            model=model,
+        )
+        schedule.on_decision(to_wandb(run))
+        for step in range(1, 41):
+            rises = min(step / 20, 1.0)  # validation falls from its best while training improves
+            schedule.step(
+                train_loss=1.0 - 0.02 * step, train_accuracy=0.5 + 0.01 * step, val_loss=0.8 + rises,
+                val_accuracy=0.7 - 0.3 * rises, progress=step / 40,
+            )  # fmt: skip
+            run.log({"loss": 1.0 - 0.02 * step})
+    found = told(tmp_path)
+    assert (found.run.project, found.run.run_group, found.run.job_type) == ("mine", "tries", "deploy")
+    assert (list(found.run.tags), found.run.notes) == (["any-loop"], "n")
+    assert found.keys == {"loss"} | {
+        f"lambda/{name}" for name in ("value", "kappa", "progress", "asked", "held")
+    }
+    rows = [row for row in found.rows if "lambda/value" in row]
+    assert all("loss" in row for row in rows)  # one row, not two
+    assert [row["lambda/value"] for row in rows][-1] == pytest.approx(schedule.value)
+    (path,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    alerts = [record.alert for record in records(path) if record.HasField("alert")]
+    assert [alert.title for alert in alerts] == ["λ is held: overfitting"]
