@@ -51,18 +51,23 @@ schedule should not cost anything there.
 
 
 def verdict(found: Sequence[Paired]) -> str:
-    """Whether each contestant keeps within what it may cost, in words."""
+    """Whether each contestant keeps within what it may cost, in words: in the script as it is, and with a cosine."""
     lines = []
-    for name in dict.fromkeys(one.contestant for one in found):
-        mine = [one for one in found if one.contestant == name]
+    for name, cosine in dict.fromkeys((one.contestant, _with_cosine(one)) for one in found):
+        mine = [one for one in found if (one.contestant, _with_cosine(one)) == (name, cosine)]
         mean, worst = min(one.difference for one in mine), min(one.worst for one in mine)
         kept = mean >= MEAN and worst >= WORST
+        who = shown(name) + (" with a cosine" if cosine else "")
         lines.append(
-            f"- {shown(name)}: {'within' if kept else '**not within**'} what it may cost ({MEAN:g} points on average "
+            f"- {who}: {'within' if kept else '**not within**'} what it may cost ({MEAN:g} points on average "
             f"in each setting, {WORST:g} in any run): {mean:+.2f} in the setting where it is worst, {worst:+.2f} in "
             "the worst run."
         )
     return "\n".join(lines) + "\n"
+
+
+def _with_cosine(one: Paired) -> bool:
+    return one.setting.endswith("-cosine")
 
 
 def page(found: Sequence[Paired], origin: str) -> str:

@@ -133,6 +133,11 @@ def test_runs_are_paired_by_seed() -> None:
     assert "**not within**" in script_page.verdict([one])
     better = dataclasses.replace(one, difference=0.2, worst=-1.9)
     assert "**" not in script_page.verdict([better])
+    as_is, cosine = script_page.verdict(
+        [better, dataclasses.replace(one, setting="sgd-30-cosine")]
+    ).splitlines()
+    assert as_is.startswith("- `p`: within what")
+    assert cosine.startswith("- `p` with a cosine: **not within** what")
     assert not judged.paired(rows, ["p"], 4)
 
 
