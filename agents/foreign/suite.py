@@ -8,6 +8,7 @@ from lambda_rl.agents.foreign.families import (
     characters,
     convolutional,
     digits,
+    fresh,
     grokking,
     later,
     pictures,
@@ -16,14 +17,14 @@ from lambda_rl.agents.foreign.families import (
 )
 from lambda_rl.agents.foreign.task import ForeignTask
 
-_FAMILIES = (digits, tables, pictures, grokking, signals, convolutional, characters, later)
+_FAMILIES = (digits, tables, pictures, grokking, signals, convolutional, characters, later, fresh)
 
 TASKS: tuple[ForeignTask, ...] = tuple(
     sorted((task for family in _FAMILIES for task in family.TASKS), key=lambda task: task.seconds)
 )
 
 
-LOOKED_AT = frozenset(task.name for task in TASKS if task not in later.TASKS)
+LOOKED_AT = frozenset(task.name for task in TASKS if task not in fresh.TASKS)
 """Tasks that choices about the policy and its guard were made with in view, one to three seeds of each; the page tells
 the others apart."""
 
