@@ -17,6 +17,7 @@ from lambda_rl.agents.benchmark.timing import Spans
 from lambda_rl.agents.presenting.style import GREY, PALETTE, dress, new_figure
 from lambda_rl.envs.data.split import split_data
 from lambda_rl.envs.networks import NETWORKS
+from lambda_rl.envs.tasks.suites import TaskList
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training import trainer as trainer_module
 from lambda_rl.envs.training.interval import Interval
@@ -88,7 +89,7 @@ def scaling(task: Task, setting: Setting, config: TrainerConfig) -> dict[str, An
                 task, width=now["width"], val_size=now["val_size"], train_size=now["train_size"],
                 steps=now["interval"] * (decisions + 3), decisions=decisions + 3,
             )  # fmt: skip
-            env = make_env(varied, dataclasses.replace(setting, slots=now["slots"]), config)
+            env = make_env(TaskList((varied,)), dataclasses.replace(setting, slots=now["slots"]), config)
             seconds = _seconds_per_decision(env, decisions)
             env.close()
             cost.append(1e6 * seconds / (now["slots"] * now["interval"]))
@@ -137,7 +138,8 @@ def profile_decision(
     before = [(owner, name, getattr(owner, name)) for owner, name in kept]
     spans = {name: Spans() for _, name in kept}
     steps = task.steps // task.decisions * (decisions + 3)
-    env = make_env(dataclasses.replace(task, steps=steps, decisions=decisions + 3), setting, config)
+    longer = dataclasses.replace(task, steps=steps, decisions=decisions + 3)
+    env = make_env(TaskList((longer,)), setting, config)
     action = np.zeros((setting.slots, 1), np.float32)
     try:
         for owner, name, function in before:
@@ -174,7 +176,7 @@ def operators(task: Task, setting: Setting, config: TrainerConfig, *, most: int 
     Returns:
         Rows with ``name``, ``share`` of all operators' own time, ``calls``, those with the largest share first.
     """
-    env = make_env(task, setting, dataclasses.replace(config, threads=1))
+    env = make_env(TaskList((task,)), setting, dataclasses.replace(config, threads=1))
     action = np.zeros((setting.slots, 1), np.float32)
     env.reset(seed=0)
     env.step(action)

@@ -11,7 +11,7 @@ import tyro
 from lambda_rl.agents.ablation.command import AblationConfig
 from lambda_rl.agents.atlas.command import AtlasConfig
 from lambda_rl.agents.baselines.kappa_curves import FitKappaConfig
-from lambda_rl.agents.benchmark.command import BenchmarkConfig
+from lambda_rl.agents.benchmark.config import BenchmarkConfig
 from lambda_rl.agents.command_line.any_loop import AnyLoopOptions
 from lambda_rl.agents.command_line.main import COMMANDS
 from lambda_rl.agents.command_line.parsing import parse

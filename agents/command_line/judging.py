@@ -96,6 +96,7 @@ def reproduce(arguments: Sequence[str] | None = None) -> None:
 
 def bench(arguments: Sequence[str] | None = None) -> None:
     """Times the inner training against others and against the machine."""
-    from lambda_rl.agents.benchmark.command import BenchmarkConfig, benchmark
+    from lambda_rl.agents.benchmark.command import benchmark
+    from lambda_rl.agents.benchmark.config import BenchmarkConfig
 
     benchmark(parse(BenchmarkConfig, arguments))

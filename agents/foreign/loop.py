@@ -143,7 +143,7 @@ def train(
 
 def _asked(
     schedule: Schedule, model: nn.Module, optimizer: torch.optim.Optimizer, val: Pair
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """What a rule asks for that it cannot find at its optimizer: a backward pass of the validation loss."""
     if not isinstance(schedule, FeedbackRule) or "val_pull" not in schedule.asked:
         return {}

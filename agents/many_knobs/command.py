@@ -140,7 +140,7 @@ def _kept(folder: Path, cells: Sequence[Cell], seeds: int) -> tuple[list[Row], l
         raise ValueError(
             f"{folder / ROWS} has other tasks or seeds than --seeds {seeds} asks for; give the same, or --measure all"
         )
-    return rows.to_dict("records"), trials.to_dict("records")  # type: ignore[return-value]
+    return rows.to_dict("records"), trials.to_dict("records")
 
 
 def _write(path: Path, rows: list[Row]) -> None:

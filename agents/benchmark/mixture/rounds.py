@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class Rounds:
         return [self._fitted(suite.sample(rng)) for _ in range(self.tasks)]
 
     def _fitted(self, task: Task) -> Task:
-        sizes = {"decisions": DECISIONS}
+        sizes: dict[str, Any] = {"decisions": DECISIONS}
         if not task.data:
             train, val, *_ = part_sizes(len(self.images.labels), "agent")
             sizes |= {"train_size": min(task.train_size, train), "val_size": min(task.val_size, val)}

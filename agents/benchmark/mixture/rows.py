@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -93,7 +93,7 @@ class PlainMixture(gym.Env[npt.NDArray[np.float32], npt.NDArray[np.float32]]):
 
 def _plain(rounds: Rounds, setting: Setting) -> Row:
     count = setting.processes
-    makes = [
+    makes: list[Callable[[], gym.Env[Any, Any]]] = [
         functools.partial(PlainMixture, rounds, part, count, setting.outer_size) for part in range(count)
     ]
     vec_env = SubprocVecEnv(makes)

@@ -40,9 +40,9 @@ def mixture(setting: Setting, repeats: int, console: Console) -> dict[str, Any]:
         found = time_rows(rows, repeats, setting.device)
     played = [task for number in range(1, repeats + 1) for task in rounds.round(number)]
     decisions = sum(task.decisions for task in played) / sum(task.steps for task in played)
-    for row in found.values():
-        row["decisions_per_second"] = row["steps_per_second"] * decisions
-        row["share_of_best"] = float(np.median(np.array(row["each"]) / np.array(found[ALONE]["each"])))
+    for told in found.values():
+        told["decisions_per_second"] = told["steps_per_second"] * decisions
+        told["share_of_best"] = float(np.median(np.array(told["each"]) / np.array(found[ALONE]["each"])))
     result = {"tasks": rounds.tasks, "rows": found, "targets": judge_mixture(found)}
     console.print(_table(result))
     return result

@@ -189,13 +189,13 @@ def mlp_task(budget: Budget, width: int, iterations: int, penalty: str = "l2") -
         iterations: per constant.
         penalty: which R(w).
     """
-    return Task(
+    task = Task(
         network="mlp", width=width, resolution=budget.resolution, train_size=budget.train_size,
         val_size=budget.val_size, optimizer="sgd", learning_rate=1e-3, lr_schedule="step", lr_decay=0.95,
         lr_decay_every=245, momentum=0.0, batch_size=budget.batch_size, steps=STAGES * iterations,
         decisions=budget.decisions, penalty=penalty, pixels="mean-subtracted", init_std=INIT_STD,
-        **({"initial_lam": NONCONVEX_START} if penalty == "l0.5" else {}),
     )  # fmt: skip
+    return replace(task, initial_lam=NONCONVEX_START) if penalty == "l0.5" else task
 
 
 def cnn_task(budget: Budget) -> Task:
