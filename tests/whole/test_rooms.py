@@ -121,7 +121,7 @@ ROOMS: dict[str, str] = {
         " agents.foreign"
     ),
     "agents.foreign.rivals": (
-        "lambda_rl checks files schedules.rules envs.data envs.tasks envs.training agents.options agents.record"
+        "lambda_rl checks files observation schedules.rules envs.data envs.tasks envs.training agents.options agents.record"
         " agents.presenting agents.ablation agents.baselines agents.baselines.crew agents.baselines.rivals"
         " agents.comparison agents.foreign agents.foreign.feedback"
     ),

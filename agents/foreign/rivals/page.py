@@ -18,6 +18,7 @@ from lambda_rl.agents.foreign.rivals.summary import (
     OPEN,
     POLICY,
     REFERENCE,
+    SINGLE,
     RivalsSummary,
     Standing,
 )
@@ -26,7 +27,7 @@ from lambda_rl.agents.presenting.style import GREY, INK, LEARNED_PALETTE, dress,
 from lambda_rl.checks import printable
 
 RIVALS = (LAW_KIND, OPEN, FEEDBACK)
-"""Kinds that are tuned."""
+"""Kinds that are tuned, or fitted."""
 
 
 def page_blocks(summary: RivalsSummary) -> dict[str, str]:
@@ -52,7 +53,7 @@ def headline(summary: RivalsSummary) -> str:
             _sign(best.ahead_interval)
         ]
         lines.append(
-            f"**The best tuned rival that takes one run is {shown(best.name)} ({best.kind}): `{summary.policy}` "
+            f"**The best rival that takes one run is {_named(best.name)} ({best.kind}): `{summary.policy}` "
             f"{verdict}**, by {_points(best.ahead, best.ahead_interval)} points; without grokking "
             f"{_points(best.ahead_else, best.ahead_else_interval)}; probability that the policy is better: "
             f"{best.probability:.2f}."
@@ -61,12 +62,12 @@ def headline(summary: RivalsSummary) -> str:
         one = _best(summary, (kind,))
         if one is not None and one is not best:
             lines.append(
-                f"Best {kind}: {shown(one.name)}, {_points(one.ahead, one.ahead_interval)} points below the policy; "
+                f"Best {kind}: {_named(one.name)}, {_points(one.ahead, one.ahead_interval)} points below the policy; "
                 f"without grokking {_points(one.ahead_else, one.ahead_else_interval)}."
             )
     counts = [sum(_sign(one.ahead_interval) == sign for one in summary.of(*RIVALS)) for sign in (1, 0, -1)]
     lines.append(
-        f"Of {sum(counts)} tuned rivals the policy is above {counts[0]}, not told apart from {counts[1]} and below "
+        f"Of {sum(counts)} rivals the policy is above {counts[0]}, not told apart from {counts[1]} and below "
         f"{counts[2]} by these intervals."
     )
     return "".join(f"- {line}\n" for line in lines)
@@ -85,6 +86,10 @@ def _points(mean: float, interval: tuple[float, float]) -> str:
     return f"{mean:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"
 
 
+def _named(name: str) -> str:
+    return "best single κ, in hindsight" if name == SINGLE else shown(name)
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
@@ -99,7 +104,7 @@ def _table(summary: RivalsSummary, kinds: Sequence[str]) -> str:
         mine = one.kind == POLICY
         rows.append(
             (
-                shown(one.name),
+                _named(one.name),
                 one.kind,
                 one.runs,
                 one.before or "–",
@@ -115,7 +120,7 @@ def _table(summary: RivalsSummary, kinds: Sequence[str]) -> str:
 
 
 def _settings(summary: RivalsSummary) -> str:
-    rows = [(f"`{one.name}`", f"`{one.spec}`", one.before) for one in summary.of(*RIVALS)]
+    rows = [(f"`{one.name}`", f"`{one.spec}`", one.before) for one in summary.of(*RIVALS) if one.spec]
     return markdown_table(("rival", "setting", "inner runs of tuning"), rows)
 
 
@@ -132,7 +137,7 @@ def overview(summary: RivalsSummary) -> Table:
     for one in summary.standings:
         low, high = one.ahead_interval
         table.add_row(
-            Text(printable(shown(one.name).replace("`", ""))),
+            Text(printable(_named(one.name).replace("`", ""))),
             f"{one.regret:.2f}",
             f"{one.ahead:+.2f}",
             f"{low:.2f} … {high:.2f}",
@@ -154,7 +159,7 @@ def differences_figure(summary: RivalsSummary) -> Figure:
         axes.plot([low, high], [place, place], color=colours[one.kind], linewidth=1.6)
         axes.plot([one.ahead_else], [place], "o", color=colours[one.kind], markersize=5, label=label)
     axes.axvline(0.0, color=INK, linewidth=0.8)
-    axes.set_yticks(range(len(found)), [one.name for one in found], fontsize=8)
+    axes.set_yticks(range(len(found)), [_named(one.name).replace("`", "") for one in found], fontsize=8)
     axes.set_xlabel(
         f"accuracy of {summary.policy} minus the rival's, points (95 %), without {HARD}",
         color=INK,

@@ -14,14 +14,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from lambda_rl.agents.ablation.contestants import ablation_of
 from lambda_rl.agents.comparison.statistics import bootstrap_interval, probability_of_improvement
-from lambda_rl.agents.foreign.contestants import DEFAULT, GAP
+from lambda_rl.agents.foreign.contestants import DEFAULT, GAP, constant_name
 from lambda_rl.agents.foreign.feedback.replay import REPLAYED
 from lambda_rl.agents.foreign.feedback.static import LAW, SUGGESTED
 from lambda_rl.agents.foreign.rivals.choices import Choice, Choices
 from lambda_rl.agents.foreign.rivals.tuning import CPR, LAWS
 from lambda_rl.agents.foreign.rows import Row
-from lambda_rl.agents.foreign.summary import BY_VALIDATION, KAPPA_2, NONE, ORACLE, Table, summarise_contestant
+from lambda_rl.agents.foreign.summary import BY_VALIDATION, NONE, ORACLE, Table, summarise_contestant
 from lambda_rl.agents.foreign.task import ForeignTask
+from lambda_rl.observation.facts import ADAM_PULL
 
 FORMAT_VERSION = 1
 
@@ -29,6 +30,10 @@ POLICY, LAW_KIND, OPEN, FEEDBACK, ABLATION, REFERENCE = (
     "policy", "law", "open loop", "feedback by hand", "ablation", "reference",
 )  # fmt: skip
 BY_HAND = ("gap", "plateau", "awd", "swd", "hypergradient", CPR)
+SINGLE = "best-single-kappa"
+SINGLE_KAPPAS = (0.1, 0.3, 1.0, 3.0, 10.0)
+"""Those that the grids of all optimizers have."""
+
 HARD = "grokking"
 """The family whose three tasks weigh as much as all others in a mean."""
 
@@ -164,7 +169,8 @@ def summarise_rivals(
         [*beside, *rows], beside, tasks, seeds, (policy, *(name for name in names if name in tuned))
     )
     shared = table.tasks
-    references = (REPLAYED + policy, LAW, SUGGESTED, NONE, DEFAULT, KAPPA_2, GAP, BY_VALIDATION, ORACLE)
+    table = _table([*beside, *rows, *single_kappa(table)], beside, shared, seeds, (policy,))
+    references = (REPLAYED + policy, LAW, SUGGESTED, NONE, DEFAULT, SINGLE, GAP, BY_VALIDATION, ORACLE)
     found = [
         _standing(table, name, policy, tuned.get(name))
         for name in (policy, *names, *references)
@@ -183,6 +189,27 @@ def summarise_rivals(
         commit=origin["commit"],
         hardware=origin["hardware"],
     )
+
+
+def single_kappa(table: Table) -> list[Row]:
+    """Rows of the one κ that is best on average over the tasks of a table, in hindsight.
+
+    For Adam with coupled decay it is a hundredth of it, as policies have it.
+    """
+
+    def rows(kappa: float) -> list[Row]:
+        return [
+            row
+            for task in table.tasks
+            for row in table.rows(
+                task, constant_name(kappa / (ADAM_PULL if task.optimizer == "adam" else 1.0))
+            )
+        ]
+
+    best = max(
+        map(rows, SINGLE_KAPPAS), key=lambda found: float(np.mean([row.test_accuracy for row in found]))
+    )
+    return [dataclasses.replace(row, contestant=SINGLE) for row in best]
 
 
 def _table(
@@ -211,9 +238,11 @@ def kind_of(name: str, policy: str, tuned: bool) -> str:
         return POLICY
     if ablation_of(name) or name == REPLAYED + policy:
         return ABLATION
+    if name in (*LAWS, LAW, SUGGESTED):
+        return LAW_KIND
     if not tuned:
         return REFERENCE
-    return LAW_KIND if name in LAWS else FEEDBACK if name in BY_HAND else OPEN
+    return FEEDBACK if name in BY_HAND else OPEN
 
 
 def _standing(table: Table, name: str, policy: str, choice: Choice | None) -> Standing:

@@ -7,11 +7,14 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from places import DOCS
 
 from lambda_rl import Constant, load_policy
-from lambda_rl.agents.foreign import run, selected
+from lambda_rl.agents.baselines import BASELINES
+from lambda_rl.agents.foreign import TASKS, run, selected
 from lambda_rl.agents.foreign.contestants import ConstantKappa, kappas
 from lambda_rl.agents.foreign.loop import RunFigures, figures, train
 from lambda_rl.agents.foreign.rivals import tuning
@@ -25,7 +28,7 @@ from lambda_rl.agents.foreign.rivals.units import InKappa, facts_of, in_kappa, s
 from lambda_rl.agents.foreign.rows import Row, read_rows, write_rows
 from lambda_rl.agents.foreign.runner import play_one
 from lambda_rl.agents.foreign.task import ForeignTask
-from lambda_rl.agents.presenting.markdown import fill
+from lambda_rl.agents.presenting.markdown import block_names, fill
 from lambda_rl.envs.data import load_train
 from lambda_rl.envs.tasks.space import TaskList
 from lambda_rl.envs.tasks.suites import Suite, load_suite
@@ -255,21 +258,23 @@ def test_differences_are_paired_and_the_oracle_is_of_all_seeds() -> None:
     assert found["tau"].ahead == pytest.approx((10.0 - 2.0 - 2.0) / 3)
     assert found["tau"].ahead_else == pytest.approx(-2.0)
     assert found["tau"].probability == pytest.approx(1 / 3)
+    assert found["best-single-kappa"].ahead == pytest.approx(
+        80.0 - 90.0
+    )  # κ = 3 is best with the first seed alone
     assert found["to-zero"].ahead_interval == (1.0, 1.0)
     assert [one.kind for one in (found["tau"], found["to-zero"], found["final-lambda:mine"])] == [
         "law", "open loop", "ablation",
     ]  # fmt: skip
     blocks = page_blocks(summary)
     assert (
-        "The best tuned rival that takes one run is `to-zero` (open loop): `mine` is above it"
-        in blocks["headline"]
+        "The best rival that takes one run is `to-zero` (open loop): `mine` is above it" in blocks["headline"]
     )
-    assert "Of 2 tuned rivals the policy is above 1, not told apart from 1 and below 0" in blocks["headline"]
+    assert "Of 2 rivals the policy is above 1, not told apart from 1 and below 0" in blocks["headline"]
 
     better = [*rows, *(made(task, 0, "gap", 85.0, "g") for task in tasks)]
     worse = page_blocks(summarise_rivals(better, beside, tasks, 1, "mine", chosen(), ORIGIN))["headline"]
     assert worse.startswith(
-        "- **The best tuned rival that takes one run is `gap` (feedback by hand): `mine` is below it**"
+        "- **The best rival that takes one run is `gap` (feedback by hand): `mine` is below it**"
     )
 
     some = summarise_rivals(rows[:-2], beside, tasks, 1, "mine", chosen(), ORIGIN)
@@ -295,3 +300,22 @@ def test_what_is_left_of_a_policy() -> None:
     with pytest.raises(ValueError, match="need its runs on foreign loops"):
         ablations("another", policy, rows, (task,))
     assert figures(task, data, 7).seed == 7
+
+
+def test_the_committed_page_says_what_the_summary_says() -> None:
+    folder, page = DOCS / "results" / "foreign-rivals", DOCS / "rivals-in-foreign-loops.md"
+    summary = RivalsSummary.load(folder / "summary.json")
+    text = page.read_text(encoding="utf-8")
+    blocks = page_blocks(summary)
+    assert set(block_names(text)) == blocks.keys()
+    told = "run `lambda-rl foreign-rivals --no-measure --page docs/rivals-in-foreign-loops.md`"
+    assert text == fill(text, blocks), told
+    choices = Choices.load(folder / "rivals.json")
+    assert {one.name: one.spec for one in summary.standings if one.spec} == {
+        one.name: one.spec for one in choices.rivals
+    }
+    for one in choices.rivals:
+        assert one.name in BASELINES
+        assert not one.tried or one.tried[one.spec] == max(one.tried.values())
+    assert all(np.isfinite(row.test_accuracy) for row in read_rows(folder / "rows.csv"))
+    assert {row.task for row in read_rows(folder / "rows.csv")} <= {task.name for task in TASKS}
