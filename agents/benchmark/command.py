@@ -6,7 +6,8 @@ same decisions, evaluations and resets:
 
 * what others do (:mod:`.opponents`),
 * our vector environment as SB3 drives it (:mod:`.ours`), and
-* the floor: what a step would take at the measured peaks (:mod:`.machine.roofline`).
+* the floor: what a step would take at the measured peaks (:mod:`.machine.roofline`), and what torch's fastest kernels
+  would take for it (:mod:`.machine.achievable`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from lambda_rl.agents.benchmark.calibrate import calibrate
 from lambda_rl.agents.benchmark.config import BenchmarkConfig
 from lambda_rl.agents.benchmark.deployed.cost import deployed
 from lambda_rl.agents.benchmark.deployed.loops import LOOPS
+from lambda_rl.agents.benchmark.fastest import compare_with_fastest, fastest_rows
+from lambda_rl.agents.benchmark.machine.achievable import FastestStep
 from lambda_rl.agents.benchmark.machine.load import BUSY, OthersMeter, check_quiet, others_share
 from lambda_rl.agents.benchmark.machine.peaks import Peaks, describe, measure_peaks
 from lambda_rl.agents.benchmark.machine.roofline import evaluations_per_step, floor
@@ -54,7 +57,8 @@ def benchmark(config: BenchmarkConfig, console: Console | None = None) -> dict[s
     Returns:
         What the file holds: ``machine``, ``versions``, ``config``, ``others`` (the share of the cores that other
         processes used before and meanwhile), ``believed`` (that this was little), ``peaks`` by number of threads,
-        ``networks`` by name (``task``, ``floor``, ``rows``, ``own_cost``, ``skipped``, ``targets``),
+        ``networks`` by name (``task``, ``floor``, ``fastest``, ``rows``, ``own_cost``, ``skipped``,
+        ``targets``),
         ``recompilations``, ``mixture`` and ``deployed`` (``rows``, ``targets``).
 
     Raises:
@@ -142,6 +146,7 @@ def _time_network(name: str, config: BenchmarkConfig, setting: Setting, peaks: P
     floors = {each: floor(task, network, each, evaluated, peaks) for each in config.precisions}
     rows: dict[str, Row] = {}
     ours: dict[str, TrainerConfig] = {}
+    fastest: dict[str, FastestStep] = {}
     skipped = []
     with ExitStack() as opened:
         for opponent in map(OPPONENTS.get, config.opponents):
@@ -155,6 +160,10 @@ def _time_network(name: str, config: BenchmarkConfig, setting: Setting, peaks: P
         for label, row, options in our_rows(task, setting, config.all_options):
             opened.callback(row.close)
             rows[label], ours[label] = row, options
+        if config.floor:
+            for label, row, step in fastest_rows(task, setting, config.all_options[-1], evaluated):
+                opened.callback(row.close)
+                rows[label], fastest[row.precision] = row, step
         timed: dict[str, dict[str, Any]] = dict(time_rows(rows, config.repeats, setting.device))
     for label, found in timed.items():
         precision, speed = rows[label].precision, found["steps_per_second"]
@@ -164,12 +173,14 @@ def _time_network(name: str, config: BenchmarkConfig, setting: Setting, peaks: P
             "share_of_floor": speed * model["seconds"],
             "share_of_peak": speed * model["flops"] / peaks.flops[precision],
         }
+    compare_with_fastest(timed, fastest)
     best = max(ours, key=lambda label: timed[label]["steps_per_second"])
     result: dict[str, Any] = {
         "task": dataclasses.asdict(task),
         "outer_size": setting.outer_size,
         "evaluated_per_step": evaluated,
         "floor": floors,
+        "fastest": {precision: step.found() for precision, step in fastest.items()},
         "rows": timed,
         "skipped": skipped,
         "versions": {label: dict(row.versions) for label, row in rows.items() if row.versions},

@@ -36,6 +36,7 @@ class BenchmarkConfig(ComputeOptions, DataOptions):
         calibrate: first measure which sizes of stacks are fastest here, and keep them for all runs to come.
         precision_seeds: also train this many runs in fp32 and in bf16 and compare their final accuracies; 0: none.
         anatomy: also measure what a decision is made of and how its cost grows, with a figure beside the JSON file.
+        floor: also time what torch's fastest kernels take at exactly the shapes of a step, in turn with our rows.
         mixture: also time the broad mixture, against plain loops in processes and its own kinds alone.
         deployed: also time the shipped policy in plain loops: what it adds to their steps.
         json: file for the results; empty: none.
@@ -57,6 +58,7 @@ class BenchmarkConfig(ComputeOptions, DataOptions):
     calibrate: bool = False
     precision_seeds: int = 0
     anatomy: bool = False
+    floor: bool = False
     mixture: bool = False
     deployed: bool = True
     json: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from lambda_rl.envs.tasks.task import Task
 
 RATIOS, ANATOMY, PRECISION = "benchmark.json", "anatomy.json", "precision.json"
 MIXTURE, DEPLOYED = "mixture.json", "deployed.json"
+ACHIEVABLE = "achievable-*.json"
 """Files of a results folder that a page is made of."""
 
 
@@ -75,6 +77,48 @@ def _floor(found: Mapping[str, Any]) -> str:
     rows = [[name, *(f"{1e6 * floor['parts'][name]:.2f}" for floor in floors.values())] for name in names]
     rows.append(["**sum**", *(f"**{1e6 * floor['seconds']:.2f}**" for floor in floors.values())])
     return markdown_table(["µs of a network-step", *floors], rows)
+
+
+def _fastest(found: Mapping[str, Any]) -> dict[str, str]:
+    """By name of a block: what the fastest kernels take, and how near our rows come."""
+    fastest = found["fastest"]
+    rows = []
+    for name in next(iter(fastest.values()))["parts"]:
+        parts = [each["parts"][name] for each in fastest.values()]
+        rows.append([name, *(c for p in parts for c in (f"{1e6 * p['seconds']:.2f}", p["kernel"]))])
+    rows.append(["**sum**", *(c for f in fastest.values() for c in (f"**{1e6 * f['seconds']:.2f}**", ""))])
+    heads = [c for name in fastest for c in (f"{name}, µs", "by")]
+    shares = [
+        [
+            label,
+            f"{1e6 * statistics.median(row['cpu']):.1f}",
+            f"{1e6 * fastest[row['precision']]['seconds']:.1f}",
+            f"{row['cpu_share_of_fastest']:.0%}",
+        ]
+        for label, row in found["rows"].items()
+        if "cpu_share_of_fastest" in row
+    ]
+    return {
+        "parts": markdown_table(["of a network-step", *heads], rows),
+        "shares": markdown_table(
+            ["", "CPU µs of a network-step", "of the fastest kernels alone", "share"], shares
+        ),
+    }
+
+
+def _all_fastest(results: Mapping[str, Any]) -> dict[str, str]:
+    """Blocks about the fastest kernels: where they were timed, what they take, and how near our rows come."""
+    machine, others, config = results["machine"], results["others"], results["config"]
+    where = (
+        f"{machine['processor']}, {config['threads']} of {machine['cores']} cores, torch "
+        f"{results['versions']['torch']}; other processes used {others['before']:.0%} of the cores before and "
+        f"{others['meanwhile']:.0%} meanwhile. {config['repeats']} interleaved repeats.\n"
+    )
+    made = {}
+    for name, found in results["networks"].items():
+        blocks = {"machine": where, **_fastest(found)}
+        made |= {f"achievable-{name}-{block}": text for block, text in blocks.items()}
+    return made
 
 
 def _targets(results: Mapping[str, Any]) -> str:
@@ -241,6 +285,8 @@ def blocks(folder: Path) -> dict[str, str]:
     broad = _read(folder, MIXTURE)
     if broad is not None:
         made |= _mixture(broad)
+    for path in sorted(folder.glob(ACHIEVABLE)):
+        made |= _all_fastest(json.loads(path.read_text(encoding="utf-8")))
     user = _read(folder, DEPLOYED)
     if user is not None:
         made |= _deployed(user)

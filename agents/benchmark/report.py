@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+SHARES = ("share_of_floor", "share_of_peak", "cpu_share_of_fastest")
+
 
 def show_machine(results: Mapping[str, Any], console: Console) -> None:
     """Hardware, load and peaks."""
@@ -28,14 +30,14 @@ def show_network(name: str, found: Mapping[str, Any], console: Console) -> None:
     """The rows of a network, and what is promised of them."""
     table = Table(title=f"{name}: network-steps/s of whole episodes, evaluation and resets included")
     table.add_column("what")
-    for heading in ("median", "lowest", "highest", "ratio", "of floor", "of peak"):
+    for heading in ("median", "lowest", "highest", "ratio", "of floor", "of peak", "of kernels"):
         table.add_column(heading, justify="right")
     for label, row in found["rows"].items():
         numbers = [f"{row[key]:,.0f}" for key in ("steps_per_second", "lowest", "highest")]
-        shares = [f"{row[key]:.0%}" if key in row else "" for key in ("share_of_floor", "share_of_peak")]
+        shares = [f"{row[key]:.0%}" if key in row else "" for key in SHARES]
         table.add_row(label, *numbers, f"{row['ratio']:.2f}", *shares)
     for precision, floor in found["floor"].items():
-        table.add_row(f"floor, {precision}", f"{floor['steps_per_second']:,.0f}", "", "", "", "100%", "")
+        table.add_row(f"floor, {precision}", f"{floor['steps_per_second']:,.0f}", "", "", "", "100%", "", "")
     console.print(table)
     for line in found["skipped"]:
         console.print(f"  left out: {line}", markup=False)

@@ -47,20 +47,23 @@ def time_rows(
 
     Returns:
         By label: median ``steps_per_second``, ``lowest``, ``highest``, ``ratio`` to ``first``, ``lowest_ratio``,
-        ``highest_ratio``, ``each``, the steps a second of each repeat, and ``first_use_seconds``, the warm-up, which
-        compiles where that is asked for.
+        ``highest_ratio``, ``each``, the steps a second of each repeat, ``cpu``, this process's CPU seconds a step of
+        each repeat, and ``first_use_seconds``, the warm-up, which compiles where that is asked for.
     """
     speed: dict[str, list[float]] = {label: [] for label in rows}
+    own: dict[str, list[float]] = {label: [] for label in rows}
     warm: dict[str, float] = {}
     for repeat in range(repeats + 1):
         for label, row in rows.items():
             torch.set_num_threads(row.threads)
-            start = time.perf_counter()
+            start, own_start = time.perf_counter(), time.process_time()
             steps = row.run()
             synchronize(device)
+            own_seconds = time.process_time() - own_start
             seconds = time.perf_counter() - start
             if repeat:
                 speed[label].append(steps / seconds)
+                own[label].append(own_seconds / steps)
             else:
                 warm[label] = seconds
     torch.set_num_threads(1)
@@ -76,6 +79,7 @@ def time_rows(
             "lowest_ratio": float(ratios.min()),
             "highest_ratio": float(ratios.max()),
             "each": values,
+            "cpu": own[label],
             "first_use_seconds": warm[label],
         }
     return found

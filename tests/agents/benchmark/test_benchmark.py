@@ -24,6 +24,7 @@ from lambda_rl.agents.benchmark.opponents.dacbench_opponent import DACBench
 from lambda_rl.agents.benchmark.opponents.plain import PlainLoop
 from lambda_rl.agents.benchmark.opponents.torch_layers import trains_alike
 from lambda_rl.agents.benchmark.ours import compiled_graphs, own_cost, recompilations
+from lambda_rl.agents.benchmark.page import blocks
 from lambda_rl.agents.benchmark.targets import judge
 from lambda_rl.agents.benchmark.timed import TIMED
 from lambda_rl.agents.benchmark.timing import Row, Spans, time_rows
@@ -157,6 +158,7 @@ def test_everything_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         repeats=1,
         compile=False,
         calibrate=True,
+        floor=True,
         deployed=False,
         json=str(file),
         force=True,
@@ -167,7 +169,9 @@ def test_everything_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert {"machine", "versions", "config", "others", "peaks", "networks"} <= set(found)
     assert {"processor", "cores", "load"} <= set(found["machine"])
     mlp = found["networks"]["mlp"]
-    assert len(mlp["rows"]) == 5  # two of SB3's processes, the ensemble, two of ours
+    assert (
+        len(mlp["rows"]) == 7
+    )  # two of SB3's processes, the ensemble, two of ours, two of the fastest kernels
     for row in mlp["rows"].values():
         assert row["lowest"] <= row["steps_per_second"] <= row["highest"]
         assert row["share_of_floor"] > 0
@@ -178,6 +182,14 @@ def test_everything_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(found["calibration"]) == 2  # a precision each
     assert not found["believed"]  # a self-test's numbers mean nothing
     assert kept_sizes() == kept
+    assert all(
+        "cpu_share_of_fastest" in row for label, row in mlp["rows"].items() if label.startswith("ours")
+    )
+    assert "share of the achievable floor" in [target["what"] for target in mlp["targets"]]
+    file.rename(tmp_path / "achievable-mlp.json")
+    made = blocks(tmp_path)
+    assert "fc1 weight gradient" in made["achievable-mlp-parts"]
+    assert "ours, bf16, N=4" in made["achievable-mlp-shares"]
     assert "not to be believed" in console.export_text()
 
 
