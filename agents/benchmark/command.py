@@ -26,14 +26,19 @@ from lambda_rl.agents.benchmark.calibrate import calibrate
 from lambda_rl.agents.benchmark.config import BenchmarkConfig
 from lambda_rl.agents.benchmark.deployed.cost import deployed
 from lambda_rl.agents.benchmark.deployed.loops import LOOPS
-from lambda_rl.agents.benchmark.fastest import compare_with_fastest, fastest_rows
 from lambda_rl.agents.benchmark.machine.achievable import FastestStep
 from lambda_rl.agents.benchmark.machine.load import BUSY, OthersMeter, check_quiet, others_share
 from lambda_rl.agents.benchmark.machine.peaks import Peaks, describe, measure_peaks
 from lambda_rl.agents.benchmark.machine.roofline import evaluations_per_step, floor
 from lambda_rl.agents.benchmark.mixture.timed import mixture
 from lambda_rl.agents.benchmark.opponents import OPPONENTS, Setting
-from lambda_rl.agents.benchmark.ours import our_rows, own_cost, recompilations
+from lambda_rl.agents.benchmark.ours import (
+    compare_with_fastest,
+    fastest_rows,
+    our_rows,
+    own_cost,
+    recompilations,
+)
 from lambda_rl.agents.benchmark.page import publish
 from lambda_rl.agents.benchmark.precision import precision_gap
 from lambda_rl.agents.benchmark.report import show_machine, show_network

@@ -23,7 +23,7 @@ RECOMPILATIONS = 0
 
 
 CPU_SHARE = "cpu_share_of_fastest"
-"""See :func:`.fastest.compare_with_fastest`."""
+"""See :func:`.ours.compare_with_fastest`."""
 
 
 class _Found:

@@ -160,11 +160,11 @@ _PRODUCTS = {"bmm": _bmm, "baddbmm": _baddbmm, "mm one by one": _one_by_one}
 
 def _matrix_kernels(sides: tuple[int, int, int], stacked: Stacked, *names: str) -> Iterator[Kernel]:
     """A product of ``[N, rows, inner]`` by ``[N, inner, columns]``, all layouts; of all products or of some."""
-    for name, *turned in itertools.product(names or _PRODUCTS, *[(False, True)] * 3):
-        letters = "".join("ᵀ" if turn else "·" for turn in turned)
-        yield Kernel(
-            f"{name} {letters}", functools.partial(_product, _PRODUCTS[name], sides, turned, stacked)
-        )
+    for name in names or _PRODUCTS:
+        for turned in itertools.product((False, True), repeat=3):
+            letters = "".join("ᵀ" if turn else "·" for turn in turned)
+            prepare = functools.partial(_product, _PRODUCTS[name], sides, turned, stacked)
+            yield Kernel(f"{name} {letters}", prepare)
 
 
 def _product(

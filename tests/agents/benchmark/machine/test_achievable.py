@@ -7,13 +7,12 @@ import torch
 from tiny_envs import tiny_data
 from torch.utils.flop_counter import FlopCounterMode
 
-from lambda_rl.agents.benchmark.fastest import compare_with_fastest, fastest_rows
 from lambda_rl.agents.benchmark.machine import kernels as module
 from lambda_rl.agents.benchmark.machine.achievable import FastestStep
 from lambda_rl.agents.benchmark.machine.kernels import Kernel, Stacked, kernels, quickest
 from lambda_rl.agents.benchmark.machine.roofline import products, step_parts
 from lambda_rl.agents.benchmark.opponents import Setting
-from lambda_rl.agents.benchmark.ours import our_rows
+from lambda_rl.agents.benchmark.ours import compare_with_fastest, fastest_rows, our_rows
 from lambda_rl.agents.benchmark.timing import time_rows
 from lambda_rl.agents.options import DataOptions
 from lambda_rl.envs.networks import NetworkSpec, make_network
