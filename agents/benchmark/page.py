@@ -114,7 +114,7 @@ def _all_fastest(results: Mapping[str, Any]) -> dict[str, str]:
         f"{results['versions']['torch']}; other processes used {others['before']:.0%} of the cores before and "
         f"{others['meanwhile']:.0%} meanwhile. {config['repeats']} interleaved repeats.\n"
     )
-    made = {}
+    made: dict[str, str] = {}
     for name, found in results["networks"].items():
         blocks = {"machine": where, **_fastest(found)}
         made |= {f"achievable-{name}-{block}": text for block, text in blocks.items()}
