@@ -51,12 +51,12 @@ def lams(comparison: Comparison, schedule: str) -> list[np.ndarray]:
 
 def test_they_begin_at_their_own_kappa_as_in_a_users_loop(tmp_path: Path) -> None:
     """A policy that changes nothing shows where it begins; the task's λ and its true sum would give other numbers."""
-    card = dataclasses.replace(KAPPA_CARD, initial=(2.0,))
+    card = dataclasses.replace(KAPPA_CARD, initial=(0.04,))  # the guard begins with 0.05 at most
     save_policy(tmp_path / "still.safetensors", make_policy(card=card, scale=0.0))
     found = compared(str(tmp_path / "still.safetensors"))
     for values, total in zip(lams(found, "learned"), SUMS, strict=True):
         assert len(values) == TASK.decisions
-        assert values[0] == pytest.approx(2.0 / total)
+        assert values[0] == pytest.approx(0.04 / total)
     # What only this one is told does not make it another task.
     assert set(found.results.table["lr_told"]) == {"sum"}
     assert set(found.results.table["initial_kappa"]) == {0.0}

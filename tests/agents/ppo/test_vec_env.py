@@ -126,9 +126,7 @@ def test_gives_what_the_real_environment_gives() -> None:
     ]
 
     def make() -> CifarLambdaVectorEnv:
-        env = CifarLambdaVectorEnv(2)
-        env.suite = Suite("tiny", "agent", TaskList(tuple(tasks)))
-        return env
+        return CifarLambdaVectorEnv(2, suite=Suite("tiny", "agent", TaskList(tuple(tasks))))
 
     native, adapted = make(), SB3VecEnv(make())
     adapted.seed(3)
