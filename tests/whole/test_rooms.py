@@ -121,9 +121,9 @@ ROOMS: dict[str, str] = {
         " agents.foreign"
     ),
     "agents.foreign.rivals": (
-        "lambda_rl checks files observation schedules.rules envs.data envs.tasks envs.training agents.options agents.record"
-        " agents.presenting agents.ablation agents.baselines agents.baselines.crew agents.baselines.rivals"
-        " agents.comparison agents.foreign agents.foreign.feedback"
+        "lambda_rl checks files observation schedules.rules envs.data envs.tasks envs.training agents.options"
+        " agents.record agents.presenting agents.ablation agents.baselines agents.baselines.crew"
+        " agents.baselines.rivals agents.comparison agents.foreign agents.foreign.feedback"
     ),
     "agents.gallery": (
         "lambda_rl checks files suggest agents.record agents.presenting agents.foreign agents.foreign.feedback"
