@@ -145,10 +145,18 @@ def test_a_login_is_seen_wherever_wandb_keeps_it(tmp_path: Path) -> None:
     around = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     around |= {"NETRC": str(tmp_path / "netrc"), "HOME": str(tmp_path), "WANDB_CONFIG_DIR": str(tmp_path)}
     command = [sys.executable, "-c", LOGIN]
-    options: dict[str, Any] = {"env": around, "cwd": tmp_path, "capture_output": True, "text": True, "check": False}
+    options: dict[str, Any] = {
+        "env": around,
+        "cwd": tmp_path,
+        "capture_output": True,
+        "text": True,
+        "check": False,
+    }
     try:
         done = subprocess.run(command, timeout=70, **options)
-    except subprocess.TimeoutExpired:  # wandb's own service hung once, on a busy machine; what is tested is ours
+    except (
+        subprocess.TimeoutExpired
+    ):  # wandb's own service hung once, on a busy machine; what is tested is ours
         (tmp_path / "netrc").unlink(missing_ok=True)
         done = subprocess.run(command, timeout=100, **options)
     assert done.stdout == "[False, True, False, True] []\n", done.stderr
