@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import TypeAdapter, ValidationError
 
 from lambda_rl.agents.comparison.statistics import bootstrap_interval
 from lambda_rl.agents.foreign.contestants import DEFAULT, GAP, RULE_OF_THUMB, constant_name, kappas
@@ -26,6 +22,7 @@ from lambda_rl.agents.foreign.feedback.replay import REPLAYED
 from lambda_rl.agents.foreign.feedback.static import LAW, SUGGESTED
 from lambda_rl.agents.foreign.rows import Row
 from lambda_rl.agents.foreign.task import ForeignTask
+from lambda_rl.agents.record.typed_file import load_typed, to_json
 
 Array = npt.NDArray[np.float64]
 
@@ -125,7 +122,7 @@ class ForeignSummary:
 
     def to_json(self) -> str:
         """The text of the file."""
-        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return to_json(self)
 
     @classmethod
     def load(cls, path: str | Path) -> ForeignSummary:
@@ -135,21 +132,7 @@ class ForeignSummary:
             OSError: there is none.
             ValueError: it is something else.
         """
-        try:
-            found = _adapter().validate_json(Path(path).read_bytes(), strict=True)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(
-                f"{path}: not a summary of foreign runs: {first['loc']}: {first['msg']}"
-            ) from None
-        if found.format_version != FORMAT_VERSION:
-            raise ValueError(f"{path}: format {found.format_version}, this program reads {FORMAT_VERSION}")
-        return found
-
-
-@functools.cache
-def _adapter() -> TypeAdapter[ForeignSummary]:
-    return TypeAdapter(ForeignSummary)
+        return load_typed(ForeignSummary, path, "a summary of foreign runs", FORMAT_VERSION)
 
 
 class Table:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
+from lambda_rl.agents.record.typed_file import load_typed, to_json
 from lambda_rl.files import atomic_write
 
 FORMAT_VERSION = 1
@@ -61,8 +57,7 @@ class Choices:
 
     def save(self, path: Path) -> None:
         """Writes the file."""
-        text = json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False)
-        atomic_write(path, text + "\n")
+        atomic_write(path, to_json(self))
 
     @classmethod
     def load(cls, path: str | Path) -> Choices:
@@ -72,16 +67,4 @@ class Choices:
             OSError: there is none.
             ValueError: it is something else.
         """
-        try:
-            found = _adapter().validate_json(Path(path).read_bytes(), strict=True)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(f"{path}: not a file of tuned rivals: {first['loc']}: {first['msg']}") from None
-        if found.format_version != FORMAT_VERSION:
-            raise ValueError(f"{path}: format {found.format_version}, this program reads {FORMAT_VERSION}")
-        return found
-
-
-@functools.cache
-def _adapter() -> TypeAdapter[Choices]:
-    return TypeAdapter(Choices)
+        return load_typed(Choices, path, "a file of tuned rivals", FORMAT_VERSION)

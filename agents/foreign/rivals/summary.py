@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 
 from lambda_rl.agents.ablation.contestants import ablation_of
 from lambda_rl.agents.comparison.statistics import bootstrap_interval, probability_of_improvement
@@ -22,6 +19,7 @@ from lambda_rl.agents.foreign.rivals.tuning import CPR, LAWS
 from lambda_rl.agents.foreign.rows import Row
 from lambda_rl.agents.foreign.summary import BY_VALIDATION, NONE, ORACLE, Table, summarise_contestant
 from lambda_rl.agents.foreign.task import ForeignTask
+from lambda_rl.agents.record.typed_file import load_typed, to_json
 from lambda_rl.observation.facts import ADAM_PULL
 
 FORMAT_VERSION = 1
@@ -111,7 +109,7 @@ class RivalsSummary:
 
     def to_json(self) -> str:
         """The text of the file."""
-        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return to_json(self)
 
     @classmethod
     def load(cls, path: str | Path) -> RivalsSummary:
@@ -121,21 +119,7 @@ class RivalsSummary:
             OSError: there is none.
             ValueError: it is something else.
         """
-        try:
-            found = _adapter().validate_json(Path(path).read_bytes(), strict=True)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(
-                f"{path}: not a summary of rivals on foreign loops: {first['loc']}: {first['msg']}"
-            ) from None
-        if found.format_version != FORMAT_VERSION:
-            raise ValueError(f"{path}: format {found.format_version}, this program reads {FORMAT_VERSION}")
-        return found
-
-
-@functools.cache
-def _adapter() -> TypeAdapter[RivalsSummary]:
-    return TypeAdapter(RivalsSummary)
+        return load_typed(RivalsSummary, path, "a summary of rivals on foreign loops", FORMAT_VERSION)
 
 
 def summarise_rivals(
