@@ -141,7 +141,7 @@ class CifarLambdaEnv(gym.Env[Observation, npt.NDArray[np.float32]]):
         threads: chunks trained at once; one run is one chunk.
         render_mode: ``rgb_array``: :meth:`render` draws the run so far.
         knobs: moved beside λ: names of :data:`lambda_rl.knobs.KNOBS`, or knobs with ranges of their own; λ itself may
-            be named first, by its penalty: ``("l2", "dropout")``.
+            be named first, by its penalty, such as ``l2``.
         features: names of what is observed; None: those above.
         unit: what the first action moves, ``lam`` or ``kappa``, see "The decay budget as unit".
 

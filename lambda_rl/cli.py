@@ -20,9 +20,7 @@ from lambda_rl.suggest import suggest_weight_decay
 from lambda_rl.suggest.suggestion import ATLAS, CONSTANT, NAMED
 
 _OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
-    "sgd": optim.SGD,
-    "adam": optim.Adam,
-    "adamw": optim.AdamW,
+    kind.__name__.lower(): kind for kind in (optim.SGD, optim.Adam, optim.AdamW)
 }
 _NETWORKS: dict[str | None, Callable[[], nn.Module | None]] = {
     "yes": lambda: nn.LayerNorm(1),
@@ -149,11 +147,12 @@ def _suggest(arguments: Sequence[str]) -> str:
         raise ValueError("--num-params goes with --num-train: laws ask for weights per training example")
     if options.epochs is None and options.batch_size is not None:
         options.epochs = options.steps * options.batch_size / options.num_train
-    momentum = options.momentum if options.optimizer == "sgd" else 0.0
+    make = _OPTIMIZERS[options.optimizer]
+    momentum = options.momentum if make is optim.SGD else 0.0
     more = {"momentum": momentum} if momentum else {}
     count = 1 if options.num_params is None else whole_number("--num-params", options.num_params)
     weights = nn.Parameter(torch.empty(count, 1, device="meta"))
-    optimizer = _OPTIMIZERS[options.optimizer]([weights], lr=options.lr, **more)
+    optimizer = make([weights], lr=options.lr, **more)
     found = suggest_weight_decay(
         optimizer,
         options.steps,

@@ -278,7 +278,7 @@ def knob_scale(name: str) -> KnobKind:
 def further_knobs(knobs: Iterable[str | Knob]) -> tuple[Knob, ...]:
     """Knobs beside λ: those that are named under their kind's own range, others as they are.
 
-    λ itself may be named first, as ``lam``, ``kappa`` or by its penalty: ``("l2", "dropout")``.
+    λ itself may be named first, as ``lam``, ``kappa`` or by its penalty, such as ``l2``.
 
     Raises:
         ValueError: there is no such knob, one is named twice, or its range is beyond what it can be.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from torch.optim import Optimizer
+from torch.optim import Adam, AdamW, Optimizer
 
 from lambda_rl import Constant, GapRule, LearnedSchedule, Policy, Schedule, load_policy
 from lambda_rl.agents.foreign.feedback.static import LAW, SUGGESTED, Suggested
@@ -163,7 +163,7 @@ def constant_name(kappa: float) -> str:
 
 def kappas(task: ForeignTask) -> tuple[float, ...]:
     """The grid of constants for a task."""
-    return ADAM_KAPPAS if task.optimizer == "adam" else KAPPAS
+    return ADAM_KAPPAS if task.optimizer is Adam else KAPPAS
 
 
 def static(law: KappaLaw | None = None) -> dict[str, Contestant]:
@@ -195,7 +195,7 @@ def line_up(
     found: list[Contestant] = []
     if constants:
         found += [ConstantKappa(kappa) for kappa in kappas(task)]
-        found += [FrameworkDefault()] if task.optimizer == "adamw" else []
+        found += [FrameworkDefault()] if task.optimizer is AdamW else []
         found.append(Gap())
     return found + [_contestant(name, given) for name, given in others.items()]
 

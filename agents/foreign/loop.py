@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
 
 from lambda_rl import Schedule, split_parameters
 from lambda_rl.agents.foreign.task import Data, ForeignTask, Pair
@@ -68,7 +69,7 @@ class Outcome:
     warned: bool
 
 
-MakeSchedule = Callable[[torch.optim.Optimizer, RunFigures], Schedule]
+MakeSchedule = Callable[[Optimizer, RunFigures], Schedule]
 
 
 def figures(task: ForeignTask, data: Data, seed: int = 0) -> RunFigures:
@@ -141,9 +142,7 @@ def train(
     return Outcome(train_accuracy, *parts[0][::-1], *parts[1][::-1], lams[:-1] or lams, warned)
 
 
-def _asked(
-    schedule: Schedule, model: nn.Module, optimizer: torch.optim.Optimizer, val: Pair
-) -> dict[str, Any]:
+def _asked(schedule: Schedule, model: nn.Module, optimizer: Optimizer, val: Pair) -> dict[str, Any]:
     """What a rule asks for that it cannot find at its optimizer: a backward pass of the validation loss."""
     if not isinstance(schedule, FeedbackRule) or "val_pull" not in schedule.asked:
         return {}
@@ -179,10 +178,10 @@ def _network(task: ForeignTask, data: Data) -> nn.Module:
     return model
 
 
-def _optimizer(task: ForeignTask, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    if task.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=task.lr, momentum=task.momentum)
-    return (torch.optim.Adam if task.optimizer == "adam" else torch.optim.AdamW)(groups, lr=task.lr)
+def _optimizer(task: ForeignTask, groups: list[dict[str, Any]]) -> Optimizer:
+    if issubclass(task.optimizer, SGD):
+        return task.optimizer(groups, lr=task.lr, momentum=task.momentum)
+    return task.optimizer(groups, lr=task.lr)
 
 
 def _minibatches(task: ForeignTask, examples: int, seed: int) -> Iterator[Tensor]:

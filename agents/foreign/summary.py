@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from torch.optim import AdamW
 
 from lambda_rl.agents.comparison.statistics import bootstrap_interval
 from lambda_rl.agents.foreign.contestants import DEFAULT, GAP, RULE_OF_THUMB, constant_name, kappas
@@ -176,7 +177,7 @@ class Table:
             return self.of(task, constant_name(self.oracle[task.name]))
         if name == BY_VALIDATION:
             return self._by_validation(task)
-        if name == DEFAULT and task.optimizer != "adamw":
+        if name == DEFAULT and task.optimizer is not AdamW:
             return self.of(task, NONE)
         return np.array([row.test_accuracy for row in self.rows(task, name)])
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 Pair = tuple[Tensor, Tensor]
 """Inputs and labels."""
@@ -44,7 +45,7 @@ class ForeignTask:
         family: tasks that are alike in kind; rows of the page.
         data: seed → examples; with ``images=`` too, the name of a data set, where the task needs one.
         network: examples → a network, drawn from torch's global generator as users do.
-        optimizer: sgd, adam (coupled decay) or adamw.
+        optimizer: its class; Adam has coupled decay.
         lr: its peak.
         epochs: passes over the training examples.
         batch_size: examples a step.
@@ -62,7 +63,7 @@ class ForeignTask:
     family: str
     data: Callable[..., Data]
     network: Callable[[Data], nn.Module]
-    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    optimizer: type[SGD | Adam | AdamW] = SGD
     lr: float = 0.05
     epochs: int = 60
     batch_size: int = 32
@@ -91,7 +92,7 @@ class ForeignTask:
         """Effective learning rate, truly summed over the run: κ = λ times this."""
         steps = self.steps(examples)
         total = self.lr * sum(self.rate((step + 0.5) / steps) for step in range(steps))
-        return total / (1.0 - self.momentum) if self.optimizer == "sgd" else total
+        return total / (1.0 - self.momentum) if self.optimizer is SGD else total
 
     @property
     def peak_over_mean(self) -> float:
@@ -112,4 +113,6 @@ class ForeignTask:
 def _told(value: Any) -> str:
     if isinstance(value, functools.partial):
         return f"{_told(value.func)}{value.args}{sorted(value.keywords.items())}"
+    if isinstance(value, type) and issubclass(value, Optimizer):
+        return repr(value.__name__.lower())  # wherever torch has it
     return f"{value.__module__}.{value.__qualname__}" if callable(value) else repr(value)

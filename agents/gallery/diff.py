@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch.optim import SGD
+
 from lambda_rl.agents.foreign.loop import START_DECAY, RunFigures
 from lambda_rl.agents.foreign.task import ForeignTask
 
@@ -16,8 +18,8 @@ def diff_of(task: ForeignTask, run: RunFigures) -> str:
         task: the loop; its optimizer is named with its numbers.
         run: figures of the run, which the schedule is told.
     """
-    name = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}[task.optimizer]
-    numbers = f"lr={task.lr:g}" + (f", momentum={task.momentum:g}" if task.optimizer == "sgd" else "")
+    name = task.optimizer.__name__
+    numbers = f"lr={task.lr:g}" + (f", momentum={task.momentum:g}" if task.optimizer is SGD else "")
     facts = (
         f"total_steps={run.total_steps}, num_train={run.num_train}, val_size={run.val_size}, "
         f"num_classes={run.num_classes}, batch_size={run.batch_size}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 from torch.nn.parameter import is_lazy
-from torch.optim import AdamW, Optimizer
+from torch.optim import SGD, AdamW, Optimizer
 
 # Optimizers without betas in their groups that divide by the size of the gradients, or take their sign.
 _ADAPTIVE = ("adam", "rmsprop", "adagrad", "adadelta", "adafactor", "lion", "lamb", "rprop", "muon", "sophia")
@@ -17,7 +17,7 @@ _ADAPTIVE = ("adam", "rmsprop", "adagrad", "adadelta", "adafactor", "lion", "lam
 _DECOUPLED = frozenset(
     "Adafactor AdafactorBigVision Muon Lion LAMB AdamP Adan LaProp MARS SGDW".lower().split()
 )
-_ADAMW = AdamW.__name__.lower()
+_SGD, _ADAMW = SGD.__name__.lower(), AdamW.__name__.lower()
 # What those call it that do say it.
 _DECOUPLED_KEYS = ("decoupled_decay", "decoupled", "weight_decouple")
 
@@ -58,7 +58,7 @@ def is_adaptive(optimizer: Optimizer, group: dict[str, Any]) -> bool | None:
     name = type(optimizer).__name__.lower()
     if "betas" in group or any(word in name for word in _ADAPTIVE):
         return True
-    return False if "sgd" in name or {"momentum", "nesterov"} <= group.keys() else None
+    return False if _SGD in name or {"momentum", "nesterov"} <= group.keys() else None
 
 
 def group_meaning(optimizer: Optimizer, group: dict[str, Any]) -> str:

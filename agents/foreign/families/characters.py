@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Adam, AdamW
 
 from lambda_rl.agents.foreign.task import Data, ForeignTask, Pair
 
@@ -95,8 +96,8 @@ class Causal(nn.Module):
 task = partial(ForeignTask, family="characters", data=characters, batch_size=16, epochs=30, seconds=2.5)
 
 TASKS = (
-    task(name="characters-gru", network=Recurrent, optimizer="adam", lr=5e-3, epochs=20),
-    task(name="characters-gru-few", data=partial(characters, train=2000), network=Recurrent, optimizer="adamw", lr=5e-3,
+    task(name="characters-gru", network=Recurrent, optimizer=Adam, lr=5e-3, epochs=20),
+    task(name="characters-gru-few", data=partial(characters, train=2000), network=Recurrent, optimizer=AdamW, lr=5e-3,
          epochs=60),
-    task(name="characters-transformer", network=Causal, optimizer="adamw", lr=3e-3, warmup=0.1, epochs=20, seconds=3.5),
+    task(name="characters-transformer", network=Causal, optimizer=AdamW, lr=3e-3, warmup=0.1, epochs=20, seconds=3.5),
 )  # fmt: skip

@@ -6,6 +6,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.optim import AdamW
 
 from lambda_rl.agents.foreign.families.digits import digits
 from lambda_rl.agents.foreign.families.pictures import held_out
@@ -90,7 +91,7 @@ class Patches(nn.Module):
 task = partial(ForeignTask, family="convolutions", data=digit_images, network=conv, epochs=30, seconds=1.5)
 residual = partial(task, family="ResNet", network=resnet, epochs=15, seconds=2.5)
 patches = partial(
-    task, family="patch transformer", network=Patches, optimizer="adamw", lr=3e-3, warmup=0.1, seconds=3.0
+    task, family="patch transformer", network=Patches, optimizer=AdamW, lr=3e-3, warmup=0.1, seconds=3.0
 )
 on_classes = partial(task, data=held_out, needs_images=True, batch_size=64)
 
@@ -105,7 +106,7 @@ TASKS = (
         name="patches-classes",
         family="patch transformer",
         network=partial(Patches, dropout=0.1),
-        optimizer="adamw",
+        optimizer=AdamW,
         lr=3e-3,
         warmup=0.1,
         epochs=12,

@@ -6,6 +6,7 @@ from functools import partial
 
 from sklearn.datasets import load_digits
 from torch import nn
+from torch.optim import Adam, AdamW
 
 from lambda_rl.agents.foreign.families.common import cut, mlp
 from lambda_rl.agents.foreign.task import Data, ForeignTask
@@ -28,8 +29,8 @@ TASKS = (
     task(name="digits-noisy"),
     task(name="digits-noisy-45", data=partial(digits, noise=0.45)),
     task(name="digits-noisy-val", data=partial(digits, val_noise=0.3)),
-    task(name="digits-noisy-adamw", optimizer="adamw", lr=3e-3),
-    task(name="digits-noisy-adam", optimizer="adam", lr=3e-3, calls=20),
+    task(name="digits-noisy-adamw", optimizer=AdamW, lr=3e-3),
+    task(name="digits-noisy-adam", optimizer=Adam, lr=3e-3, calls=20),
     task(name="digits-noisy-small-init", init_scale=0.2),
     task(name="digits-noisy-raw", data=partial(digits, raw=True), lr=0.003),
     task(name="digits-noisy-batchnorm", network=partial(mlp, norm="batch")),
@@ -39,7 +40,7 @@ TASKS = (
     task(
         name="digits-noisy-four-layers",
         network=partial(mlp, hidden=(48,) * 4, activation=nn.Tanh),
-        optimizer="adamw",
+        optimizer=AdamW,
         lr=2e-3,
         warmup=0.1,
     ),

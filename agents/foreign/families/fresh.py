@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from sklearn.datasets import load_breast_cancer, load_digits, make_circles
 from torch import Tensor, nn
+from torch.optim import Adam, AdamW
 
 from lambda_rl.agents.foreign.families.common import cut, generator, mlp, standardised
 from lambda_rl.agents.foreign.task import Data, ForeignTask
@@ -118,17 +119,17 @@ def normalised_conv(data: Data, *, width: int = 16) -> nn.Module:
 task = partial(ForeignTask, family="fresh", network=mlp, epochs=60, seconds=0.5)
 
 TASKS = (
-    task(name="circles-noisy", data=circles, optimizer="adamw", lr=3e-3, batch_size=24),
+    task(name="circles-noisy", data=circles, optimizer=AdamW, lr=3e-3, batch_size=24),
     task(name="parity-of-digits-noisy", data=partial(parity_of_digits, noise=0.3), epochs=80, lr=0.03),
-    task(name="digits-confused", data=confused, network=partial(mlp, hidden=(100, 50)), optimizer="adamw", lr=2e-3),
-    task(name="small-pictures-noisy", data=small_pictures, network=normalised_conv, optimizer="adamw", lr=2e-3,
+    task(name="digits-confused", data=confused, network=partial(mlp, hidden=(100, 50)), optimizer=AdamW, lr=2e-3),
+    task(name="small-pictures-noisy", data=small_pictures, network=normalised_conv, optimizer=AdamW, lr=2e-3,
          epochs=30, calls=30, seconds=2.0),
     task(name="checkerboard", data=checkerboard, network=partial(mlp, hidden=(128, 128)), epochs=100, calls=25),
     task(name="parity-of-bits", data=parity_of_bits, network=partial(mlp, hidden=(128,)), lr=0.03, epochs=40),
     task(name="teacher-noisy", data=teacher, network=partial(mlp, hidden=(128, 128), activation=nn.GELU),
-         optimizer="adam", lr=1e-3),
+         optimizer=Adam, lr=1e-3),
     task(name="cancer-dropout", data=partial(cancer, noise=0.15), network=partial(mlp, dropout=0.3), lr=0.02, calls=20),
-    task(name="products", data=products, network=partial(mlp, hidden=(160,)), optimizer="adamw", lr=5e-3,
+    task(name="products", data=products, network=partial(mlp, hidden=(160,)), optimizer=AdamW, lr=5e-3,
          lr_schedule="constant", batch_size=500, epochs=1000, calls=40, seconds=1.5),
-    task(name="chains", data=chains, network=Reading, optimizer="adamw", lr=3e-3, epochs=30, seconds=3.0),
+    task(name="chains", data=chains, network=Reading, optimizer=AdamW, lr=3e-3, epochs=30, seconds=3.0),
 )  # fmt: skip

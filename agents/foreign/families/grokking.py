@@ -6,6 +6,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.optim import AdamW
 
 from lambda_rl.agents.foreign.families.common import cut
 from lambda_rl.agents.foreign.task import Data, ForeignTask
@@ -52,7 +53,7 @@ class Attending(nn.Module):
 
 
 task = partial(
-    ForeignTask, family="grokking", data=sums, network=Embedded, optimizer="adamw", lr=1e-2, lr_schedule="constant",
+    ForeignTask, family="grokking", data=sums, network=Embedded, optimizer=AdamW, lr=1e-2, lr_schedule="constant",
     batch_size=640, epochs=1200, calls=40,
 )  # fmt: skip
 

@@ -18,6 +18,7 @@ from sklearn.datasets import (
     make_moons,
 )
 from torch import Tensor, nn
+from torch.optim import AdamW
 
 from lambda_rl.agents.foreign.families.common import cut, mlp, standardised
 from lambda_rl.agents.foreign.task import Data, ForeignTask
@@ -121,14 +122,14 @@ task = partial(ForeignTask, family="later", network=mlp, epochs=60, seconds=0.48
 
 TASKS = (
     task(name="iris-noisy", data=partial(iris, noise=0.3), epochs=150, batch_size=10, lr=0.02),
-    task(name="hastie", data=hastie, optimizer="adamw", lr=3e-3),
+    task(name="hastie", data=hastie, optimizer=AdamW, lr=3e-3),
     task(name="hastie-noisy", data=partial(hastie, noise=0.25), network=partial(mlp, hidden=(96, 96, 96))),
     task(name="shells", data=shells, network=partial(mlp, hidden=(80, 80), activation=nn.Tanh), lr=0.03),
-    task(name="shells-residual", data=shells, network=Residual, optimizer="adamw", lr=2e-3, warmup=0.05),
+    task(name="shells-residual", data=shells, network=Residual, optimizer=AdamW, lr=2e-3, warmup=0.05),
     task(name="moons", data=moons, epochs=120, lr_schedule="constant", calls=24),
     task(name="blobs", data=blobs, epochs=15, batch_size=64, momentum=0.0, lr=0.05),
     task(name="fifths", data=fifths, network=partial(mlp, hidden=(128, 128)), lr_schedule="decay"),
-    task(name="counts", data=counts, network=partial(mlp, hidden=(64,), dropout=0.2), optimizer="adamw", lr=3e-3),
-    task(name="digits-row-by-row", data=rows_of_digits, network=RowByRow, optimizer="adamw", lr=4e-3,
+    task(name="counts", data=counts, network=partial(mlp, hidden=(64,), dropout=0.2), optimizer=AdamW, lr=3e-3),
+    task(name="digits-row-by-row", data=rows_of_digits, network=RowByRow, optimizer=AdamW, lr=4e-3,
          epochs=40, seconds=2.0),
 )  # fmt: skip

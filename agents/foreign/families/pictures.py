@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import AdamW
 
 from lambda_rl.agents.foreign.families.common import generator, mlp, noisy
 from lambda_rl.agents.foreign.task import Data, ForeignTask, Pair
@@ -108,7 +109,7 @@ TASKS = (
     ),
     task(
         name="classes-mlp-adamw", data=held_out, network=partial(mlp, hidden=(96, 96, 96), activation=nn.GELU),
-        optimizer="adamw", lr=2e-3, warmup=0.05,
+        optimizer=AdamW, lr=2e-3, warmup=0.05,
     ),
     lu(name="lu-two-layers", data=partial(pictures, train=4000, lu=True), network=partial(two_layers, hidden=50),
        epochs=40),

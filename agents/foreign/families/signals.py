@@ -9,6 +9,7 @@ import mnist1d
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import SGD, Adam
 
 from lambda_rl.agents.foreign.families.common import cut, mlp
 from lambda_rl.agents.foreign.task import Data, ForeignTask
@@ -68,7 +69,7 @@ task = partial(
     data=signals,
     batch_size=100,
     epochs=60,
-    optimizer="adam",
+    optimizer=Adam,
     lr=1e-2,
     seconds=1.0,
 )
@@ -76,7 +77,7 @@ task = partial(
 TASKS = (
     task(name="mnist1d-mlp", network=partial(mlp, hidden=(100, 100)), lr=5e-3, lr_schedule="constant"),
     task(name="mnist1d-mlp-noisy", data=partial(signals, noise=0.15), network=partial(mlp, hidden=(100, 100)),
-         optimizer="sgd", lr=0.03),
+         optimizer=SGD, lr=0.03),
     task(name="mnist1d-cnn", network=conv, epochs=40, seconds=1.6),
     task(name="mnist1d-cnn-noisy", data=partial(signals, noise=0.15), network=conv, epochs=40, seconds=1.6),
     task(name="mnist1d-gru", network=Recurrent, seconds=2.5, epochs=30),

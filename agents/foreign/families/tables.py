@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.datasets import load_breast_cancer, load_wine, make_classification
 from sklearn.tree import DecisionTreeClassifier
 from torch import nn
+from torch.optim import Adam, AdamW
 
 from lambda_rl.agents.foreign.families.common import cut, mlp, standardised
 from lambda_rl.agents.foreign.task import Data, ForeignTask
@@ -48,7 +49,7 @@ TASKS = (
     task(name="wine", data=wine, epochs=150, batch_size=16, lr=0.02),
     task(name="wine-noisy", data=partial(wine, noise=0.3), epochs=150, batch_size=16, lr=0.02),
     task(name="cancer", data=cancer, epochs=80),
-    task(name="cancer-noisy", data=partial(cancer, noise=0.25), epochs=80, optimizer="adamw", lr=3e-3),
+    task(name="cancer-noisy", data=partial(cancer, noise=0.25), epochs=80, optimizer=AdamW, lr=3e-3),
     task(name="table-5-classes", data=generated, batch_size=64),
     task(
         name="table-imbalanced",
@@ -59,7 +60,7 @@ TASKS = (
     task(
         name="table-redundant",
         data=partial(generated, train=600, n_features=100, n_informative=8, n_redundant=20, n_classes=4),
-        optimizer="adamw",
+        optimizer=AdamW,
         lr=2e-3,
         network=partial(mlp, hidden=(128, 64), activation=nn.SiLU),
     ),
@@ -76,7 +77,7 @@ TASKS = (
         data=partial(generated, train=3000, n_features=40, n_informative=15, n_classes=20, class_sep=2.0),
         batch_size=64,
         epochs=25,
-        optimizer="adam",
+        optimizer=Adam,
         lr=3e-3,
     ),
     task(name="table-tree", data=grown, network=partial(mlp, norm="batch"), calls=15),

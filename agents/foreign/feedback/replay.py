@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer
 
 from lambda_rl import ReplaySchedule, Schedule
 from lambda_rl.agents.foreign.feedback.static import decay_of_one, digest
@@ -108,7 +108,7 @@ def nominal_over_true(task: ForeignTask) -> float:
     Rows have λ times the learning rates truly summed; a user's loop knows their peak only, and Adam with coupled decay
     pulls more than its rate says.
     """
-    return task.peak_over_mean * (ADAM_PULL if task.optimizer == "adam" else 1.0)
+    return task.peak_over_mean * (ADAM_PULL if task.optimizer is Adam else 1.0)
 
 
 def _trajectory(row: Row) -> Array:

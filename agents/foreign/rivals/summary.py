@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch.optim import Adam
 
 from lambda_rl.agents.ablation.contestants import ablation_of
 from lambda_rl.agents.comparison.statistics import bootstrap_interval, probability_of_improvement
@@ -185,9 +186,7 @@ def single_kappa(table: Table) -> list[Row]:
         return [
             row
             for task in table.tasks
-            for row in table.rows(
-                task, constant_name(kappa / (ADAM_PULL if task.optimizer == "adam" else 1.0))
-            )
+            for row in table.rows(task, constant_name(kappa / (ADAM_PULL if task.optimizer is Adam else 1.0)))
         ]
 
     best = max(

@@ -14,18 +14,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy import stats
+from torch.optim import SGD, AdamW
 
 from lambda_rl import Policy
 from lambda_rl.agents.foreign.rows import Row, add_rows
 from lambda_rl.agents.gallery.mnist_script.script import Setting, User, run
 
 SETTINGS = (
-    Setting("adamw", 10),
-    Setting("adamw", 30),
-    Setting("sgd", 10),
-    Setting("sgd", 30),
-    Setting("adamw", 30, "cosine"),
-    Setting("sgd", 30, "cosine"),
+    Setting(AdamW, 10),
+    Setting(AdamW, 30),
+    Setting(SGD, 10),
+    Setting(SGD, 30),
+    Setting(AdamW, 30, "cosine"),
+    Setting(SGD, 30, "cosine"),
 )
 """The script as it stands at two lengths; and with a learning rate that does not vanish early in a long run."""
 
@@ -73,7 +74,8 @@ Work = tuple[Setting, int, str, User, str]
 
 def digest(setting: Setting) -> str:
     """Changes with what could change a number."""
-    return hashlib.sha256(f"{setting} {_REVISION}".encode()).hexdigest()[:12]
+    told = f"Setting(optimizer={setting.kind!r}, epochs={setting.epochs}, rates={setting.rates!r})"
+    return hashlib.sha256(f"{told} {_REVISION}".encode()).hexdigest()[:12]
 
 
 def users(name: str, policy: Policy) -> dict[str, tuple[User, str]]:

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, StepLR
 
 import lambda_rl
@@ -27,8 +28,8 @@ BATCH, GAMMA = 64, 0.7
 TRAIN, VAL = 1007, 250
 """Images to learn from and to watch; the other 540 are for results only."""
 
-LR = {"adamw": 1e-3, "sgd": 0.05}
-MARK = {"adamw": 0.01, "sgd": 1e-4}
+LR = {AdamW: 1e-3, SGD: 0.05}
+MARK = {AdamW: 0.01, SGD: 1e-4}
 """``weight_decay`` of the groups that a schedule writes to: AdamW's own default; SGD's is 0, which would mark none."""
 
 
@@ -37,19 +38,24 @@ class Setting:
     """How the script is called.
 
     Attributes:
-        optimizer: adamw, or sgd with momentum 0.9.
+        optimizer: its class; SGD has momentum 0.9.
         epochs: passes over the training images.
         rates: step, as in the example; or cosine, to 0.
     """
 
-    optimizer: Literal["adamw", "sgd"]
+    optimizer: type[AdamW | SGD]
     epochs: int
     rates: Literal["step", "cosine"] = "step"
 
     @property
+    def kind(self) -> str:
+        """The optimizer, in lower case."""
+        return self.optimizer.__name__.lower()
+
+    @property
     def name(self) -> str:
         """In rows and tables."""
-        return f"{self.optimizer}-{self.epochs}" + ("" if self.rates == "step" else f"-{self.rates}")
+        return f"{self.kind}-{self.epochs}" + ("" if self.rates == "step" else f"-{self.rates}")
 
 
 @dataclass(frozen=True)
@@ -153,30 +159,28 @@ def run(setting: Setting, seed: int, user: User) -> Result:
             train_accuracy=accuracy,
             val=evaluate(model, data.val),
             test=evaluate(model, data.test),
-            lr_sum=lr_sum / (0.1 if setting.optimizer == "sgd" else 1.0),
+            lr_sum=lr_sum / (0.1 if setting.optimizer is SGD else 1.0),
             history=() if schedule is None else tuple(schedule.history),
             warned=any(issubclass(item.category, RuntimeWarning) for item in caught),
         )
 
 
-def _optimizer(setting: Setting, model: nn.Module, *, split: bool) -> torch.optim.Optimizer:
+def _optimizer(setting: Setting, model: nn.Module, *, split: bool) -> Optimizer:
     """Made as in the example, or with groups for a schedule."""
-    name = setting.optimizer
-    parameters = lambda_rl.split_parameters(model, MARK[name]) if split else model.parameters()
-    if name == "adamw":
-        return torch.optim.AdamW(parameters, lr=LR[name])
-    return torch.optim.SGD(parameters, lr=LR[name], momentum=0.9)
+    kind = setting.optimizer
+    parameters = lambda_rl.split_parameters(model, MARK[kind]) if split else model.parameters()
+    if issubclass(kind, SGD):
+        return kind(parameters, lr=LR[kind], momentum=0.9)
+    return kind(parameters, lr=LR[kind])
 
 
-def _rates(setting: Setting, optimizer: torch.optim.Optimizer) -> LRScheduler:
+def _rates(setting: Setting, optimizer: Optimizer) -> LRScheduler:
     if setting.rates == "step":
         return StepLR(optimizer, step_size=1, gamma=GAMMA)
     return CosineAnnealingLR(optimizer, setting.epochs)
 
 
-def _epoch(
-    model: nn.Module, optimizer: torch.optim.Optimizer, data: Data, order: torch.Generator
-) -> tuple[float, float]:
+def _epoch(model: nn.Module, optimizer: Optimizer, data: Data, order: torch.Generator) -> tuple[float, float]:
     """Trains for an epoch; the mean loss and accuracy of its minibatches."""
     inputs, labels = data.train
     losses, hits = 0.0, 0

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 import torch
+from torch.optim import SGD, Adam, AdamW
 
 from lambda_rl import Constant
 from lambda_rl.agents.foreign import TASKS, selected
@@ -26,7 +27,7 @@ def test_the_suite_is_broad_and_cheap_tasks_come_first() -> None:
         "digits-noisy-adamw",
         "digits-noisy-small-init",
     } < {task.name for task in TASKS}
-    assert {task.optimizer for task in TASKS} == {"sgd", "adam", "adamw"}
+    assert {task.optimizer for task in TASKS} == {SGD, Adam, AdamW}
     assert len(selected(["digits", "wine"])) == 1 + sum(task.family == "digits" for task in TASKS)
     with pytest.raises(ValueError, match="unknown foreign task 'digit'"):
         selected(["digit"])

@@ -68,7 +68,7 @@ def test_the_diff_of_the_script_is_short() -> None:
     assert len(changed(script_page.DIFF)) <= MOST_LINES
 
 
-SHORT = script.Setting("sgd", 2)
+SHORT = script.Setting(torch.optim.SGD, 2)
 
 
 @functools.cache
