@@ -1,7 +1,7 @@
 """Which cells the atlas has: one factor at a time around a few bases, and cells in which all factors are drawn.
 
 A star around a base shows what one factor does; drawn cells show how far that holds elsewhere, and keep a law from
-being fitted to a few lines through one point.
+being fitted to a few lines through one point. Bases, rays and optimizers are in design.yaml.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lambda_rl.envs.data.tables import TableSize, table_name
+from lambda_rl.envs.networks import NETWORKS
+from lambda_rl.envs.tasks.files import read_yaml
 from lambda_rl.envs.tasks.task import Task
 
 BASE, DRAWN = "base", "drawn"
@@ -30,12 +33,13 @@ MOST_WORK = 2e9
 
 _DEFAULTS = Task()
 
-OPTIMIZERS: dict[str, dict[str, Any]] = {
-    "sgd": {"optimizer": "sgd", "momentum": 0.0, "learning_rate": 0.2},
-    "momentum": {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.04},
-    "adamw": {"optimizer": "adamw", "decay": "decoupled", "learning_rate": 0.003},
-}
-"""Optimizers, with learning rates that a user would have come to."""
+_DESIGN = read_yaml(Path(__file__).with_name("design.yaml"))
+OPTIMIZERS: dict[str, dict[str, Any]] = _DESIGN["optimizers"]
+"""Fields of a task, by the names that cells have for their optimizers."""
+BASES: dict[str, dict[str, Any]] = _DESIGN["bases"]
+"""What stars are around."""
+SHARES: dict[str, int] = {family: told["cells"] for family, told in _DESIGN["drawn"].items()}
+"""Drawn cells of each family, before the number that is asked for scales them."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,9 @@ class Cell:
 
     @property
     def optimizer(self) -> str:
-        """``sgd``, ``momentum`` or ``adamw``."""
-        plain = self.task.optimizer == "sgd"
-        return self.task.optimizer if not plain else "momentum" if self.task.momentum else "sgd"
+        """A name of :data:`OPTIMIZERS`."""
+        task, rate = self.task, {"learning_rate": self.task.learning_rate}
+        return next(name for name, told in OPTIMIZERS.items() if replace(task, **told | rate) == task)
 
     def option(self, name: str, otherwise: Any) -> Any:
         """An option of the network."""
@@ -76,13 +80,17 @@ class Cell:
     @property
     def depth(self) -> int:
         """Hidden layers."""
-        return int(self.option("depth", 2)) - 1 if self.task.network == "mlp" else 2
+        return int(self.option("depth", 2)) - 1 if _any_depth(self.task.network) else 2
 
     def digest(self, more: object) -> str:
         """Of all that its rows depend on, ``more`` among it; a field that tasks come to have later changes nothing."""
         told = {name: value for name, value in asdict(self.task).items() if value != getattr(_DEFAULTS, name)}
         text = json.dumps([told, more], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _any_depth(network: str) -> bool:
+    return "depth" in NETWORKS[network].options
 
 
 def task_of(settings: Mapping[str, Any]) -> Task:
@@ -96,7 +104,7 @@ def task_of(settings: Mapping[str, Any]) -> Task:
     fields = dict(settings)
     options = {"norm": fields.pop("norm", "none")}
     depth = fields.pop("depth", 1)
-    if fields["network"] == "mlp":
+    if _any_depth(fields["network"]):
         options["depth"] = depth + 1
     optimizer = OPTIMIZERS[fields.pop("optimizer")]
     rate = optimizer["learning_rate"] * fields.pop("rate", 1.0)
@@ -116,62 +124,6 @@ def task_of(settings: Mapping[str, Any]) -> Task:
         "decisions": DECISIONS,
     }
     return Task(**fields)
-
-
-_CIFAR = {
-    "network": "mlp", "width": 64, "depth": 1, "norm": "none", "resolution": 8, "train_size": 1000,
-    "label_noise": 0.2, "optimizer": "momentum", "batch_size": 64, "steps": 400,
-}  # fmt: skip
-_TABLE = {
-    "network": "mlp", "width": 64, "depth": 1, "norm": "none", "train_size": 400, "label_noise": 0.2,
-    "batch_size": 32, "steps": 400,
-}  # fmt: skip
-BASES: dict[str, dict[str, Any]] = {
-    "cifar-momentum": _CIFAR,
-    "cifar-adamw": {**_CIFAR, "optimizer": "adamw"},
-    "cifar-batchnorm": {**_CIFAR, "norm": "batch"},
-    "clusters-sgd": {**_TABLE, "optimizer": "sgd", "table": ("clusters", 24, 5, 1)},
-    "tree-adamw": {**_TABLE, "optimizer": "adamw", "table": ("tree", 24, 5, 1)},
-    "conv-momentum": {**_CIFAR, "network": "cnn3", "width": 6, "steps": 200},
-    "cifar16-momentum": {**_CIFAR, "resolution": 16, "rate": 0.5},
-}
-"""What stars are around."""
-
-RAYS: dict[str, Sequence[Any]] = {
-    "width": (16, 32, 64, 128, 256, 512),
-    "depth": (0, 1, 2, 3, 4),
-    "norm": ("none", "batch", "layer"),
-    "train_size": (60, 150, 400, 1000, 3000, 8000, 20000),
-    "label_noise": (0.0, 0.1, 0.2, 0.3, 0.45, 0.6),
-    "steps": (100, 200, 400, 800, 1600),
-    "batch_size": (16, 32, 64, 128, 256),
-    "rate": (0.25, 0.5, 1.0, 2.0, 4.0),
-    "optimizer": tuple(OPTIMIZERS),
-    "lr_schedule": ("cosine", "linear", "constant"),
-}
-"""Levels of each factor; that of the base is left out."""
-_SIZE_RAYS: dict[str, Sequence[Any]] = {"width": (16, 256, 1024)}
-_CONV_RAYS: dict[str, Sequence[Any]] = {
-    "width": (3, 12, 18),
-    "norm": ("batch", "layer"),
-    "train_size": (150, 400, 3000, 8000),
-    "label_noise": (0.0, 0.45),
-    "steps": (100, 400),
-    "rate": (0.5, 2.0),
-    "optimizer": ("sgd", "adamw"),
-}
-_SPECIAL_RAYS = {"conv-momentum": _CONV_RAYS, "cifar16-momentum": _SIZE_RAYS}
-_MORE_RAYS: dict[str, Sequence[Any]] = {
-    "clusters": [("clusters", *size) for size in ((24, 5, 2), (24, 5, 3), (8, 2, 4), (80, 12, 5))],
-    "tree": [("tree", *size) for size in ((24, 5, 2), (24, 5, 3), (8, 2, 4), (80, 12, 5))],
-    "cifar": (4, 16),
-}
-"""Further data: worlds of a table, pixels of an image."""
-
-SHARES = {
-    "cifar": 30, "conv": 10, "clusters": 18, "teacher": 18, "tree": 18, "signal": 16, "sparse": 16, "rules": 8
-}  # fmt: skip
-"""Drawn cells of each family, before the number that is asked for scales them."""
 
 
 def design(drawn: int = sum(SHARES.values()), seed: int = 0) -> list[Cell]:
@@ -194,22 +146,20 @@ def design(drawn: int = sum(SHARES.values()), seed: int = 0) -> list[Cell]:
 def _family(settings: Mapping[str, Any]) -> str:
     if "table" in settings:
         return str(settings["table"][0])
-    return "conv" if settings["network"] == "cnn3" else "cifar"
+    return "conv" if NETWORKS[settings["network"]].convolutional else "cifar"
 
 
 def _star(name: str) -> Iterator[Cell]:
     base = BASES[name]
     family = _family(base)
     yield Cell(name, family, name, BASE, "", task_of(base))
-    rays = dict(_SPECIAL_RAYS.get(name, RAYS))
-    if rays == RAYS:
-        rays["table" if "table" in base else "resolution"] = _MORE_RAYS[family]
+    rays = _DESIGN["special_rays"].get(name) or _DESIGN["rays"] | _DESIGN["data_rays"][family]
     defaults = {"rate": 1.0, "lr_schedule": "cosine"}
     for factor, levels in rays.items():
         for level in levels:
             if level == base.get(factor, defaults.get(factor)):
                 continue
-            text = "x".join(map(str, level[1:])) if isinstance(level, tuple) else f"{level}"
+            text = "x".join(map(str, level[1:])) if isinstance(level, list) else f"{level}"
             yield Cell(
                 f"{name}:{factor}={text}", family, name, factor, text, task_of({**base, factor: level})
             )
@@ -236,7 +186,7 @@ def _draw(family: str, rng: np.random.Generator) -> dict[str, Any]:
         return values[int(rng.integers(len(values)))]
 
     settings: dict[str, Any] = {
-        "network": "mlp",
+        "network": _DESIGN["drawn"][family]["network"],
         "width": round(between(16, 512)),
         "depth": one_of((0, 1, 1, 2, 2, 3, 4)),
         "norm": one_of(("none", "none", "none", "batch", "layer")),
@@ -256,7 +206,7 @@ def _draw(family: str, rng: np.random.Generator) -> dict[str, Any]:
         }
         settings |= sizes | {"table": ("rules", round(between(24, 80)), one_of((2, 3, 4, 5)))}
     elif family == "conv":
-        settings |= {"network": "cnn3", "width": round(between(3, 24)), "resolution": 8}
+        settings |= {"width": round(between(3, 24)), "resolution": 8}
     elif family == "cifar":
         settings["resolution"] = one_of((4, 8, 8, 16))
     else:

@@ -13,6 +13,7 @@ import numpy as np
 
 from lambda_rl.agents.atlas.curves import FINE, Array, CellCurve
 from lambda_rl.agents.baselines.kappa_law import least_regret, regret_at
+from lambda_rl.envs.optimizers import OPTIMIZERS
 from lambda_rl.suggest.atlas import ATLAS_TERMS
 from lambda_rl.suggest.kappa_law import Known
 
@@ -21,7 +22,7 @@ Column = Callable[[CellCurve], float]
 
 def known_of(curve: CellCurve) -> Known:
     """What a user knows before the run."""
-    row, adaptive = curve.row, curve.cell.task.optimizer != "sgd"
+    row, adaptive = curve.row, OPTIMIZERS[curve.cell.task.optimizer].adaptive
     return Known(
         row.epochs, row.num_params / row.num_train, adaptive, curve.cell.norm != "none", row.decay_sum
     )

@@ -23,6 +23,7 @@ from lambda_rl.agents.presenting.progress import many_runs
 from lambda_rl.envs.data import Images, by_name, data_set
 from lambda_rl.envs.data.sets import PartName
 from lambda_rl.envs.judging import RunResult, ScheduleJob, run_schedules
+from lambda_rl.envs.networks import NETWORKS
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.run import network_of, run_facts
 from lambda_rl.observation import RunFacts
@@ -66,7 +67,7 @@ class Piece:
         task, hidden = self.cell.task, self.cell.depth
         inputs = 24 if task.data else 3 * task.resolution**2
         weights = inputs * task.width + max(0, hidden - 1) * task.width**2
-        products = 200 * inputs * task.width if task.network == "cnn3" else weights
+        products = 200 * inputs * task.width if NETWORKS[task.network].convolutional else weights
         per_step = 2.0 * task.batch_size * products + 8.0 * weights + 2e5 * (1 + hidden)
         return 1e-9 * (task.steps * per_step + 3e8)
 

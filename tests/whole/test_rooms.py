@@ -108,8 +108,8 @@ ROOMS: dict[str, str] = {
         " agents.warm_start"
     ),
     "agents.atlas": (
-        "lambda_rl checks files suggest observation envs.data envs.tasks envs.training envs.judging agents.options"
-        " agents.record agents.presenting agents.baselines agents.comparison"
+        "lambda_rl checks files suggest observation envs.data envs.networks envs.optimizers envs.tasks envs.training"
+        " envs.judging agents.options agents.record agents.presenting agents.baselines agents.comparison"
     ),
     "agents.foreign": (
         "lambda_rl knobs checks files suggest schedules.rules agents.record agents.presenting agents.comparison"
