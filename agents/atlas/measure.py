@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
-import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from lambda_rl.agents.atlas.design import Cell
 from lambda_rl.agents.atlas.rows import LOG_KAPPAS, PolicyRow, Row
@@ -22,6 +20,7 @@ from lambda_rl.agents.options import DataOptions
 from lambda_rl.agents.presenting.progress import many_runs
 from lambda_rl.envs.data import Images, by_name, data_set
 from lambda_rl.envs.data.sets import PartName
+from lambda_rl.envs.hardware.processes import spread
 from lambda_rl.envs.judging import RunResult, ScheduleJob, run_schedules
 from lambda_rl.envs.networks import NETWORKS
 from lambda_rl.envs.tasks.task import Task
@@ -197,29 +196,14 @@ def survey(pieces: Sequence[Piece], ground: Ground, workers: int) -> Iterator[Fo
         ground: what they have in common.
         workers: processes of one thread each; 0: this one.
     """
-    parts = chunks(pieces)
-    if not workers:
-        yield from map(Surveyor(ground).measure, parts)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(ground,)) as pool:
-        waiting = [pool.submit(_measure, part) for part in parts]
-        try:
-            for future in as_completed(waiting):
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    do = functools.partial(_measure, ground) if workers else Surveyor(ground).measure
+    return spread(do, chunks(pieces), workers)
 
 
-_surveyor: Surveyor | None = None
+@functools.lru_cache(maxsize=1)
+def _surveyor(ground: Ground) -> Surveyor:
+    return Surveyor(ground)
 
 
-def _start(ground: Ground) -> None:
-    global _surveyor
-    torch.set_num_threads(1)
-    _surveyor = Surveyor(ground)
-
-
-def _measure(pieces: Sequence[Piece]) -> Found:
-    assert _surveyor is not None
-    return _surveyor.measure(pieces)
+def _measure(ground: Ground, pieces: Sequence[Piece]) -> Found:
+    return _surveyor(ground).measure(pieces)

@@ -1,25 +1,18 @@
 """``rows.csv``: what a cell's constants came to with one seed; ``policies.csv``: what policies did.
 
-Constants do not depend on the policy that runs beside them, so another policy is run alone on the same cells. Lines are
-only ever added; a line that was cut off when the process was killed is passed over, and done again.
+Constants do not depend on the policy that runs beside them, so another policy is run alone on the same cells.
 """
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import io
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
+from lambda_rl.agents.record.growing import add_lines, read_lines, text_of
 from lambda_rl.files import atomic_write
-
-R = TypeVar("R")
 
 ROWS, POLICY_ROWS = "rows.csv", "policies.csv"
 LOG_KAPPAS = tuple(float(value) for value in np.round(np.arange(-2.0, 2.3, 0.3), 1))
@@ -32,6 +25,7 @@ CONSTANTS = (*_HEAD, *(f"kappa_{10**log:.3g}" for log in LOG_KAPPAS))
 POLICIES = ("cell", "digest", "seed", "policy", "fingerprint", "accuracy", "log_kappa")
 """Columns of the two files."""
 
+_WHAT = "the rows of an atlas"
 Key = tuple[str, int]
 
 
@@ -128,57 +122,30 @@ def read_constants(folder: Path) -> dict[Key, Row]:
     Raises:
         ValueError: the file is something else.
     """
-    return {row.key: row for row in _read(folder / ROWS, CONSTANTS, Row.parsed)}
+    return {row.key: row for row in read_lines(folder / ROWS, CONSTANTS, Row.parsed, _WHAT)}
 
 
 def read_policies(folder: Path) -> dict[tuple[str, int, str], PolicyRow]:
     """Likewise those of policies."""
-    return {row.key: row for row in _read(folder / POLICY_ROWS, POLICIES, PolicyRow.parsed)}
+    rows = read_lines(folder / POLICY_ROWS, POLICIES, PolicyRow.parsed, _WHAT)
+    return {row.key: row for row in rows}
 
 
 def add(folder: Path, rows: Sequence[Row], policies: Sequence[PolicyRow]) -> None:
     """Adds rows to the files, which are made if need be."""
-    _add(folder / ROWS, CONSTANTS, rows)
-    _add(folder / POLICY_ROWS, POLICIES, policies)
+    if rows:
+        add_lines(folder / ROWS, CONSTANTS, [row.written() for row in rows])
+    if policies:
+        add_lines(folder / POLICY_ROWS, POLICIES, [row.written() for row in policies])
 
 
 def order(folder: Path) -> None:
     """Writes both files anew, in an order that does not depend on which run was done first."""
     rows = sorted(read_constants(folder).values(), key=lambda row: (row.cell, *row.key))
-    atomic_write(folder / ROWS, _text([CONSTANTS, *(row.written() for row in rows)]))
+    atomic_write(folder / ROWS, text_of([CONSTANTS, *(row.written() for row in rows)]))
     played = sorted(read_policies(folder).values(), key=lambda row: (row.cell, *row.key))
     if played:
-        atomic_write(folder / POLICY_ROWS, _text([POLICIES, *(row.written() for row in played)]))
-
-
-def _read(path: Path, columns: tuple[str, ...], parsed: Callable[[Sequence[str]], R]) -> Iterator[R]:
-    if not path.is_file():
-        return
-    lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
-    if not lines or tuple(lines[0]) != columns:
-        raise ValueError(f"{path}: not the rows of an atlas of this version")
-    for line in lines[1:]:
-        if len(line) == len(columns):
-            with contextlib.suppress(ValueError):
-                yield parsed(line)
-
-
-def _add(path: Path, columns: tuple[str, ...], rows: Sequence[Row | PolicyRow]) -> None:
-    if not rows:
-        return
-    if not path.is_file():
-        atomic_write(path, _text([columns]))
-    with path.open("rb") as last:
-        last.seek(-1, os.SEEK_END)
-        torn = last.read() != b"\n"
-    with path.open("a", encoding="utf-8") as file:
-        file.write("\n" * torn + _text(row.written() for row in rows))
-
-
-def _text(lines: Iterable[Iterable[str]]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(lines)
-    return buffer.getvalue()
+        atomic_write(folder / POLICY_ROWS, text_of([POLICIES, *(row.written() for row in played)]))
 
 
 def _shown(value: object) -> str:

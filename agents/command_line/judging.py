@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import tyro
 
 from lambda_rl.agents.command_line.parsing import parse
 from lambda_rl.agents.presenting.script import Interrupted
+
+
+@contextmanager
+def _kept(*places: Path | str, what: str = "runs") -> Iterator[None]:
+    """Within, an interruption by the keyboard says that what is done is kept, and where."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        where = f" in {' and '.join(map(str, places))}" if places else ""
+        raise Interrupted(f"the {what} that are done are kept{where}; the same command goes on") from None
 
 
 def compare(arguments: Sequence[str] | None = None) -> None:
@@ -36,12 +47,8 @@ def generality(arguments: Sequence[str] | None = None) -> None:
     from lambda_rl.agents.foreign.command import GeneralityConfig, run_generality
 
     config = parse(GeneralityConfig, arguments)
-    try:
+    with _kept(config.out):
         run_generality(config)
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"the runs that are done are kept in {config.out}; the same command goes on"
-        ) from None
 
 
 def foreign_rivals(arguments: Sequence[str] | None = None) -> None:
@@ -49,12 +56,8 @@ def foreign_rivals(arguments: Sequence[str] | None = None) -> None:
     from lambda_rl.agents.foreign.rivals.command import RivalsConfig, run_rivals
 
     config = parse(RivalsConfig, arguments)
-    try:
+    with _kept(config.out, config.kept):
         run_rivals(config)
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"the runs that are done are kept in {config.out} and {config.kept}; the same command goes on"
-        ) from None
 
 
 def gallery(arguments: Sequence[str] | None = None) -> None:
@@ -62,10 +65,8 @@ def gallery(arguments: Sequence[str] | None = None) -> None:
     from lambda_rl.agents.gallery.command import GalleryConfig, make_gallery
 
     config = parse(GalleryConfig, arguments)
-    try:
+    with _kept():
         make_gallery(config)
-    except KeyboardInterrupt:
-        raise Interrupted("the runs that are done are kept; the same command goes on") from None
 
 
 def atlas(arguments: Sequence[str] | None = None) -> None:
@@ -73,12 +74,8 @@ def atlas(arguments: Sequence[str] | None = None) -> None:
     from lambda_rl.agents.atlas.command import AtlasConfig, run_atlas
 
     config = parse(AtlasConfig, arguments)
-    try:
+    with _kept(config.out, what="rows"):
         run_atlas(config)
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"the rows that are done are kept in {config.out}; the same command goes on"
-        ) from None
 
 
 def reproduce(arguments: Sequence[str] | None = None) -> None:
@@ -86,12 +83,8 @@ def reproduce(arguments: Sequence[str] | None = None) -> None:
     from lambda_rl.agents.reproduction.lu2017.command import ReproduceConfig, run_reproduction
 
     config = parse(ReproduceConfig, arguments)
-    try:
+    with _kept(config.out):
         run_reproduction(config)
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"the runs that are done are kept in {config.out}; the same command goes on"
-        ) from None
 
 
 def bench(arguments: Sequence[str] | None = None) -> None:

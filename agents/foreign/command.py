@@ -18,8 +18,8 @@ from lambda_rl.agents.foreign.feedback.replay import REPLAYED, replayed
 from lambda_rl.agents.foreign.figure import label_noise
 from lambda_rl.agents.foreign.glance import at_a_glance
 from lambda_rl.agents.foreign.page import overview, page_blocks, readme_blocks
-from lambda_rl.agents.foreign.rows import Row, add_rows, read_rows, write_rows
-from lambda_rl.agents.foreign.runner import one_thread, run
+from lambda_rl.agents.foreign.rows import Row, read_rows, write_rows
+from lambda_rl.agents.foreign.runner import keep, one_thread, run
 from lambda_rl.agents.foreign.suite import selected
 from lambda_rl.agents.foreign.summary import summarise
 from lambda_rl.agents.foreign.task import ForeignTask
@@ -97,7 +97,7 @@ def run_generality(config: GeneralityConfig) -> None:
     if config.measure and config.replay:
         known = _measured(config, tasks, known, _replays(known, learned), constants=False)
     summary = summarise(known, tasks, config.seeds, provenance("cpu"))
-    atomic_write(config.out / "summary.json", summary.to_json())
+    summary.save(config.out / "summary.json")
     counted = [row for row in known if row.seed < config.seeds]
     figures = {
         "label_noise.png": label_noise(counted, summary),
@@ -165,13 +165,8 @@ def _measured(
     with one_thread():
         run(
             tasks, range(config.seeds), others, constants=constants, images=config.data, known=known,
-            processes=config.processes, done=functools.partial(_keep, path),
+            processes=config.processes, done=functools.partial(keep, path),
         )  # fmt: skip
     found = _current(read_rows(path), others, set())  # with those that another command added meanwhile
     write_rows(path, found)
     return found
-
-
-def _keep(path: Path, rows: list[Row], finished: int, total: int) -> None:
-    add_rows(path, rows)
-    print(f"{finished}/{total} {rows[0].task} seed {rows[0].seed}", flush=True)

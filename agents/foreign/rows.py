@@ -1,19 +1,14 @@
-"""``rows.csv``: every foreign run as soon as it is done, so that a killed command goes on.
-
-Lines are only ever added while runs are being done; a line that was cut off is passed over, and its run done again.
-"""
+"""``rows.csv``: every foreign run as soon as it is done, so that a killed command goes on."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import math
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lambda_rl.agents.record.growing import add_lines, read_lines, text_of
 from lambda_rl.files import atomic_write
 
 Key = tuple[str, str, int, str]
@@ -76,47 +71,29 @@ def run_key(task: str, digest: str, seed: int, contestant: str, fingerprint: str
 _FIELDS = tuple(item.name for item in dataclasses.fields(Row))
 
 
-def text_of(rows: Iterable[Row], *, header: bool = True) -> str:
-    """Rows as CSV."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    if header:
-        writer.writerow(_FIELDS)
-    for row in rows:
-        writer.writerow([_written(getattr(row, name)) for name in _FIELDS])
-    return buffer.getvalue()
-
-
 def read_rows(path: str | Path) -> list[Row]:
     """The rows of a file, the last of a key; none if there is no file.
 
     Raises:
         ValueError: the file is something else.
     """
-    path = Path(path)
-    if not path.is_file():
-        return []
-    lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
-    if not lines or tuple(lines[0]) != _FIELDS:
-        raise ValueError(f"{path}: not the rows of foreign runs of this version")
-    found = (_read(line) for line in lines[1:])
-    return list({row.key: row for row in found if row is not None}.values())
+    found = read_lines(Path(path), _FIELDS, _parsed, "the rows of foreign runs")
+    return list({row.key: row for row in found}.values())
 
 
 def add_rows(path: Path, rows: Iterable[Row]) -> None:
     """Adds rows to a file, which is made if need be."""
-    if not path.is_file():
-        atomic_write(path, text_of(()))
-    with path.open("rb") as last:
-        last.seek(-1, os.SEEK_END)
-        torn = last.read() != b"\n"
-    with path.open("a", encoding="utf-8") as file:
-        file.write("\n" * torn + text_of(rows, header=False))
+    add_lines(path, _FIELDS, map(_line, rows))
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Writes a file anew, in an order that does not depend on which run was done first."""
-    atomic_write(path, text_of(sorted(rows, key=lambda row: row.key)))
+    found = sorted(rows, key=lambda row: row.key)
+    atomic_write(path, text_of([_FIELDS, *map(_line, found)]))
+
+
+def _line(row: Row) -> list[str]:
+    return [_written(getattr(row, name)) for name in _FIELDS]
 
 
 def _written(value: object) -> str:
@@ -127,16 +104,11 @@ def _written(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _read(line: list[str]) -> Row | None:
-    if len(line) != len(_FIELDS):
-        return None
+def _parsed(line: Sequence[str]) -> Row:
     task, digest, seed, contestant, fingerprint = line[:5]
-    try:
-        test, test_loss, val, val_loss, train, lr_sum, seconds = map(float, line[5:12])
-        kappas = tuple(float(kappa) for kappa in line[13].split())
-        return Row(
-            task, digest, int(seed), contestant, fingerprint, test, test_loss, val, val_loss, train, lr_sum, seconds,
-            line[12] == "1", kappas,
-        )  # fmt: skip
-    except ValueError:
-        return None
+    test, test_loss, val, val_loss, train, lr_sum, seconds = map(float, line[5:12])
+    kappas = tuple(float(kappa) for kappa in line[13].split())
+    return Row(
+        task, digest, int(seed), contestant, fingerprint, test, test_loss, val, val_loss, train, lr_sum, seconds,
+        line[12] == "1", kappas,
+    )  # fmt: skip

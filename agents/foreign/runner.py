@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +14,10 @@ import torch
 from lambda_rl import Policy
 from lambda_rl.agents.foreign.contestants import Contestant, line_up
 from lambda_rl.agents.foreign.loop import figures, train
-from lambda_rl.agents.foreign.rows import Key, Row, run_key
+from lambda_rl.agents.foreign.rows import Key, Row, add_rows, run_key
 from lambda_rl.agents.foreign.suite import by_name
 from lambda_rl.agents.foreign.task import Data, ForeignTask
+from lambda_rl.envs.hardware.processes import spread
 
 Others = Mapping[str, Policy | str | Path | Contestant]
 
@@ -72,7 +71,7 @@ def run(
     have = {row.key for row in known}
     work = list(_missing(tasks, seeds, others or {}, constants, images, have))
     found: list[Row] = []
-    for finished, rows in enumerate(_played(work, processes), 1):
+    for finished, rows in enumerate(spread(play, work, processes if processes > 1 else 0), 1):
         found += rows
         done(rows, finished, len(work))
     return found
@@ -89,10 +88,16 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def keep(path: Path, rows: list[Row], finished: int, total: int) -> None:
+    """Adds new rows to a file, and says how far it is; see ``done`` of :func:`run`."""
+    add_rows(path, rows)
+    print(f"{finished}/{total} {rows[0].task} seed {rows[0].seed}", flush=True)
+
+
 def play(work: Work) -> list[Row]:
     """Does one piece of work."""
     task = by_name(work.task)
-    data = task.data(work.seed, images=work.images) if task.needs_images else task.data(work.seed)
+    data = task.examples(work.seed, work.images)
     return [play_one(task, data, work.seed, contestant) for contestant in work.contestants]
 
 
@@ -136,17 +141,3 @@ def _missing(
         )
         if absent:
             yield Work(task.name, seed, absent, images)
-
-
-def _played(work: Sequence[Work], processes: int) -> Iterator[list[Row]]:
-    if processes == 1:
-        yield from map(play, work)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        waiting = [pool.submit(play, piece) for piece in work]
-        try:
-            for future in as_completed(waiting):
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +22,10 @@ from lambda_rl.agents.foreign.feedback.replay import REPLAYED
 from lambda_rl.agents.foreign.feedback.static import LAW, SUGGESTED
 from lambda_rl.agents.foreign.rows import Row
 from lambda_rl.agents.foreign.task import ForeignTask
-from lambda_rl.agents.record.typed_file import load_typed, to_json
+from lambda_rl.agents.record.typed_file import TypedFile
 
 Array = npt.NDArray[np.float64]
 
-FORMAT_VERSION = 2
 NONE, KAPPA_2 = constant_name(0.0), constant_name(RULE_OF_THUMB)
 BY_VALIDATION, ORACLE = "grid-by-validation", "oracle-constant"
 TAIL = 0.2
@@ -94,7 +92,7 @@ class ContestantSummary:
 
 
 @dataclass(frozen=True)
-class ForeignSummary:
+class ForeignSummary(TypedFile):
     """The file.
 
     Attributes:
@@ -110,6 +108,9 @@ class ForeignSummary:
         hardware: it ran on.
     """
 
+    what = "a summary of foreign runs"
+    version = 2
+
     format_version: int
     seeds: int
     tasks: tuple[TaskSummary, ...]
@@ -120,20 +121,6 @@ class ForeignSummary:
     command: str
     commit: str
     hardware: str
-
-    def to_json(self) -> str:
-        """The text of the file."""
-        return to_json(self)
-
-    @classmethod
-    def load(cls, path: str | Path) -> ForeignSummary:
-        """Reads a file.
-
-        Raises:
-            OSError: there is none.
-            ValueError: it is something else.
-        """
-        return load_typed(ForeignSummary, path, "a summary of foreign runs", FORMAT_VERSION)
 
 
 class Table:
@@ -276,7 +263,7 @@ def summarise(
 
     oracle = {name: scores(name, ORACLE) for name in by_name}
     return ForeignSummary(
-        format_version=FORMAT_VERSION,
+        format_version=ForeignSummary.version,
         seeds=seeds,
         tasks=tuple(
             TaskSummary(

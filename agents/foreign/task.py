@@ -76,6 +76,10 @@ class ForeignTask:
     seconds: float = 1.0
     revision: int = 1
 
+    def examples(self, seed: int, images: str) -> Data:
+        """Those of a seed; ``images`` names the data set of a task that needs one."""
+        return self.data(seed, images=images) if self.needs_images else self.data(seed)
+
     def rate(self, progress: float) -> float:
         """The learning rate over its peak, at a share of the run."""
         if progress < self.warmup:

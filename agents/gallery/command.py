@@ -11,8 +11,8 @@ from pathlib import Path
 from lambda_rl import load_policy
 from lambda_rl.agents.foreign.contestants import ConstantKappa, Contestant, Learned, short_name, static
 from lambda_rl.agents.foreign.loop import figures
-from lambda_rl.agents.foreign.rows import Row, add_rows, read_rows, write_rows
-from lambda_rl.agents.foreign.runner import one_thread, run
+from lambda_rl.agents.foreign.rows import Row, read_rows, write_rows
+from lambda_rl.agents.foreign.runner import keep, one_thread, run
 from lambda_rl.agents.foreign.summary import Table
 from lambda_rl.agents.foreign.task import ForeignTask
 from lambda_rl.agents.gallery.diff import diff_of
@@ -146,7 +146,7 @@ def _rows(config: GalleryConfig, tasks: Sequence[ForeignTask], policy: Learned) 
     if config.measure:
         run(
             tasks, range(config.seeds), {**others, policy.name: policy}, images=config.data, known=known,
-            processes=config.processes, done=functools.partial(_keep, own),
+            processes=config.processes, done=functools.partial(keep, own),
         )  # fmt: skip
     added = read_rows(own)
     if added:
@@ -168,7 +168,7 @@ def _traces(
         missing = [one for one in _shown(task, policy, table) if key_of(task, one) not in known]
         if not missing or (task.needs_images and not config.data):
             continue
-        data = task.data(0, images=config.data) if task.needs_images else task.data(0)
+        data = task.examples(0, config.data)
         for one in missing:
             known[key_of(task, one)] = trace(task, data, one)
         write_traces(path, _kept(known, policy))
@@ -212,7 +212,7 @@ def _diff(config: GalleryConfig, entry: Entry) -> str:
     """The diff of a page's first loop that can be had without data."""
     for task in entry.loops:
         if not task.needs_images or config.data:
-            data = task.data(0, images=config.data) if task.needs_images else task.data(0)
+            data = task.examples(0, config.data)
             return diff_of(task, figures(task, data))
     raise ValueError(f"page {entry.name} has loops on images only; name them with --data")
 
@@ -228,8 +228,3 @@ def _current(path: Path, prints: Mapping[str, str], *, again: bool) -> list[Row]
 
 def _of(rows: Iterable[Row], prints: Mapping[str, str]) -> list[Row]:
     return [row for row in rows if prints.get(row.contestant, row.fingerprint) == row.fingerprint]
-
-
-def _keep(path: Path, rows: list[Row], finished: int, total: int) -> None:
-    add_rows(path, rows)
-    print(f"{finished}/{total} {rows[0].task} seed {rows[0].seed}", flush=True)

@@ -5,36 +5,48 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-T = TypeVar("T")
+from lambda_rl.files import atomic_write
+
+T = TypeVar("T", bound="TypedFile")
 
 
-def to_json(found: Any) -> str:
-    """The text of the file of a data class."""
-    return json.dumps(dataclasses.asdict(found), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+class TypedFile:
+    """What the data class of a file inherits from; it has a ``format_version``.
 
-
-def load_typed(kind: type[T], path: str | Path, what: str, version: int) -> T:
-    """Reads a file.
-
-    Args:
-        kind: the data class, with a ``format_version``.
-        path: the file.
-        what: it should be, in words, such as "a summary of foreign runs".
-        version: of the format that this program reads.
-
-    Raises:
-        OSError: there is none.
-        ValueError: it is something else.
+    Attributes:
+        what: the file is, in words, such as "a summary of foreign runs".
+        version: of the format that this program reads and writes.
     """
-    try:
-        found: Any = TypeAdapter(kind).validate_json(Path(path).read_bytes(), strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{path}: not {what}: {first['loc']}: {first['msg']}") from None
-    if found.format_version != version:
-        raise ValueError(f"{path}: format {found.format_version}, this program reads {version}")
-    return cast(T, found)
+
+    what: ClassVar[str]
+    version: ClassVar[int] = 1
+
+    def to_json(self) -> str:
+        """The text of the file."""
+        fields = dataclasses.asdict(cast(Any, self))
+        return json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Writes the file."""
+        atomic_write(path, self.to_json())
+
+    @classmethod
+    def load(cls: type[T], path: str | Path) -> T:
+        """Reads a file.
+
+        Raises:
+            OSError: there is none.
+            ValueError: it is something else.
+        """
+        try:
+            found: Any = TypeAdapter(cls).validate_json(Path(path).read_bytes(), strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"{path}: not {cls.what}: {first['loc']}: {first['msg']}") from None
+        if found.format_version != cls.version:
+            raise ValueError(f"{path}: format {found.format_version}, this program reads {cls.version}")
+        return cast(T, found)

@@ -19,7 +19,6 @@ from tiny_schedules import KAPPA_CARD
 
 from lambda_rl import LearnedSchedule, load_policy, save_policy, shipped_policies
 from lambda_rl.agents.comparison.results import PolicySummary, Summary
-from lambda_rl.agents.foreign.summary import FORMAT_VERSION as FOREIGN_FORMAT
 from lambda_rl.agents.foreign.summary import ContestantSummary, ForeignSummary
 from lambda_rl.agents.model_cards import card_blocks, measured, update_card
 from lambda_rl.agents.presenting.markdown import fill
@@ -182,7 +181,9 @@ def test_the_card_of_a_policy_that_moves_kappa(tmp_path: Path) -> None:
         warned=0.0, mean_kappa={},
     )  # fmt: skip
     contestants = {"mine": judged, "other": dataclasses.replace(judged, fingerprint="0" * 16)}
-    foreign = ForeignSummary(FOREIGN_FORMAT, 3, (), (), contestants, (), (), "python x", "c", "2 cores")
+    foreign = ForeignSummary(
+        ForeignSummary.version, 3, (), (), contestants, (), (), "python x", "c", "2 cores"
+    )
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "summary.json").write_text(foreign.to_json(), encoding="utf-8")
     (row,) = card_blocks(policy, tmp_path)["results"].splitlines()[2:]

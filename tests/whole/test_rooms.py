@@ -108,12 +108,12 @@ ROOMS: dict[str, str] = {
         " agents.warm_start"
     ),
     "agents.atlas": (
-        "lambda_rl checks files suggest observation envs.data envs.networks envs.optimizers envs.tasks envs.training"
-        " envs.judging agents.options agents.record agents.presenting agents.baselines agents.comparison"
+        "lambda_rl checks files suggest observation envs.data envs.networks envs.optimizers envs.tasks envs.hardware"
+        " envs.training envs.judging agents.options agents.record agents.presenting agents.baselines agents.comparison"
     ),
     "agents.foreign": (
-        "lambda_rl knobs checks files suggest schedules.rules agents.record agents.presenting agents.comparison"
-        " agents.foreign.families agents.foreign.feedback"
+        "lambda_rl knobs checks files suggest schedules.rules envs.hardware agents.record agents.presenting"
+        " agents.comparison agents.foreign.families agents.foreign.feedback"
     ),
     "agents.foreign.families": "envs.data agents.foreign",
     "agents.foreign.feedback": (
@@ -129,7 +129,7 @@ ROOMS: dict[str, str] = {
         "lambda_rl checks files suggest agents.record agents.presenting agents.foreign agents.foreign.feedback"
         " agents.gallery.mnist_script"
     ),
-    "agents.gallery.mnist_script": "lambda_rl agents.presenting agents.foreign agents.foreign.families",
+    "agents.gallery.mnist_script": "lambda_rl envs.hardware agents.presenting agents.foreign agents.foreign.families",
     "agents.learning_lambda": "lambda_rl checks files agents.record agents.presenting",
     "agents.many_knobs": (
         "lambda_rl checks files envs.tasks envs.training envs.judging agents.options agents.record agents.presenting"

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from lambda_rl.agents.record.typed_file import load_typed, to_json
-from lambda_rl.files import atomic_write
-
-FORMAT_VERSION = 1
+from lambda_rl.agents.record.typed_file import TypedFile
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Choices:
+class Choices(TypedFile):
     """The file.
 
     Attributes:
@@ -45,6 +41,8 @@ class Choices:
         rivals: all.
     """
 
+    what = "a file of tuned rivals"
+
     format_version: int
     suite: str
     tasks: int
@@ -54,17 +52,3 @@ class Choices:
     commit: str
     hardware: str
     rivals: tuple[Choice, ...]
-
-    def save(self, path: Path) -> None:
-        """Writes the file."""
-        atomic_write(path, to_json(self))
-
-    @classmethod
-    def load(cls, path: str | Path) -> Choices:
-        """Reads a file.
-
-        Raises:
-            OSError: there is none.
-            ValueError: it is something else.
-        """
-        return load_typed(Choices, path, "a file of tuned rivals", FORMAT_VERSION)

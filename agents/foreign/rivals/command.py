@@ -16,8 +16,8 @@ from lambda_rl.agents.foreign.rivals.contestants import ablations, rivals
 from lambda_rl.agents.foreign.rivals.page import differences_figure, overview, page_blocks
 from lambda_rl.agents.foreign.rivals.summary import summarise_rivals
 from lambda_rl.agents.foreign.rivals.tuning import Tuning, choose, drawn
-from lambda_rl.agents.foreign.rows import Row, add_rows, read_rows, write_rows
-from lambda_rl.agents.foreign.runner import one_thread, run
+from lambda_rl.agents.foreign.rows import Row, read_rows, write_rows
+from lambda_rl.agents.foreign.runner import keep, one_thread, run
 from lambda_rl.agents.foreign.suite import TASKS, selected
 from lambda_rl.agents.foreign.task import ForeignTask
 from lambda_rl.agents.options import DataOptions
@@ -93,7 +93,7 @@ def run_rivals(config: RivalsConfig) -> None:
     summary = summarise_rivals(
         read_rows(path), beside, tasks, config.seeds, policy, choices, provenance("cpu")
     )
-    atomic_write(config.out / "summary.json", summary.to_json())
+    summary.save(config.out / "summary.json")
     atomic_write(config.out / "differences.png", png(differences_figure(summary)))
     if config.page:
         fill_page(Path(config.page), page_blocks(summary))
@@ -147,11 +147,6 @@ def _measured(config: RivalsConfig, tasks: Sequence[ForeignTask], others: Mappin
     for seed in range(config.seeds):
         known += run(
             tasks, [seed], others, constants=False, images="" if config.data == "synthetic" else config.data,
-            known=known, processes=config.workers, done=functools.partial(_keep, path),
+            known=known, processes=config.workers, done=functools.partial(keep, path),
         )  # fmt: skip
     write_rows(path, read_rows(path))
-
-
-def _keep(path: Path, rows: list[Row], finished: int, total: int) -> None:
-    add_rows(path, rows)
-    print(f"{finished}/{total} {rows[0].task} seed {rows[0].seed}", flush=True)

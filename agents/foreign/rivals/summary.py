@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from torch.optim import Adam
@@ -20,10 +19,8 @@ from lambda_rl.agents.foreign.rivals.tuning import CPR, LAWS
 from lambda_rl.agents.foreign.rows import Row
 from lambda_rl.agents.foreign.summary import BY_VALIDATION, NONE, ORACLE, Table, summarise_contestant
 from lambda_rl.agents.foreign.task import ForeignTask
-from lambda_rl.agents.record.typed_file import load_typed, to_json
+from lambda_rl.agents.record.typed_file import TypedFile
 from lambda_rl.observation.facts import ADAM_PULL
-
-FORMAT_VERSION = 1
 
 POLICY, LAW_KIND, OPEN, FEEDBACK, ABLATION, REFERENCE = (
     "policy", "law", "open loop", "feedback by hand", "ablation", "reference",
@@ -75,7 +72,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class RivalsSummary:
+class RivalsSummary(TypedFile):
     """The file.
 
     Attributes:
@@ -92,6 +89,8 @@ class RivalsSummary:
         hardware: it ran on.
     """
 
+    what = "a summary of rivals on foreign loops"
+
     format_version: int
     policy: str
     fingerprint: str
@@ -107,20 +106,6 @@ class RivalsSummary:
     def of(self, *kinds: str) -> list[Standing]:
         """Standings of some kinds."""
         return [one for one in self.standings if one.kind in kinds]
-
-    def to_json(self) -> str:
-        """The text of the file."""
-        return to_json(self)
-
-    @classmethod
-    def load(cls, path: str | Path) -> RivalsSummary:
-        """Reads a file.
-
-        Raises:
-            OSError: there is none.
-            ValueError: it is something else.
-        """
-        return load_typed(RivalsSummary, path, "a summary of rivals on foreign loops", FORMAT_VERSION)
 
 
 def summarise_rivals(
@@ -162,7 +147,7 @@ def summarise_rivals(
         if all(len(table.of(task, name)) for task in shared)
     ]
     return RivalsSummary(
-        format_version=FORMAT_VERSION,
+        format_version=RivalsSummary.version,
         policy=policy,
         fingerprint=table.names.get(policy, ""),
         tasks=tuple(task.name for task in shared),

@@ -23,7 +23,7 @@ from lambda_rl.agents.baselines.rivals.laws import Law
 from lambda_rl.agents.baselines.rivals.searches import KnotSearch, SearchedKnots
 from lambda_rl.agents.comparison.store import RunStore
 from lambda_rl.agents.foreign.contestants import GAP_RANGE
-from lambda_rl.agents.foreign.rivals.choices import FORMAT_VERSION, Choice, Choices
+from lambda_rl.agents.foreign.rivals.choices import Choice, Choices
 from lambda_rl.agents.foreign.rivals.units import IN_KAPPA, PER_LAM, InKappa, in_kappa, scaled
 from lambda_rl.envs.data import Images
 from lambda_rl.envs.tasks.space import TaskList
@@ -127,7 +127,7 @@ def choose(tuning: Tuning, images: Images, origin: Mapping[str, str], progress: 
         copied, more = copied_population(suite, judge())
         laws, most = tuned_laws(drawn(tuning.law_tasks), judge(traces=False))
     return Choices(
-        format_version=FORMAT_VERSION, suite=SUITE, tasks=tuning.tasks, law_tasks=tuning.law_tasks,
+        format_version=Choices.version, suite=SUITE, tasks=tuning.tasks, law_tasks=tuning.law_tasks,
         seconds=round(seconds + more + most, 1), command=origin["command"], commit=origin["commit"],
         hardware=origin["hardware"], rivals=(*laws, *families, copied),
     )  # fmt: skip

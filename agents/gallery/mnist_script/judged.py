@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import multiprocessing
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from scipy import stats
 from torch.optim import SGD, AdamW
 
 from lambda_rl import Policy
 from lambda_rl.agents.foreign.rows import Row, add_rows
 from lambda_rl.agents.gallery.mnist_script.script import Setting, User, run
+from lambda_rl.envs.hardware.processes import spread
 
 SETTINGS = (
     Setting(AdamW, 10),
@@ -87,8 +85,9 @@ def users(name: str, policy: Policy) -> dict[str, tuple[User, str]]:
     }
 
 
-def play(setting: Setting, seed: int, name: str, user: User, fingerprint: str) -> Row:
+def play(work: Work) -> Row:
     """One run."""
+    setting, seed, name, user, fingerprint = work
     started = time.perf_counter()
     found = run(setting, seed, user)
     lams = [float(row["lam"] or 0.0) for row in found.history[:-1]]
@@ -122,25 +121,9 @@ def measure(
         )
         if (setting.name, digest(setting), seed, fingerprint or name) not in have
     ]
-    for finished, row in enumerate(_played(work, min(processes, len(work))), 1):
+    for finished, row in enumerate(spread(play, work, processes if processes > 1 else 0), 1):
         add_rows(path, [row])
         print(f"{finished}/{len(work)} {row.task} {row.contestant} seed {row.seed}", flush=True)
-
-
-def _played(work: Sequence[Work], processes: int) -> Iterator[Row]:
-    """The runs, here or in several processes of one thread each."""
-    if processes < 2:
-        for piece in work:
-            yield play(*piece)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        waiting = [pool.submit(play, *piece) for piece in work]
-        try:
-            for future in as_completed(waiting):
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def paired(rows: Sequence[Row], names: Iterable[str], seeds: int) -> list[Paired]:

@@ -108,7 +108,7 @@ def test_a_command_that_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "rows.csv").write_text("\n".join([*text[:20], text[20][:30]]))
     played: list[int] = []
     monkeypatch.setattr(
-        "lambda_rl.agents.foreign.command.add_rows",
+        "lambda_rl.agents.foreign.runner.add_rows",
         lambda path, rows: (played.append(len(rows)), add_rows(path, rows)),
     )
     run_generality(config)

@@ -18,7 +18,7 @@ from lambda_rl.agents.foreign import TASKS, run, selected
 from lambda_rl.agents.foreign.contestants import ConstantKappa, kappas
 from lambda_rl.agents.foreign.loop import RunFigures, figures, train
 from lambda_rl.agents.foreign.rivals import tuning
-from lambda_rl.agents.foreign.rivals.choices import FORMAT_VERSION, Choice, Choices
+from lambda_rl.agents.foreign.rivals.choices import Choice, Choices
 from lambda_rl.agents.foreign.rivals.command import RivalsConfig, run_rivals
 from lambda_rl.agents.foreign.rivals.contestants import Held, TunedRival, ablations
 from lambda_rl.agents.foreign.rivals.page import page_blocks
@@ -58,7 +58,7 @@ def short(name: str, **changes: object) -> ForeignTask:
 
 
 def chosen(*rivals: Choice) -> Choices:
-    return Choices(FORMAT_VERSION, "any-loop", 2, 3, 1.0, "made", "none", "none", rivals or RIVALS)
+    return Choices(Choices.version, "any-loop", 2, 3, 1.0, "made", "none", "none", rivals or RIVALS)
 
 
 def made(

@@ -146,7 +146,8 @@ def test_runs_that_are_known_are_not_done_again(
 ) -> None:
     done: list[tuple[str, int]] = []
 
-    def play(setting: script.Setting, seed: int, name: str, user: object, fingerprint: str) -> Row:
+    def play(work: judged.Work) -> Row:
+        setting, seed, name, _, fingerprint = work
         done.append((name, seed))
         return dataclasses.replace(row(setting.name, seed, name, 90.0), fingerprint=fingerprint)
 
