@@ -95,6 +95,18 @@ class TrackingOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """Other machines. Options of a command inherit from this, as from :class:`DataOptions`.
+
+    Attributes:
+        ray: address of a Ray cluster that does inner runs: HOST:PORT, ray://HOST:PORT, auto, or local for one on this
+            machine.
+    """
+
+    ray: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ComputeOptions:
     """How inner runs are computed. Options of a command inherit from this, as from :class:`DataOptions`.
 

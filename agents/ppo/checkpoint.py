@@ -21,6 +21,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
+from lambda_rl.agents.clusters import ClusterVectorEnv
 from lambda_rl.agents.ppo.checkpoint_file import first_line, write_checkpoint
 from lambda_rl.agents.ppo.config import TrainConfig
 from lambda_rl.agents.ppo.config_file import from_dict, to_dict
@@ -84,7 +85,7 @@ class Learner:
     model: PPO
     normalize: VecNormalize
     monitor: VecMonitor
-    env: CifarLambdaVectorEnv
+    env: CifarLambdaVectorEnv | ClusterVectorEnv
 
 
 def save_checkpoint(folder: RunFolder, learner: Learner, progress: Progress, origin: Origin) -> None:

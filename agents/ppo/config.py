@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from lambda_rl.agents.options import (
     MOST,
+    ClusterOptions,
     ComputeOptions,
     DataOptions,
     SuiteName,
@@ -88,7 +89,7 @@ class PPOConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig(TrackingOptions, ComputeOptions, DataOptions):
+class TrainConfig(TrackingOptions, ClusterOptions, ComputeOptions, DataOptions):
     """A training run of an agent.
 
     Attributes:
@@ -109,6 +110,7 @@ class TrainConfig(TrackingOptions, ComputeOptions, DataOptions):
         knobs: names of knobs that are moved beside λ.
         features: names of what the agent observes; by default those of the unit.
         reward: the score that is learned on.
+        ray_workers: processes of the cluster that hold the slots, of one core each; 0: one for each of its cores.
     """
 
     # Of files that are read: no value is taken for one of another type.
@@ -135,6 +137,7 @@ class TrainConfig(TrackingOptions, ComputeOptions, DataOptions):
     knobs: tuple[str, ...] = ()
     features: tuple[str, ...] | None = None
     reward: RewardConfig = field(default_factory=RewardConfig)
+    ray_workers: int = 0
 
     def __post_init__(self) -> None:
         """Checks every option that can be checked without reading anything."""
@@ -148,6 +151,13 @@ class TrainConfig(TrackingOptions, ComputeOptions, DataOptions):
             ("eval_every", 0),
         ):
             bounded_int(name, getattr(self, name), least, MOST)
+        bounded_int("ray_workers", self.ray_workers, 0, self.ppo.n_envs)
+        if self.ray_workers and not self.ray:
+            raise ValueError(
+                "ray_workers are of a cluster, which --ray names; without one, --threads says how many cores"
+            )
+        if self.ray and self.device != "cpu":
+            raise ValueError(f"--ray trains inner runs on the cores of a cluster; got --device {self.device}")
         bounded_int("seed", self.seed, 0, 2**32 - 1)
         for name in ("suite", "data", "out"):
             if not getattr(self, name):

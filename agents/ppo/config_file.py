@@ -19,6 +19,8 @@ MAY_DIFFER_ON_RESUME = frozenset(
         "data",
         "data_root",
         "threads",
+        "ray",
+        "ray_workers",
         "name",
         "out",
         "checkpoint_every",
@@ -29,7 +31,7 @@ MAY_DIFFER_ON_RESUME = frozenset(
         "wandb_notes",
     }
 )
-"""Options that do not change what is learned: where things lie, how many cores, how often to save.
+"""Options that do not change what is learned: where things lie, how many cores and whose, how often to save.
 
 ``data`` is among them because an archive may have moved; that its *content* is the same is checked by fingerprint.
 ``device`` and ``precision`` are not, since they change every number; nor is ``total_decisions``, which the learning

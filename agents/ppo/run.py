@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
+from lambda_rl.agents.baselines.fingerprints import trainer_fingerprint
+from lambda_rl.agents.clusters import Cluster, ClusterVectorEnv, alike
 from lambda_rl.agents.ppo.between_rollouts import BetweenRollouts, ProgressBar, StopTraining
 from lambda_rl.agents.ppo.checkpoint import Learner, Origin, Progress, read_origin, read_progress, restore
 from lambda_rl.agents.ppo.checkpoint_file import load_newest
@@ -192,20 +195,7 @@ def _load(config: TrainConfig) -> tuple[Suite, Mapping[str, ImageData], Validato
 def _build(config: TrainConfig, suite: Suite, data: Images) -> Learner:
     """Environment, wrappers and PPO, with the global random generators seeded."""
     ppo = config.ppo
-    env = CifarLambdaVectorEnv(
-        ppo.n_envs,
-        suite=suite,
-        data=data,
-        unit=config.unit,
-        control=config.control,
-        knobs=config.knobs,
-        features=config.features,
-        reward=config.reward,
-        device=config.device,
-        precision=config.precision,
-        threads=config.threads,
-        compile=config.compile,
-    )
+    env = _environment(config, suite, data)
     monitor = VecMonitor(SB3VecEnv(env))  # inside the normaliser, so that it sums up true rewards
     normalize = VecNormalize(
         monitor,
@@ -237,6 +227,28 @@ def _build(config: TrainConfig, suite: Suite, data: Images) -> Learner:
     # share none.
     normalize.seed(int(np.random.SeedSequence(config.seed).generate_state(1)[0]) % 2**31)
     return Learner(model, normalize, monitor, env)
+
+
+def _environment(config: TrainConfig, suite: Suite, data: Images) -> CifarLambdaVectorEnv | ClusterVectorEnv:
+    """The slots, here or with workers of a cluster, of one core each."""
+    make = functools.partial(
+        CifarLambdaVectorEnv,
+        suite=suite,
+        data=data,
+        unit=config.unit,
+        control=config.control,
+        knobs=config.knobs,
+        features=config.features,
+        reward=config.reward,
+        device=config.device,
+        precision=config.precision,
+        threads=1 if config.ray else config.threads,
+        compile=config.compile,
+    )
+    if not config.ray:
+        return make(config.ppo.n_envs)
+    same = alike(make, functools.partial(trainer_fingerprint, config.trainer))
+    return ClusterVectorEnv(Cluster(config.ray), same, config.ppo.n_envs, config.ray_workers)
 
 
 def _learn(run: TrainingRun, done: int | None, stop_after: int | None, show_progress: bool) -> None:

@@ -72,16 +72,17 @@ ROOMS: dict[str, str] = {
     # agents: who learns, and who judges
     "agents": "",
     "agents.options": "checks envs.data envs.hardware envs.training",
+    "agents.clusters": "envs.tasks envs.faces envs.vector_env",
     "agents.presenting": "checks files observation policy envs.networks envs.tasks",
     "agents.record": "files envs.hardware",
     "agents.ppo": (
         "checks files knobs control observation policy schedules envs.data envs.tasks envs.reward envs.judging"
-        " envs.vector_env agents.options agents.record agents.presenting"
+        " envs.vector_env agents.options agents.clusters agents.record agents.presenting agents.baselines"
     ),
     "agents.baselines": (
         "lambda_rl registry checks files suggest envs envs.data envs.hardware envs.tasks envs.training envs.judging"
     ),
-    "agents.baselines.crew": "envs.data envs.training envs.judging",
+    "agents.baselines.crew": "envs.data envs.training envs.judging agents.clusters",
     "agents.baselines.rivals": (
         "lambda_rl suggest envs.networks envs.optimizers envs.tasks envs.training envs.reward envs.control_problem"
         " envs.judging"
@@ -142,8 +143,7 @@ ROOMS: dict[str, str] = {
     "agents.command_line": (
         "lambda_rl checks cli policy envs.tasks agents.presenting agents.record agents.ppo agents.warm_start"
         " agents.ablation agents.atlas agents.comparison agents.foreign agents.foreign.rivals agents.gallery"
-        " agents.baselines"
-        " agents.benchmark agents.reproduction.lu2017 agents.model_cards agents.single_run"
+        " agents.baselines agents.benchmark agents.reproduction.lu2017 agents.model_cards agents.single_run"
     ),
     "agents.reproduction": "",
     "agents.reproduction.lu2017": (

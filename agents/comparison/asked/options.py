@@ -9,14 +9,21 @@ from typing import Annotated, Literal
 import tyro
 
 from lambda_rl.agents.baselines import CONSTANT_GRID, hand_designed_families
-from lambda_rl.agents.options import MOST, ComputeOptions, DataOptions, SuiteName, TrackingOptions
+from lambda_rl.agents.options import (
+    MOST,
+    ClusterOptions,
+    ComputeOptions,
+    DataOptions,
+    SuiteName,
+    TrackingOptions,
+)
 from lambda_rl.checks import bounded_int
 from lambda_rl.envs.hardware.device import available_cores
 from lambda_rl.envs.training.placement import TrainerConfig
 
 
 @dataclass(frozen=True)
-class CompareConfig(TrackingOptions, ComputeOptions, DataOptions):
+class CompareConfig(TrackingOptions, ClusterOptions, ComputeOptions, DataOptions):
     """Compares learned policies with tuned hand-designed schedules and constants, on tasks held out from training.
 
     A comparison that was cut off goes on when the same command is given again.
@@ -41,8 +48,6 @@ class CompareConfig(TrackingOptions, ComputeOptions, DataOptions):
         tune_settings: settings per hand-designed family at most, for a quick look; 0: all (18 to 24).
         tuned: a tuned.json of an earlier comparison, in place of tuning anew.
         workers: processes that do inner runs, on this machine.
-        ray: address of a Ray cluster that does inner runs, in place of processes: HOST:PORT, ray://HOST:PORT, auto, or
-            local for one on this machine.
         overwrite: replace the files of another comparison in --out; runs that both have in common are not done again.
         redraw: draw figures and report anew from the files in --out, without a run.
     """
@@ -63,7 +68,6 @@ class CompareConfig(TrackingOptions, ComputeOptions, DataOptions):
     tune_settings: int = 0
     tuned: str = ""
     workers: int = 1
-    ray: str = ""
     overwrite: bool = False
     redraw: bool = False
 
