@@ -18,7 +18,7 @@ from lambda_rl.agents.foreign.feedback.replay import REPLAYED, replayed
 from lambda_rl.agents.foreign.figure import label_noise
 from lambda_rl.agents.foreign.glance import at_a_glance
 from lambda_rl.agents.foreign.page import overview, page_blocks, readme_blocks
-from lambda_rl.agents.foreign.rows import Row, read_rows, write_rows
+from lambda_rl.agents.foreign.rows import Row, current, read_rows, write_rows
 from lambda_rl.agents.foreign.runner import keep, one_thread, run
 from lambda_rl.agents.foreign.suite import selected
 from lambda_rl.agents.foreign.summary import summarise
@@ -135,12 +135,8 @@ def _current(rows: Sequence[Row], given: Mapping[str, Contestant], again: Abstra
 
     A replay is of what its policy's rows are now.
     """
-    kept = [
-        row
-        for row in rows
-        if row.contestant not in again
-        and (row.contestant not in given or given[row.contestant].fingerprint == row.fingerprint)
-    ]
+    prints = {name: one.fingerprint for name, one in given.items()}
+    kept = [row for row in current(rows, prints) if row.contestant not in again]
     names = {row.contestant.removeprefix(REPLAYED) for row in kept if row.contestant.startswith(REPLAYED)}
     now = {name: one.fingerprint for name, one in _replays(kept, sorted(names)).items()}
     return [

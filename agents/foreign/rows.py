@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +79,11 @@ def read_rows(path: str | Path) -> list[Row]:
     """
     found = read_lines(Path(path), _FIELDS, _parsed, "the rows of foreign runs")
     return list({row.key: row for row in found}.values())
+
+
+def current(rows: Iterable[Row], fingerprints: Mapping[str, str]) -> list[Row]:
+    """Rows without those of contestants that have another fingerprint now."""
+    return [row for row in rows if fingerprints.get(row.contestant, row.fingerprint) == row.fingerprint]
 
 
 def add_rows(path: Path, rows: Iterable[Row]) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lambda_rl import load_policy
 from lambda_rl.agents.foreign.contestants import ConstantKappa, Contestant, Learned, short_name, static
 from lambda_rl.agents.foreign.loop import figures
-from lambda_rl.agents.foreign.rows import Row, read_rows, write_rows
+from lambda_rl.agents.foreign.rows import Row, current, read_rows, write_rows
 from lambda_rl.agents.foreign.runner import keep, one_thread, run
 from lambda_rl.agents.foreign.summary import Table
 from lambda_rl.agents.foreign.task import ForeignTask
@@ -140,7 +140,7 @@ def _rows(config: GalleryConfig, tasks: Sequence[ForeignTask], policy: Learned) 
     prints = {policy.name: policy.fingerprint}
     others: dict[str, Contestant] = {**static(load_kappa_law(config.law) if config.law else None)}
     known = [
-        *_of(read_rows(config.rows), prints),
+        *current(read_rows(config.rows), prints),
         *_current(own, prints, again=config.again and config.measure),
     ]
     if config.measure:
@@ -151,7 +151,7 @@ def _rows(config: GalleryConfig, tasks: Sequence[ForeignTask], policy: Learned) 
     added = read_rows(own)
     if added:
         write_rows(own, added)
-    return [*_of(read_rows(config.rows), prints), *added]
+    return [*current(read_rows(config.rows), prints), *added]
 
 
 def _traces(
@@ -220,11 +220,9 @@ def _diff(config: GalleryConfig, entry: Entry) -> str:
 def _current(path: Path, prints: Mapping[str, str], *, again: bool) -> list[Row]:
     """Rows of a file without those of contestants of another content, or of policies if they are to run again."""
     rows = read_rows(path)
-    kept = [row for row in _of(rows, prints) if not (again and row.fingerprint and row.contestant in prints)]
+    kept = [
+        row for row in current(rows, prints) if not (again and row.fingerprint and row.contestant in prints)
+    ]
     if len(kept) < len(rows):
         write_rows(path, kept)
     return kept
-
-
-def _of(rows: Iterable[Row], prints: Mapping[str, str]) -> list[Row]:
-    return [row for row in rows if prints.get(row.contestant, row.fingerprint) == row.fingerprint]

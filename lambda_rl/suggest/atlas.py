@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from lambda_rl.checks import bounded, bounded_int, shown
-from lambda_rl.suggest.kappa_law import LARGEST_LOG, TERMS, Known
+from lambda_rl.suggest.kappa_law import LARGEST_LOG, TERMS, Known, check_keys
 
 FORMAT = 1
 
@@ -145,7 +145,7 @@ class Atlas:
         Raises:
             ValueError: something is missing, unknown or out of range.
         """
-        _keys(
+        check_keys(
             "atlas", values, {"format", "laws", "ranges", "lowest", "highest", "lr_mean", "cells", "command"}
         )
         bounded_int("format", values["format"], FORMAT, FORMAT)
@@ -160,11 +160,6 @@ class Atlas:
         return cls(tuple(map(_law, values["laws"])), ranges, (low, high), cells, lr_mean)
 
 
-def _keys(what: str, values: Any, names: set[str]) -> None:
-    if not isinstance(values, dict) or values.keys() != names:
-        raise ValueError(f"{what} must have the keys {', '.join(sorted(names))}, got {shown(values)}")
-
-
 def _range(name: str, ends: Any) -> tuple[float, float]:
     if name not in RANGES or not isinstance(ends, list) or len(ends) != 2:
         raise ValueError(f"ranges must be pairs of {', '.join(RANGES)}; got {name}: {shown(ends)}")
@@ -175,7 +170,7 @@ def _range(name: str, ends: Any) -> tuple[float, float]:
 
 
 def _law(values: Any) -> AtlasLaw:
-    _keys("law", values, {"coefficients", "below", "above"})
+    check_keys("law", values, {"coefficients", "below", "above"})
     coefficients = values["coefficients"]
     if not isinstance(coefficients, dict) or not coefficients.keys() <= {"", *ATLAS_TERMS}:
         raise ValueError(

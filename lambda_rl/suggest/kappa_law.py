@@ -108,11 +108,11 @@ class KappaLaw:
         Raises:
             ValueError: something is missing, unknown or out of range.
         """
-        _keys("table of κ", values, {"format", "constant", "law", "tasks", "source", "command"})
+        check_keys("table of κ", values, {"format", "constant", "law", "tasks", "source", "command"})
         bounded_int("format", values["format"], FORMAT, FORMAT)
         bounded_int("tasks", values["tasks"], 0, 10**9)
         constant = values["constant"]
-        _keys("constant", constant, {"kappa", "low", "high"})
+        check_keys("constant", constant, {"kappa", "low", "high"})
         least, most = 10.0**-LARGEST_LOG, 10.0**LARGEST_LOG
         low, middle, high = (bounded(name, constant[name], least, most) for name in ("low", "kappa", "high"))
         if not low <= middle <= high:
@@ -121,7 +121,8 @@ class KappaLaw:
         return cls(logs, {}) if values["law"] is None else cls(logs, *_law(values["law"]))
 
 
-def _keys(what: str, values: Any, names: set[str]) -> None:
+def check_keys(what: str, values: Any, names: set[str]) -> None:
+    """Raises ``ValueError`` unless values are a mapping with these keys."""
     if not isinstance(values, dict) or values.keys() != names:
         raise ValueError(f"{what} must have the keys {', '.join(sorted(names))}, got {shown(values)}")
 
@@ -129,7 +130,7 @@ def _keys(what: str, values: Any, names: set[str]) -> None:
 def _law(
     values: Any,
 ) -> tuple[dict[str, float], tuple[tuple[float, ...], ...], tuple[float, float]]:
-    _keys("law", values, {"intercept", "terms", "covariance", "lowest", "highest"})
+    check_keys("law", values, {"intercept", "terms", "covariance", "lowest", "highest"})
     terms, covariance = values["terms"], values["covariance"]
     if not isinstance(terms, dict) or not terms.keys() <= TERMS.keys():
         raise ValueError(f"law: terms must be some of {', '.join(TERMS)}, got {shown(terms)}")

@@ -16,7 +16,7 @@ from lambda_rl.agents.foreign.rivals.contestants import ablations, rivals
 from lambda_rl.agents.foreign.rivals.page import differences_figure, overview, page_blocks
 from lambda_rl.agents.foreign.rivals.summary import summarise_rivals
 from lambda_rl.agents.foreign.rivals.tuning import Tuning, choose, drawn
-from lambda_rl.agents.foreign.rows import Row, read_rows, write_rows
+from lambda_rl.agents.foreign.rows import Row, current, read_rows, write_rows
 from lambda_rl.agents.foreign.runner import keep, one_thread, run
 from lambda_rl.agents.foreign.suite import TASKS, selected
 from lambda_rl.agents.foreign.task import ForeignTask
@@ -137,11 +137,7 @@ def _measured(config: RivalsConfig, tasks: Sequence[ForeignTask], others: Mappin
     """Runs what is missing; rows of other settings go."""
     path = config.out / ROWS
     rows = read_rows(path)
-    known = [
-        row
-        for row in rows
-        if row.contestant not in others or others[row.contestant].fingerprint == row.fingerprint
-    ]
+    known = current(rows, {name: one.fingerprint for name, one in others.items()})
     if len(known) < len(rows):
         write_rows(path, known)
     for seed in range(config.seeds):
