@@ -105,6 +105,15 @@ class ClusterOptions:
 
     ray: str = ""
 
+    def check_cores(self, device: str) -> None:
+        """Refuses a device that the machines of a cluster are not asked for.
+
+        Raises:
+            ValueError: inner runs are to be on a cluster, and on something else than its cores.
+        """
+        if self.ray and device != "cpu":
+            raise ValueError(f"--ray does inner runs on the cores of a cluster; got --device {device}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeOptions:

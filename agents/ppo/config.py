@@ -156,8 +156,7 @@ class TrainConfig(TrackingOptions, ClusterOptions, ComputeOptions, DataOptions):
             raise ValueError(
                 "ray_workers are of a cluster, which --ray names; without one, --threads says how many cores"
             )
-        if self.ray and self.device != "cpu":
-            raise ValueError(f"--ray trains inner runs on the cores of a cluster; got --device {self.device}")
+        self.check_cores(self.device)
         bounded_int("seed", self.seed, 0, 2**32 - 1)
         for name in ("suite", "data", "out"):
             if not getattr(self, name):

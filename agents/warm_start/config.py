@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lambda_rl.agents.options import MOST, ComputeOptions, DataOptions, check_run_name
+from lambda_rl.agents.options import MOST, ClusterOptions, ComputeOptions, DataOptions, check_run_name
 from lambda_rl.agents.warm_start.committee import CommitteeConfig
 from lambda_rl.agents.warm_start.episodes import Exploration
 from lambda_rl.agents.warm_start.imitation import ImitationConfig
@@ -14,7 +14,7 @@ from lambda_rl.control import KAPPA_LAW, ControlLaw
 
 
 @dataclass(frozen=True, kw_only=True)
-class WarmStartConfig(ComputeOptions, DataOptions):
+class WarmStartConfig(ClusterOptions, ComputeOptions, DataOptions):
     """Trains a policy on regret curves of constants, for loops of any kind.
 
     Attributes:
@@ -69,6 +69,7 @@ class WarmStartConfig(ComputeOptions, DataOptions):
             ValueError: an option is out of its range.
         """
         self.check()
+        self.check_cores(self.device)
         for name in ("validation_seeds", "validation_tasks", "rounds", "tasks", "eval_every", "decisions"):
             least = 0 if name == "rounds" and self.together else 1
             bounded_int(f"--{name.replace('_', '-')}", getattr(self, name), least, MOST)

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from lambda_rl.agents.baselines.fingerprints import trainer_fingerprint
+from lambda_rl.agents.clusters import Cluster, RayPool, alike
 from lambda_rl.agents.options import DataOptions
 from lambda_rl.agents.warm_start.actor import Arrays, act_with
 from lambda_rl.agents.warm_start.curves import LOG_KAPPAS
 from lambda_rl.agents.warm_start.episodes import Episodes, Exploration, play
 from lambda_rl.control import ControlLaw
+from lambda_rl.envs.data import Images
 from lambda_rl.envs.tasks.suites import Suite
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.placement import TrainerConfig
@@ -41,6 +44,10 @@ class Stage:
     control: ControlLaw
     features: tuple[str, ...]
     exploration: Exploration
+
+    def images(self) -> Images:
+        """Training images of all its tasks."""
+        return self.data.load_parts("train", self.suite.datasets)
 
 
 @dataclass(frozen=True)
@@ -69,11 +76,12 @@ class Player:
 
     Args:
         stage: see there.
+        parts: the images, if they are loaded already.
     """
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, parts: Images | None = None) -> None:
         self.stage = stage
-        parts = stage.data.load_parts("train", stage.suite.datasets)
+        parts = stage.images() if parts is None else parts
         # scored at the end only
         self.trainer = Trainer(parts, stage.suite.fold, stage.trainer, outer_size=0)
 
@@ -92,6 +100,12 @@ class Player:
             task, self.trainer, self.stage.control, self.stage.features, functools.partial(act_with, arrays), added,
             job.constants, hold_from,
         )  # fmt: skip
+
+
+def _playing(stage: Stage, parts: Images) -> Callable[[Job, Arrays], Episodes]:
+    """What a process of a cluster makes once."""
+    torch.set_num_threads(1)
+    return Player(stage, parts).play
 
 
 _player: Player | None = None
@@ -114,15 +128,22 @@ class Players:
     Args:
         stage: see there.
         processes: how many; 0: this one.
+        ray: address of a cluster whose processes play, in place of those; see
+            :class:`~lambda_rl.agents.clusters.Cluster`. The job of one that is killed is played again by another.
     """
 
-    def __init__(self, stage: Stage, processes: int) -> None:
-        self._here = Player(stage) if processes == 0 else None
-        self._pool = (
-            None
-            if processes == 0
-            else ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _start, (stage,))
-        )
+    def __init__(self, stage: Stage, processes: int, ray: str = "") -> None:
+        self._cluster = Cluster(ray) if ray else None
+        self._here = Player(stage) if processes == 0 and not ray else None
+        self._pool: ProcessPoolExecutor | RayPool[Episodes] | None = None
+        if self._cluster is not None:
+            make = functools.partial(_playing, stage, stage.images())
+            same = alike(make, functools.partial(trainer_fingerprint, stage.trainer))
+            self._pool = RayPool(self._cluster, same)
+        elif processes:
+            self._pool = ProcessPoolExecutor(
+                processes, multiprocessing.get_context("spawn"), _start, (stage,)
+            )
 
     def begin(self, jobs: Sequence[Job], arrays: Arrays) -> Callable[[], Iterator[Episodes]]:
         """Has the jobs played; what is returned waits for them, and gives them in their order."""
@@ -130,12 +151,16 @@ class Players:
             here = self._here
             return lambda: (here.play(job, arrays) for job in jobs)
         assert self._pool is not None
+        if isinstance(self._pool, RayPool):
+            return self._pool.begin([(job, arrays) for job in jobs])
         futures: list[Future[Episodes]] = [self._pool.submit(_play, job, arrays) for job in jobs]
         return lambda: (future.result() for future in futures)
 
     def close(self) -> None:
-        """Ends the processes."""
-        if self._pool is not None:
+        """Ends the processes, or leaves the cluster."""
+        if self._cluster is not None:
+            self._cluster.close()
+        if isinstance(self._pool, ProcessPoolExecutor):
             self._pool.shutdown(cancel_futures=True)
         if self._here is not None:
             self._here.trainer.close()

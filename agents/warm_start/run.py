@@ -41,7 +41,7 @@ _OPTIONS = TypeAdapter(WarmStartConfig)
 CURVES = "curves.csv"
 """File of a run folder: every task's facts, and the final accuracies of constants of κ."""
 
-_FREE = ("name", "out", "threads", "data", "data_root", "committee", "reinforce")
+_FREE = ("name", "out", "threads", "data", "data_root", "ray", "committee", "reinforce")
 """Options that may differ when a run is taken up again."""
 
 
@@ -112,7 +112,7 @@ def _play(learner: Learner, record: _Record, stop_after: int | None, *, finish: 
     stage = Stage(load_suite(config.suite).on("agent"), config, trainer, config.control, learner.features,
                   config.exploration)  # fmt: skip
     tasks = validation_tasks(config)
-    players = Players(stage, processes)
+    players = Players(stage, processes, config.ray)
     begun, console = learner.rounds, Console(highlight=False)
     bar = Bar("warm start", console, unit="rounds", width=24, period=600.0, below=True, lines="tenths")
 

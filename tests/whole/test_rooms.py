@@ -101,8 +101,8 @@ ROOMS: dict[str, str] = {
     "agents.comparison.report": "files agents.comparison.evidence agents.comparison.figures",
     "agents.constrained": "constraints checks files agents.record agents.presenting agents.comparison",
     "agents.warm_start": (
-        "checks files knobs control observation policy envs.tasks envs.training envs.reward envs.control_problem"
-        " agents.options agents.record agents.presenting agents.ppo schedules.guard"
+        "checks files knobs control observation policy schedules.guard envs.data envs.tasks envs.training envs.reward"
+        " envs.control_problem agents.options agents.clusters agents.baselines agents.record agents.presenting agents.ppo"
     ),
     "agents.ablation": (
         "lambda_rl checks knobs observation policy envs.training envs.judging agents.baselines agents.ppo agents.record"

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from clusters import StandInCluster
 from tiny_envs import BASE, tiny_data
 
 from lambda_rl.agents.clusters import ClusterVectorEnv, alike, environment
@@ -28,11 +27,6 @@ SLOTS = 5
 make = functools.partial(
     CifarLambdaVectorEnv, suite=Suite("tiny", "agent", TaskList(TASKS)), data=tiny_data()
 )
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> StandInCluster:
-    return StandInCluster(monkeypatch)
 
 
 def same(one: Any, other: Any, where: str = "") -> None:
@@ -62,7 +56,7 @@ def moves(count: int) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4, 0])
-def test_it_is_the_one_environment_bit_for_bit(cluster: StandInCluster, workers: int) -> None:
+def test_it_is_the_one_environment_bit_for_bit(cluster: Any, workers: int) -> None:
     one, spread = make(SLOTS), ClusterVectorEnv(cluster, make, SLOTS, workers)
     assert cluster.stand_in.began == (workers or 4)
     assert spread.observation_space == one.observation_space
@@ -80,7 +74,7 @@ def test_it_is_the_one_environment_bit_for_bit(cluster: StandInCluster, workers:
     spread.close()
 
 
-def test_either_goes_on_with_the_state_of_the_other(cluster: StandInCluster) -> None:
+def test_either_goes_on_with_the_state_of_the_other(cluster: Any) -> None:
     one, spread, again = make(SLOTS), *(ClusterVectorEnv(cluster, make, SLOTS, count) for count in (2, 3))
     one.reset(seed=0)
     one.step(moves(1)[0])
@@ -98,7 +92,7 @@ def test_either_goes_on_with_the_state_of_the_other(cluster: StandInCluster) -> 
 # 2 workers: calls 1, 2 are for the spaces, 3, 4 the reset, then two for each step
 @pytest.mark.parametrize("deaths", [{1}, {3}, {5}, {6}, {8, 9, 10}, {13}, {14}, {21, 22}])
 def test_a_worker_that_dies_is_replaced_and_nothing_is_lost(
-    cluster: StandInCluster, deaths: set[int], monkeypatch: pytest.MonkeyPatch
+    cluster: Any, deaths: set[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(environment, "LONGEST", 4)
     cluster.stand_in.deaths = deaths
@@ -111,7 +105,7 @@ def test_a_worker_that_dies_is_replaced_and_nothing_is_lost(
     assert cluster.stand_in.began > 2
 
 
-def test_without_seeds_nothing_is_lost_either(cluster: StandInCluster) -> None:
+def test_without_seeds_nothing_is_lost_either(cluster: Any) -> None:
     one, spread = make(SLOTS), ClusterVectorEnv(cluster, make, SLOTS, 2)
     spread.reset()
     one.load_state_dict(spread.state_dict())
@@ -120,14 +114,14 @@ def test_without_seeds_nothing_is_lost_either(cluster: StandInCluster) -> None:
         same(one.step(action), spread.step(action))
 
 
-def test_workers_that_always_die_are_told(cluster: StandInCluster) -> None:
+def test_workers_that_always_die_are_told(cluster: Any) -> None:
     spread = ClusterVectorEnv(cluster, make, SLOTS, 2)
     cluster.stand_in.deaths = set(range(1000))
     with pytest.raises(OSError, match=f"lost a worker {RETRIES} times in a row: it died"):
         spread.reset(seed=0)
 
 
-def test_what_is_wrong_is_told_as_by_the_one_environment(cluster: StandInCluster) -> None:
+def test_what_is_wrong_is_told_as_by_the_one_environment(cluster: Any) -> None:
     with pytest.raises(ValueError, match="6 workers for 5 slots and 4 cores of the cluster are too many"):
         ClusterVectorEnv(cluster, make, SLOTS, 6)
     with pytest.raises(ValueError, match="5 workers for 5 slots and 4 cores"):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from clusters import StandInCluster
 from tiny_runs import ROLLOUTS, metrics, same_policy, tiny_config
 
 from lambda_rl.agents.clusters import ClusterVectorEnv, alike
@@ -20,8 +19,6 @@ from lambda_rl.agents.ppo.checkpoint_file import load_checkpoint
 from lambda_rl.agents.ppo.config import TrainConfig
 from lambda_rl.agents.ppo.run import resume, train
 from lambda_rl.agents.record.run_folder import RunFolder
-
-NO_RAY = "ray is not installed (pip install 'lambda-rl[train,ray]')"
 
 
 def same_run(one: Path, other: Path) -> None:
@@ -32,11 +29,12 @@ def same_run(one: Path, other: Path) -> None:
     assert repr(left["random"]) == repr(right["random"])
 
 
-def test_a_run_goes_on_there_and_here(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_goes_on_there_and_here(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: Any
+) -> None:
     """Begun here, gone on with on a cluster of which a worker dies, ended here."""
     config = tiny_config(tmp_path, "run", ROLLOUTS)
     folder = train(config, stop_after=1, show_progress=False)
-    cluster = StandInCluster(monkeypatch)
     cluster.stand_in.deaths = {3, 11, 12}
     monkeypatch.setattr(running, "Cluster", lambda address: cluster)
     away = dataclasses.replace(config, ray="local", ray_workers=3)
@@ -57,7 +55,7 @@ def test_a_run_goes_on_there_and_here(whole: Path, tmp_path: Path, monkeypatch: 
 )
 def test_bad_options_are_told_early(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     if message.startswith("is no"):
-        pytest.importorskip("ray", reason=NO_RAY)
+        pytest.importorskip("ray", reason="ray is not installed (pip install 'lambda-rl[train,ray]')")
     with pytest.raises(ValueError, match=message):
         train(tiny_config(tmp_path, "run", **options), show_progress=False)
     assert not (tmp_path / "runs").exists()
@@ -67,23 +65,6 @@ def test_without_ray_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(ValueError, match=r"pip install 'lambda-rl\[train,ray\]'"):
         train(tiny_config(tmp_path, "run", ray="local"), show_progress=False)
-
-
-@pytest.fixture(scope="module")
-def two_machines() -> Iterator[str]:
-    """The address of a cluster of two nodes, of one core each."""
-    ray = pytest.importorskip("ray", reason=NO_RAY)
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
-        cluster.add_node(num_cpus=1)
-        ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
-        assert sum(node["Alive"] for node in ray.nodes()) == 2
-        yield cluster.address
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
 
 
 def telling(folder: Path) -> Callable[..., Any]:

@@ -1,15 +1,17 @@
-"""A stand-in for ray: its calls, in this process, where processes die at calls that are named."""
+"""A stand-in for ray: its calls, in this process, where processes die at calls that are named; and a real cluster."""
 
 from __future__ import annotations
 
 import copy
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from lambda_rl.agents.clusters import Cluster
+
+NO_RAY = "ray is not installed (pip install 'lambda-rl[train,ray]')"
 
 
 class RayError(Exception):
@@ -61,6 +63,7 @@ class StandIn:
         calls: what processes were asked for.
         deaths: numbers of calls, from 1 on, at which the process dies that is called.
         began: processes so far.
+        cancelled: tasks.
     """
 
     exceptions = types.SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
@@ -68,7 +71,7 @@ class StandIn:
     def __init__(self, cores: int) -> None:
         self.calls: list[str] = []
         self.deaths: set[int] = set()
-        self.began = 0
+        self.began = self.cancelled = 0
         self._cores = cores
 
     def cluster_resources(self) -> dict[str, float]:
@@ -83,10 +86,24 @@ class StandIn:
     def kill(self, process: Process) -> None:
         process.dead = True
 
-    def remote(self, kind: type) -> Any:
-        def begin(*given: Any) -> Process:
-            self.began += 1
-            return Process(self, kind(*given))
+    def wait(self, references: list[Any]) -> tuple[list[Any], list[Any]]:
+        return references[-1:], references[:-1]  # the last one comes first
+
+    def cancel(self, reference: Any) -> None:
+        self.cancelled += 1
+
+    def remote(self, kind: Callable[..., Any]) -> Any:
+        """An actor of a class, or a task of a function, which Ray itself would do again."""
+
+        def begin(*given: Any) -> Any:
+            if isinstance(kind, type):
+                self.began += 1
+                return Process(self, kind(*given))
+            try:
+                found = kind(given[0], *copy.deepcopy(given[1:]))
+            except Exception as error:
+                return raises(RayTaskError(error))
+            return lambda: found
 
         return types.SimpleNamespace(options=lambda **_: types.SimpleNamespace(remote=begin))
 
@@ -98,3 +115,26 @@ class StandInCluster(Cluster):
         self.ray = self.stand_in = StandIn(cores)
         self._mine = False
         monkeypatch.setitem(__import__("sys").modules, "ray", self.ray)
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> StandInCluster:
+    """Four cores."""
+    return StandInCluster(monkeypatch)
+
+
+@pytest.fixture(scope="package")
+def two_machines() -> Iterator[str]:
+    """The address of a cluster of two nodes, of one core each."""
+    ray = pytest.importorskip("ray", reason=NO_RAY)
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        cluster.add_node(num_cpus=1)
+        ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+        assert sum(node["Alive"] for node in ray.nodes()) == 2
+        yield cluster.address
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
