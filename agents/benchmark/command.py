@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from lambda_rl.agents.benchmark.accelerator.rows import accelerator
 from lambda_rl.agents.benchmark.calibrate import calibrate
 from lambda_rl.agents.benchmark.config import BenchmarkConfig
 from lambda_rl.agents.benchmark.deployed.cost import deployed
@@ -64,7 +65,8 @@ def benchmark(config: BenchmarkConfig, console: Console | None = None) -> dict[s
         processes used before and meanwhile), ``believed`` (that this was little), ``peaks`` by number of threads,
         ``networks`` by name (``task``, ``floor``, ``fastest``, ``rows``, ``own_cost``, ``skipped``,
         ``targets``),
-        ``recompilations``, ``mixture`` and ``deployed`` (``rows``, ``targets``).
+        ``recompilations``, ``mixture`` and ``deployed`` (``rows``, ``targets``), ``stacks`` by network, see
+        :func:`~lambda_rl.agents.benchmark.accelerator.rows.accelerator`.
 
     Raises:
         ValueError: a bad option; or the machine is too busy to be believed (and ``force`` is not set), before or while
@@ -87,6 +89,8 @@ def benchmark(config: BenchmarkConfig, console: Console | None = None) -> dict[s
         _time_networks(config, results, console)
     if config.mixture:
         results["mixture"] = mixture(config.any_setting(config.load_train()), config.repeats, console)
+    if config.stacks:
+        results["stacks"] = accelerator(config, console)
     if config.deployed:
         results["deployed"] = _deployed(config, console)
     others["meanwhile"] = meter.share()

@@ -38,6 +38,9 @@ class BenchmarkConfig(ComputeOptions, DataOptions):
         anatomy: also measure what a decision is made of and how its cost grows, with a figure beside the JSON file.
         floor: also time what torch's fastest kernels take at exactly the shapes of a step, in turn with our rows.
         mixture: also time the broad mixture, against plain loops in processes and its own kinds alone.
+        stacks: also time stacks of ever more networks on the device, which is to be a GPU, with their memory and
+            what passes between it and the processor.
+        stack_sizes: how many networks these stacks have.
         deployed: also time the shipped policy in plain loops: what it adds to their steps.
         json: file for the results; empty: none.
         page: page whose blocks are filled out of the files beside that of --json; empty: none.
@@ -60,6 +63,8 @@ class BenchmarkConfig(ComputeOptions, DataOptions):
     anatomy: bool = False
     floor: bool = False
     mixture: bool = False
+    stacks: bool = False
+    stack_sizes: tuple[int, ...] = (16, 64, 256, 1024)
     deployed: bool = True
     json: str = ""
     page: str = ""
@@ -78,6 +83,12 @@ class BenchmarkConfig(ComputeOptions, DataOptions):
             ("repeats", 1), ("outer_size", 1), ("slots", 0), ("width", 0), ("precision_seeds", 0),
         ):  # fmt: skip
             bounded_int(f"--{name.replace('_', '-')}", getattr(self, name), least, MOST)
+        for size in self.stack_sizes:
+            bounded_int("--stack-sizes", size, 1, MOST)
+        if self.stacks and not (self.stack_sizes and min(self.stack_sizes) <= 64):
+            raise ValueError(
+                "--stacks wants a --stack-sizes of at most 64, for residual networks go no further"
+            )
         if self.precision not in ("auto", *DTYPES):
             raise ValueError(
                 f"--precision must be auto, {' or '.join(DTYPES)} to be timed; got {self.precision!r}"

@@ -33,7 +33,7 @@ def make_env(
     tasks: TaskList, setting: Setting, config: TrainerConfig, copies: int = 1
 ) -> CifarLambdaVectorEnv:
     """Slots that run these tasks, each episode with another seed; so many slots in a row the same."""
-    return CifarLambdaVectorEnv(
+    env = CifarLambdaVectorEnv(
         setting.slots,
         suite=Suite("benchmark", "agent", tasks),
         data=setting.images,
@@ -44,6 +44,8 @@ def make_env(
         compile=config.compile,
         copies=copies,
     )
+    env._core.trainer.config = config  # of which capturing is no option of an environment
+    return env
 
 
 def our_rows(

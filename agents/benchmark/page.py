@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from lambda_rl.agents.benchmark import targets
+from lambda_rl.agents.benchmark.accelerator.page import stack_blocks
 from lambda_rl.agents.benchmark.deployed.cost import COLUMNS, RUN, cells
 from lambda_rl.agents.benchmark.mixture import timed as mixture
 from lambda_rl.agents.comparison.results import LEARNED, Summary
@@ -19,7 +20,7 @@ from lambda_rl.agents.presenting.markdown import fill_page, markdown_table
 from lambda_rl.envs.tasks.task import Task
 
 RATIOS, ANATOMY, PRECISION = "benchmark.json", "anatomy.json", "precision.json"
-MIXTURE, DEPLOYED = "mixture.json", "deployed.json"
+MIXTURE, DEPLOYED, STACKS = "mixture.json", "deployed.json", "stacks.json"
 ACHIEVABLE = "achievable-*.json"
 """Files of a results folder that a page is made of."""
 
@@ -282,14 +283,12 @@ def blocks(folder: Path) -> dict[str, str]:
     results = _read(folder, PRECISION)
     if results is not None:
         made["precision"] = _precision(results)
-    broad = _read(folder, MIXTURE)
-    if broad is not None:
-        made |= _mixture(broad)
     for path in sorted(folder.glob(ACHIEVABLE)):
         made |= _all_fastest(json.loads(path.read_text(encoding="utf-8")))
-    user = _read(folder, DEPLOYED)
-    if user is not None:
-        made |= _deployed(user)
+    for name, made_of in ((MIXTURE, _mixture), (STACKS, stack_blocks), (DEPLOYED, _deployed)):
+        results = _read(folder, name)
+        if results is not None:
+            made |= made_of(results)
     preset = _preset(folder)
     if preset is not None:
         made["preset"] = preset

@@ -10,8 +10,9 @@ from lambda_rl.agents.benchmark.opponents.dacbench_opponent import DACBench
 from lambda_rl.agents.benchmark.opponents.plain import PlainLoop
 from lambda_rl.agents.benchmark.ours import OURS
 from lambda_rl.envs.networks import NETWORKS
+from lambda_rl.envs.networks.mlp import MLP
 
-DEPLOYED = {"mlp": 0.02, "ResNet-18": 0.001}
+DEPLOYED = {MLP.name: 0.02, "ResNet-18": 0.001}
 """What a deployed schedule may cost that is called after each step, as a share of the run's time, by how the label of a
 loop begins."""
 

@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from lambda_rl.envs.networks.cnn3 import CNN3
+from lambda_rl.envs.networks.mlp import MLP
 from lambda_rl.envs.tasks.suites import load_suite
 from lambda_rl.envs.tasks.task import Task
 
@@ -38,6 +40,17 @@ TIMED: dict[str, Timed] = {
     )
 }
 """By name of the network; each has a counterpart in :mod:`.opponents.torch_layers`."""
+
+ON_GPU: dict[str, Timed] = {
+    timed.task.network: timed
+    for timed in (
+        Timed(TIMED[MLP.name].task, slots=1024),
+        Timed(TIMED[CNN3.name].task, slots=1024),
+        # a part of an episode: intervals as long as the preset's would take minutes
+        Timed(_task("cifar-resnet9", **_USUAL, steps=40, decisions=4), slots=64),
+    )
+}
+"""Likewise on a GPU, with the most that are timed at once."""
 
 
 def tiny(task: Task) -> Task:

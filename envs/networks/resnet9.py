@@ -31,6 +31,7 @@ class ResNet9(Network):
     """
 
     name = "resnet9"
+    apart_on_gpu = True
     options: ClassVar = {
         "activation": Option("relu", "after each convolution", choices=ACTIVATIONS),
         "norm": Option("batch", "of each convolution; without one it has a bias", choices=NORMS),

@@ -113,8 +113,12 @@ class Placement:
         return next(size for size in self._compiled_sizes(network) if size >= count)
 
     def compiles(self, network: Network) -> bool:
-        """Whether steps of such networks are compiled; on a CPU large convolutions gain nothing by it."""
-        return self.config.compile and (self.device.type != "cpu" or network.side_by_side > 1)
+        """Whether steps of such networks are compiled; large convolutions gain nothing by it.
+
+        On a GPU, where they are taken one after another, the same would be compiled N times over.
+        """
+        worth = network.side_by_side > 1 if self.device.type == "cpu" else not network.apart_on_gpu
+        return self.config.compile and worth
 
     def side_by_side(self, network: Network) -> int:
         """Networks of a stack on a CPU, at most."""

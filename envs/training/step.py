@@ -153,7 +153,7 @@ def training_step(
     prepared = network.prepared(params, spec.compute)
 
     def logits_of(leaves: Params, images: Tensor, statistics: Params) -> Tensor:
-        return network.forward({**leaves, **beside}, statistics, images, training=True).to(spec.dtype)
+        return network.outputs({**leaves, **beside}, statistics, images, training=True).to(spec.dtype)
 
     harder = None
     if "alpha" in spec.knobs:

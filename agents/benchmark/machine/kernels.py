@@ -93,11 +93,15 @@ def kernels(layer: Product, kind: str, images: int, stacked: Stacked) -> Iterato
 
 
 def quickest(found: Sequence[Kernel], device: torch.device, seconds: float) -> Kernel:
-    """The fastest one, each tried for about so long; on this thread."""
+    """The fastest one, each tried for about so long; on this thread. Those that a GPU has no room for are left out."""
     least, best = math.inf, found[0]
     for kernel in found:
-        call = kernel.prepare()
-        if spent_on(call, 1, device) > 8 * least:  # a layout or format that it is not made for
+        try:
+            call = kernel.prepare()
+            once = spent_on(call, 1, device)
+        except torch.cuda.OutOfMemoryError:
+            continue
+        if once > 8 * least:  # a layout or format that it is not made for
             continue
         once = spent_on(call, 1, device)
         if once > 2 * least:

@@ -55,23 +55,23 @@ class PlainMixture(gym.Env[npt.NDArray[np.float32], npt.NDArray[np.float32]]):
         part: which of the processes this is.
         parts: how many there are.
         outer_size: see :class:`~lambda_rl.agents.benchmark.opponents.plain.PlainEnv`.
+        device: where.
     """
 
-    def __init__(self, rounds: Rounds, part: int, parts: int, outer_size: int) -> None:
+    def __init__(self, rounds: Rounds, part: int, parts: int, outer_size: int, device: str = "cpu") -> None:
         torch.set_num_threads(1)
         self.observation_space = spaces.Box(-np.inf, np.inf, (8,), np.float32)
         self.action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
         self._tasks = itertools.islice(rounds.all(), part, None, parts)
-        self._images, self._outer_size = rounds.images, outer_size
+        self._images, self._outer_size, self._device = rounds.images, outer_size, torch.device(device)
         self._kept: dict[int, PlainData] = {}
         self._env: PlainEnv | None = None
 
     def _data(self, task: Task) -> PlainData:
-        cpu = torch.device("cpu")
         if task.data:
-            return PlainData(load_train(task.data), task, torch.float32, cpu)
+            return PlainData(load_train(task.data), task, torch.float32, self._device)
         if task.resolution not in self._kept:
-            self._kept[task.resolution] = PlainData(self._images, task, torch.float32, cpu)
+            self._kept[task.resolution] = PlainData(self._images, task, torch.float32, self._device)
         return self._kept[task.resolution].of(task)
 
     def reset(
@@ -94,7 +94,8 @@ class PlainMixture(gym.Env[npt.NDArray[np.float32], npt.NDArray[np.float32]]):
 def _plain(rounds: Rounds, setting: Setting) -> Row:
     count = setting.processes
     makes: list[Callable[[], gym.Env[Any, Any]]] = [
-        functools.partial(PlainMixture, rounds, part, count, setting.outer_size) for part in range(count)
+        functools.partial(PlainMixture, rounds, part, count, setting.outer_size, str(setting.device))
+        for part in range(count)
     ]
     vec_env = SubprocVecEnv(makes)
     vec_env.reset()
@@ -102,7 +103,7 @@ def _plain(rounds: Rounds, setting: Setting) -> Row:
 
 
 def _ours(rounds: Rounds, setting: Setting, slots: int, copies: int) -> Row:
-    config = TrainerConfig(precision="fp32", threads=setting.threads)
+    config = TrainerConfig(str(setting.device), "fp32", threads=setting.threads)
     dealt, sized = Dealt(tuple(rounds.round(0)), rounds.all()), dataclasses.replace(setting, slots=slots)
     vec_env = SB3VecEnv(make_env(dealt, sized, config, copies))
     vec_env.seed(0)

@@ -52,6 +52,23 @@ def test_with_every_option_a_network_side_by_side_is_the_network_alone(kind: Net
     assert all(bool(grad.ne(0).any()) for grad in out[0][1 : 1 + len(params)])
 
 
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_networks_one_after_another_are_networks_side_by_side(name: str) -> None:
+    network = make_network(NetworkSpec(name, 4, 8))
+    params, buffers = stacked(network, 3)
+    images = torch.randn(3 * 5, 3, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    x = network.arranged(images).view(3, 5, -1)
+    out = []
+    for way in (network.forward, network.apart):
+        leaves = {key: value.clone().requires_grad_() for key, value in params.items()}
+        own = {key: value.clone() for key, value in buffers.items()}
+        logits = way(network.prepared(leaves, torch.float64), own, x, training=True)
+        out.append([logits, *torch.autograd.grad(logits.sin().sum(), list(leaves.values())), *own.values()])
+    for together, apart in zip(*out, strict=True):
+        assert torch.allclose(together, apart, atol=1e-11)
+    assert all(not torch.equal(value, own[key]) for key, value in buffers.items())
+
+
 def test_a_deep_perceptron_is_that_of_torch() -> None:
     network = make_network(
         NetworkSpec("mlp", 6, 4, 1, 3, (("depth", 4), ("activation", "gelu"), ("norm", "batch")))

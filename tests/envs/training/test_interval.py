@@ -69,24 +69,6 @@ def test_a_captured_interval_gives_the_same(task: Task, monkeypatch: pytest.Monk
     assert recorder.replayed == 4
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("task", [TASK, dataclasses.replace(TASK, network="cnn3"), AUGMENTED])
-def test_cuda_graphs_give_the_same(task: Task) -> None:
-    results = []
-    for capture in (False, True):
-        config = TrainerConfig("cuda", "fp32", capture=capture)
-        trainer = Trainer(DATA, "agent", config, outer_size=50)
-        runs = [trainer.start(task.with_seed(seed)) for seed in range(3)]
-        rows = []
-        for decision in range(4):
-            if decision == 2:
-                runs[1] = trainer.start(task.with_seed(9))
-            measured = trainer.advance(runs, [-1.0 - 0.3 * decision, -2.0, -3.0])
-            rows.append([measured.train_loss, measured.val_loss, measured.weight_norm])
-        results.append(np.array(rows))
-    np.testing.assert_allclose(*results, rtol=1e-4)
-
-
 def test_what_cannot_be_captured_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """With stand-ins for the parts of torch.cuda; the warm-up leaves no trace."""
 
