@@ -9,7 +9,7 @@ from typing import Any
 
 from lambda_rl.agents.benchmark.machine.peaks import DTYPES
 from lambda_rl.agents.benchmark.opponents import OPPONENTS, Setting
-from lambda_rl.agents.benchmark.timed import TIMED, tiny
+from lambda_rl.agents.benchmark.timed import ON_GPU, TIMED, tiny
 from lambda_rl.agents.options import MOST, ComputeOptions, DataOptions
 from lambda_rl.checks import bounded_int
 from lambda_rl.envs.data import ImageData
@@ -41,6 +41,7 @@ class BenchmarkConfig(ComputeOptions, DataOptions):
         stacks: also time stacks of ever more networks on the device, which is to be a GPU, with their memory and
             what passes between it and the processor.
         stack_sizes: how many networks these stacks have.
+        stack_networks: of which kinds.
         deployed: also time the shipped policy in plain loops: what it adds to their steps.
         json: file for the results; empty: none.
         page: page whose blocks are filled out of the files beside that of --json; empty: none.
@@ -65,6 +66,7 @@ class BenchmarkConfig(ComputeOptions, DataOptions):
     mixture: bool = False
     stacks: bool = False
     stack_sizes: tuple[int, ...] = (16, 64, 256, 1024)
+    stack_networks: tuple[str, ...] = tuple(ON_GPU)
     deployed: bool = True
     json: str = ""
     page: str = ""
@@ -74,9 +76,10 @@ class BenchmarkConfig(ComputeOptions, DataOptions):
     def check(self) -> None:
         """See :meth:`ComputeOptions.check`."""
         super().check()
-        for name in self.networks:
-            if name not in TIMED:
-                raise ValueError(f"unknown network {name!r} to time; allowed are {', '.join(TIMED)}")
+        for names, known in ((self.networks, TIMED), (self.stack_networks, ON_GPU)):
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"unknown network {name!r} to time; allowed are {', '.join(known)}")
         for name in self.opponents:
             OPPONENTS.get(name)
         for name, least in (

@@ -20,8 +20,8 @@ from lambda_rl.agents.presenting.markdown import fill_page, markdown_table
 from lambda_rl.envs.tasks.task import Task
 
 RATIOS, ANATOMY, PRECISION = "benchmark.json", "anatomy.json", "precision.json"
-MIXTURE, DEPLOYED, STACKS = "mixture.json", "deployed.json", "stacks.json"
-ACHIEVABLE = "achievable-*.json"
+MIXTURE, DEPLOYED = "mixture.json", "deployed.json"
+ACHIEVABLE, STACKS = "achievable-*.json", "stacks-*.json"
 """Files of a results folder that a page is made of."""
 
 
@@ -283,9 +283,10 @@ def blocks(folder: Path) -> dict[str, str]:
     results = _read(folder, PRECISION)
     if results is not None:
         made["precision"] = _precision(results)
+    made |= stack_blocks([json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(STACKS))])
     for path in sorted(folder.glob(ACHIEVABLE)):
         made |= _all_fastest(json.loads(path.read_text(encoding="utf-8")))
-    for name, made_of in ((MIXTURE, _mixture), (STACKS, stack_blocks), (DEPLOYED, _deployed)):
+    for name, made_of in ((MIXTURE, _mixture), (DEPLOYED, _deployed)):
         results = _read(folder, name)
         if results is not None:
             made |= made_of(results)

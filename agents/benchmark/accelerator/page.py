@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lambda_rl.agents.benchmark.accelerator.measure import WAYS
@@ -11,15 +11,19 @@ from lambda_rl.agents.presenting.markdown import markdown_table
 HEADINGS = ("network-steps/s", "times the first row", "of the kernels", "GiB")
 
 
-def stack_blocks(results: Mapping[str, Any]) -> dict[str, str]:
-    """By name of a block, out of what :func:`~.rows.accelerator` found."""
-    machine, found = results["machine"], results["stacks"]
-    where = (
-        f"{machine.get('gpu', machine['processor'])}, {machine['processor']} with {machine['cores']} cores, torch "
-        f"{results['versions']['torch']}. {results['config']['repeats']} interleaved repeats.\n"
-    )
-    made = {"stacks-machine": where}
+def stack_blocks(files: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """By name of a block, out of files of a benchmark with what :func:`~.rows.accelerator` found."""
+    if not files:
+        return {}
+    made: dict[str, str] = {}
     checks, passed = [], []
+    found = {name: network for results in files for name, network in results["stacks"].items()}
+    for results in files:
+        machine = results["machine"]
+        made["stacks-machine"] = (
+            f"{machine.get('gpu', machine['processor'])}, {machine['processor']} with {machine['cores']} cores, torch "
+            f"{results['versions']['torch']}. {results['config']['repeats']} interleaved repeats.\n"
+        )
     for name, network in found.items():
         made[f"stacks-{name}"] = _rows(network["rows"])
         checks += [

@@ -36,7 +36,7 @@ TARGETS = {MLP.name: (RATIO, 40.0), CNN3.name: (RATIO, 10.0), ResNet9.name: (SHA
 
 
 def accelerator(config: BenchmarkConfig, console: Console) -> dict[str, Any]:
-    """Times all networks of :data:`~lambda_rl.agents.benchmark.timed.ON_GPU`.
+    """Times the networks of ``--stack-networks``.
 
     Returns:
         By network: ``task``, ``rows`` as of :func:`~lambda_rl.agents.benchmark.timing.time_rows` with ``networks``,
@@ -45,8 +45,9 @@ def accelerator(config: BenchmarkConfig, console: Console) -> dict[str, Any]:
         ``targets``.
     """
     found = {}
-    for name, timed in ON_GPU.items():
-        sizes = (2, 4) if config.self_test else tuple(n for n in config.stack_sizes if n <= timed.slots)
+    for name in config.stack_networks:
+        most = ON_GPU[name].slots
+        sizes = (2, 4) if config.self_test else tuple(n for n in config.stack_sizes if n <= most)
         found[name] = _network(name, sizes, config, console)
         _show(name, found[name], console)
     return found
@@ -109,9 +110,9 @@ def _ours(
     for size in sizes:
         ways = [_options(config, precision) for precision in precisions]
         if size == at:
-            ways += [_options(config, precision, capture=False) for precision in precisions]
+            ways.append(_options(config, precisions[-1], capture=False))
             if config.compile and plain:
-                ways += [_options(config, precision, compile=True) for precision in precisions]
+                ways.append(_options(config, precisions[-1], compile=True))
         for options in ways:
             memory, start = Memory(setting.device), time.perf_counter()
             ((label, row, _),) = our_rows(task, dataclasses.replace(setting, slots=size), [options])

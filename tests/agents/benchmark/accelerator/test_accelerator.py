@@ -16,7 +16,6 @@ from lambda_rl.agents.benchmark.accelerator.page import stack_blocks
 from lambda_rl.agents.benchmark.accelerator.rows import TARGETS, _judge, accelerator
 from lambda_rl.agents.benchmark.config import BenchmarkConfig
 from lambda_rl.agents.benchmark.opponents import Setting
-from lambda_rl.agents.benchmark.timed import ON_GPU
 from lambda_rl.agents.options import DataOptions
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.placement import TrainerConfig
@@ -26,7 +25,6 @@ CPU = torch.device("cpu")
 
 def test_all_that_is_asked_for_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The perceptron without its plain process, which takes seconds to start, and with a stack that has no room."""
-    monkeypatch.setattr(rows, "ON_GPU", {"mlp": ON_GPU["mlp"]})
     monkeypatch.setattr(rows.PlainLoop, "rows", lambda *_: iter(()))
     full: list[int] = []
 
@@ -43,7 +41,9 @@ def test_all_that_is_asked_for_is_timed(monkeypatch: pytest.MonkeyPatch) -> None
 
     real = rows.our_rows
     monkeypatch.setattr(rows, "our_rows", our_rows)
-    config = BenchmarkConfig(self_test=True, stacks=True, repeats=1, precision="fp32", compile=False)
+    config = BenchmarkConfig(
+        self_test=True, stacks=True, stack_networks=("mlp",), repeats=1, precision="fp32", compile=False
+    )
     found = accelerator(config, Console(quiet=True))["mlp"]
     assert list(found["rows"]) == ["ours, fp32, N=2", "ours, fp32, N=4, not captured"]
     assert found["failed"] == ["ours, fp32, N=4: CUDA out of memory: it is full"]
@@ -57,7 +57,7 @@ def test_all_that_is_asked_for_is_timed(monkeypatch: pytest.MonkeyPatch) -> None
         "versions": {"torch": "2"},
         "stacks": {"mlp": found},
     }
-    made = stack_blocks({**results, "config": {"repeats": 1}})
+    made = stack_blocks([{**results, "config": {"repeats": 1}}])
     assert "| ours, fp32, N=2 |" in made["stacks-mlp"]
     assert "of the kernels" not in made["stacks-mlp"]
     assert "| mlp | 0 | 0 | fp32: to the last bit | ours, fp32, N=4 |" in made["stacks-more"]
