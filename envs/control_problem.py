@@ -130,6 +130,7 @@ class ControlledRuns:
         self.log_lam = np.zeros(num_slots)
         self.offset = np.zeros(num_slots)
         self.last_score = np.zeros(num_slots)
+        self._classes = np.zeros(num_slots, np.int64)
         self.start_measures = [(0.0, 0.0)] * num_slots
         self.history: list[dict[str, list[float]]] = [{} for _ in range(num_slots)]
 
@@ -149,29 +150,28 @@ class ControlledRuns:
         Returns:
             The observations before their first intervals, ``[n, F]``.
         """
-        runs = self.trainer.start_all(tasks)
+        runs, index = self.trainer.start_all(tasks), np.asarray(slots, np.int64)
         for task, run in zip(tasks, runs, strict=True):
             check_knobs(self.knobs, task, run.network)
-        return np.stack([self._begin(*each) for each in zip(slots, tasks, runs, strict=True)])
-
-    def _begin(self, slot: int, task: Task, run: InnerRun) -> npt.NDArray[np.float32]:
-        self.runs[slot] = run
-        self.offset[slot] = self._offset(run)
-        self.log_lam[slot] = self.control.clip(start_log_lam(task, run.facts), self.offset[slot])
-        self.last_score[slot] = self.reward.chance(run.network.num_classes)
-        self.history[slot] = {key: [] for key in HISTORY_KEYS}
-        norm, penalty = self.start_measures[slot] = self.trainer.weight_measures(run)
-        log_lam = float(self.log_lam[slot])
+        for slot, run in zip(slots, runs, strict=True):
+            self.runs[slot], self.start_measures[slot] = run, run.start_measures
+            self.history[slot] = {key: [] for key in HISTORY_KEYS}
+        self.offset[index] = [self._offset(run) for run in runs]
+        start = np.array([start_log_lam(run.task, run.facts) for run in runs])
+        log_lam = self.log_lam[index] = self.control.clip(start, self.offset[index])
+        self._classes[index] = [run.network.num_classes for run in runs]
+        self.last_score[index] = self.reward.chance(self._classes[index])
         for name, law in self.knobs.items():
             kind = kind_of(name)
-            self.log_knobs[name][slot] = law.clip(kind.level(kind.neutral))
-        return self.observer.reset(
-            slot,
-            run.facts,
+            self.log_knobs[name][index] = law.clip(kind.level(kind.neutral))
+        norm, penalty = np.array([run.start_measures for run in runs]).T
+        return self.observer.reset_many(
+            index,
+            [run.facts for run in runs],
             log_lam=log_lam,
             weight_norm=norm,
-            penalty=10.0**log_lam * penalty,
-            log_knobs={name: float(values[slot]) for name, values in self.log_knobs.items()},
+            penalty=np.array([10.0**one for one in log_lam.tolist()]) * penalty,
+            log_knobs={name: values[index] for name, values in self.log_knobs.items()},
         )
 
     def step(self, actions: npt.ArrayLike, slots: Sequence[int] | None = None) -> Outcome:
@@ -227,9 +227,10 @@ class ControlledRuns:
         signals = measured_signals(runs, measured, log_lam, log_knobs)
         ended = np.array([run.finished for run in runs])
         diverged = ~(measured.finite & (np.isfinite(measured.outer_loss) | ~ended))
-        for n, slot in enumerate(map(int, index)):
-            for key in HISTORY_KEYS:
-                self.history[slot][key].append(float(getattr(signals, key)[n]))
+        histories = [self.history[slot] for slot in index]
+        for key in HISTORY_KEYS:
+            for history, value in zip(histories, getattr(signals, key).tolist(), strict=True):
+                history[key].append(value)
         for lost in np.flatnonzero(diverged):
             runs[lost].decision = runs[lost].task.decisions  # a diverged run cannot be stepped again
         return Interval(signals, measured, diverged, ended | diverged)
@@ -240,7 +241,7 @@ class ControlledRuns:
     def _score(self, index: npt.NDArray[np.int64], interval: Interval) -> Array:
         """The score of each slot; of lost runs that of guessing."""
         measured = interval.measured
-        classes = np.array([self.run(i).network.num_classes for i in index])
+        classes = self._classes[index]
         score = self.reward.score(measured.outer_accuracy, measured.outer_loss, classes)
         return np.where(interval.diverged, self.reward.chance(classes), score)
 
@@ -266,7 +267,7 @@ class ControlledRuns:
             run = self.trainer.start(Task.from_mapping(saved["task"]))
             run.load_state_dict(saved)
             self.runs[slot] = run
-            self.offset[slot] = self._offset(run)
+            self.offset[slot], self._classes[slot] = self._offset(run), run.network.num_classes
         self.log_lam[:] = state["log_lam"]
         for name, values in self.log_knobs.items():
             values[:] = state["log_knobs"][name]

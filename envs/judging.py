@@ -156,7 +156,7 @@ def run_schedules(
         Results in the order of the jobs.
 
     Raises:
-        ValueError: a task cannot be run on its data (see :func:`~lambda_rl.envs.training.run.check_task`), or its
+        ValueError: a task cannot be run on its data (see :func:`~lambda_rl.envs.training.sources.check_task`), or its
             test images are missing or of other classes.
     """
     hooks = hooks or Hooks()

@@ -61,6 +61,8 @@ ARRAYS = Ops(
     if_not_finite=lambda value, instead: np.where(np.isfinite(value), value, instead),
     where=np.where,
 )
+EXACT_ARRAYS = ARRAYS._replace(log10=lambda value: np.array([math.log10(one) for one in value.tolist()]))
+"""Those of arrays ``[n]``, with the logarithms of plain numbers: numpy's may differ from them in the last bit."""
 
 
 def ops_of(value: Any) -> Ops:

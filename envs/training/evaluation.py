@@ -17,12 +17,20 @@ from lambda_rl.envs.training.stack import NO_LABEL, ROWS, rounded_up, take
 from lambda_rl.envs.training.step import adversarial
 from lambda_rl.penalties import Penalty
 
-GPU_BLOCK = 10_000
-"""Images per network that are evaluated at once on a GPU."""
+GPU_BLOCK = 16_384
+"""Images of all networks together that are evaluated at once on a GPU: enough to fill it, and of the largest network
+that tasks have, a residual one of width 32 on 32×32 pixels, some 10 GB of activations."""
+
+
+def block_size(network: Network, count: int, device: torch.device) -> int:
+    """Images of each of N networks that an evaluation takes at once; a multiple of :data:`.stack.ROWS` on a GPU."""
+    if device.type == "cpu":
+        return network.evaluated_at_once
+    return rounded_up(max(1, GPU_BLOCK // count), ROWS)
 
 
 def _logits(network: Network, prepared: Params, buffers: Params, inputs: Tensor) -> Tensor:
-    logits = network.forward(prepared, buffers, inputs, training=False)
+    logits = network.outputs(prepared, buffers, inputs, training=False)
     return logits.float() if logits.dtype == torch.bfloat16 else logits
 
 
@@ -67,7 +75,7 @@ def evaluate(
     """
     loss = torch.zeros(len(sizes), dtype=torch.float64, device=labels.device)
     right = torch.zeros_like(loss)
-    block = network.evaluated_at_once if inputs.device.type == "cpu" else GPU_BLOCK
+    block = block_size(network, len(sizes), inputs.device)
     longest = min(rounded_up(max(sizes), ROWS), inputs.shape[1])
     for start in range(0, longest, block):
         # Up to the last network that has so many images: all of them, or nearly, if those with many come first.
@@ -113,7 +121,7 @@ def evaluate_attacked(
     affine: tuple[Tensor, Tensor],
 ) -> tuple[Tensor, Tensor]:
     """:func:`evaluate` on images that are moved against each network, see :func:`adversarial`."""
-    block = network.evaluated_at_once if inputs.device.type == "cpu" else GPU_BLOCK
+    block = block_size(network, len(sizes), inputs.device)
 
     logits_of = functools.partial(_logits, network, prepared, buffers)
     with torch.enable_grad():
@@ -182,12 +190,12 @@ def weight_measures(
     names = network.penalised
     # Summed row by row: torch splits one long sum among its threads, but many sums at once by row, and then a network
     # measures the same to the last bit alone and among others.
-    squares = torch.stack([params[name].square().flatten(2).sum(2).sum(1) for name in names]).sum(0)
+    squares = torch.stack([params[name].square().flatten(2).sum(2).sum(1) for name in names], 1).sum(1)
     penalty = squares / 2  # what L2 is; another reads the weights once more
     if factors is not None:
         penalty = (factors * torch.stack([rule.values(params[name]) for name in names], 1)).sum(1)
     elif not rule.is_weight_decay:
-        penalty = torch.stack([rule.values(params[name]) for name in names]).sum(0)
+        penalty = torch.stack([rule.values(params[name]) for name in names], 1).sum(1)
     finite = torch.isfinite(squares)
     for name, value in params.items():
         if name not in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -70,7 +71,7 @@ class ResidentImages:
     ) -> None:
         self.device, self.name = device, data.name
         self.num_classes, self.channels = data.num_classes, data.images.shape[1]
-        self.labels = data.labels.to(device)
+        self.labels_on_cpu, self.labels = data.labels.cpu(), data.labels.to(device)
         self._images = {data.images.shape[-1]: data.images.to(device)}
         self.statistics = statistics or self._measure(data.images)
         self._reference = reference
@@ -167,7 +168,21 @@ class ResidentImages:
     ) -> EvaluationSet:
         """The images of ``index`` (int64 ``[V]``), ready to be evaluated."""
         raw = network.arranged(self._images[network.resolution].index_select(0, index))
-        return EvaluationSet(normalised(raw, *self.affine(network, dtype, reading)), self.labels[index])
+        inputs = normalised(raw, *self.affine(network, dtype, reading))
+        return EvaluationSet(inputs, self.labels.index_select(0, index))
+
+    def evaluation_sets(
+        self, index: Tensor, sizes: Sequence[int], network: Network, dtype: torch.dtype, reading: Reading
+    ) -> list[EvaluationSet]:
+        """:meth:`evaluation_set` of each part of ``index``, on a GPU made together.
+
+        On a CPU one by one: each fits its cache, and memory of that size need not be asked of the system anew.
+        """
+        if self.device.type == "cpu":
+            return [self.evaluation_set(part, network, dtype, reading) for part in index.split(list(sizes))]
+        whole = self.evaluation_set(index, network, dtype, reading)
+        parts = (values.split(list(sizes)) for values in (whole.inputs, whole.labels))
+        return [EvaluationSet(inputs, labels) for inputs, labels in zip(*parts, strict=True)]
 
 
 def normalised(raw: Tensor, scale: Tensor, shift: Tensor) -> Tensor:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from lambda_rl.envs.networks import Network, NetworkSpec, Params, make_network
 from lambda_rl.envs.optimizers import OPTIMIZERS
 from lambda_rl.envs.tasks.task import Task
-from lambda_rl.envs.training.resident import EvaluationSet, Reading
-from lambda_rl.envs.training.source import Source
+from lambda_rl.envs.training.resident import EvaluationSet
 from lambda_rl.observation import RunFacts
-
-_FOLD_NUMBER = {"agent": 0, "held-out": 1}
 
 
 @dataclass(eq=False)
@@ -42,6 +38,7 @@ class InnerRun:
         outer: those images, normalised.
         augmentation: generator of crops and flips.
         noise: generator of what knobs beside λ draw: which units are dropped.
+        start_measures: norm of the penalised weights and R of them, before the first step.
         step: optimizer steps done.
         decision: intervals done.
         seat: the stack whose memory its tensors are views of, and its place there; None: they are its own. They are
@@ -63,6 +60,7 @@ class InnerRun:
     outer: EvaluationSet
     augmentation: torch.Generator
     noise: torch.Generator
+    start_measures: tuple[float, float]
     step: int = 0
     decision: int = 0
     seat: tuple[object, int] | None = None
@@ -75,6 +73,11 @@ class InnerRun:
             EvaluationSet(part.inputs.clone(), part.labels.clone()) for part in (self.val, self.outer)
         )
         self.seat = None
+
+    @functools.cached_property
+    def kind(self) -> tuple[object, ...]:
+        """See :attr:`Task.group_key`."""
+        return self.task.group_key
 
     @property
     def interval(self) -> int:
@@ -94,7 +97,7 @@ class InnerRun:
     @property
     def lr_ratio(self) -> float:
         """Learning rate of the next step over the task's, which is the largest."""
-        return float(self.learning_rates[self.step] / self.task.learning_rate)
+        return float(self.learning_rates.numpy()[self.step] / self.task.learning_rate)
 
     def state_dict(self) -> dict[str, Any]:
         """What cannot be made again from the task: plain values and tensors."""
@@ -160,10 +163,17 @@ def network_of(task: Task, num_classes: int, channels: int = 3) -> Network:
     )
 
 
-def run_facts(task: Task, network: Network) -> RunFacts:
-    """The static facts that schedules may know."""
+def run_facts(task: Task, network: Network, rates: Tensor | None = None) -> RunFacts:
+    """The static facts that schedules may know.
+
+    Args:
+        task: what is trained.
+        network: its architecture.
+        rates: its :func:`learning_rates`, if they are there already.
+    """
     nominal = task.learning_rate * task.steps
-    lr_sum = nominal if task.lr_told == "nominal" else float(learning_rates(task)[:-1].sum())
+    rates = learning_rates(task) if rates is None else rates
+    lr_sum = nominal if task.lr_told == "nominal" else float(rates[:-1].sum())
     optimizer = OPTIMIZERS[task.optimizer]
     return RunFacts(
         num_train=task.train_size,
@@ -186,111 +196,3 @@ def start_lam(task: Task, facts: RunFacts) -> float:
 def start_log_lam(task: Task, facts: RunFacts) -> float:
     """log₁₀ of :func:`start_lam`."""
     return math.log10(start_lam(task, facts))
-
-
-def check_task(task: Task, source: Source) -> None:
-    """Refuses a task that cannot be run on its data, before any of its runs is started.
-
-    Raises:
-        ValueError: it wants more images than the fold has, or at a resolution that they cannot be brought to, or its
-            network cannot be of that resolution.
-    """
-    split, images = source.split, source.images
-    check_sizes(task, (len(split.inner_train), len(split.inner_val)))
-    images.averaged(task.resolution)
-    network_of(task, images.num_classes, images.channels)
-
-
-def check_sizes(task: Task, sizes: Sequence[int]) -> None:
-    """Refuses a task that wants more images than there are; see :func:`check_task`.
-
-    Args:
-        task: what to train.
-        sizes: images of the parts inner-train and inner-val.
-    """
-    for name, part, have in zip(
-        ("train_size", "val_size"), ("inner-train", "inner-val"), sizes, strict=False
-    ):
-        if getattr(task, name) > have:
-            raise ValueError(
-                f"task {task.name}: {name}={getattr(task, name)}, but the {part} part has {have} images"
-            )
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def _draw(part: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    return part[torch.randperm(len(part), generator=generator)[:count]]
-
-
-def start_run(
-    task: Task, network: Network, source: Source, dtype: torch.dtype, compute: torch.dtype
-) -> InnerRun:
-    """A run at its beginning. All that is random in it comes from ``(task.seed, fold)`` alone.
-
-    Args:
-        task: what to train.
-        network: its architecture.
-        source: its data set's share; the same seed gives other numbers in another fold.
-        dtype: of parameters and optimizer state.
-        compute: of activations, hence of the images that are evaluated.
-
-    Raises:
-        ValueError: see :func:`check_task`.
-    """
-    check_task(task, source)
-    split, data, device = source.split, source.images, source.images.device
-    entropy = np.random.SeedSequence((task.seed, _FOLD_NUMBER[source.fold])).generate_state(7, np.uint32)
-    subset, noise, weights, minibatches, augmentation, outer, dropped = (_generator(int(s)) for s in entropy)
-    train_index = _draw(split.inner_train, task.train_size, subset)
-    val_index = _draw(split.inner_val, task.val_size, subset).to(device)
-    outer_index = _draw(split.outer_val, source.outer_size, outer).to(device)
-    labels = _noisy(data.labels[train_index.to(device)].cpu(), task.label_noise, data.num_classes, noise)
-    stream = _minibatches(task, minibatches)
-    params, buffers = network.init(weights, dtype, task.init_std)
-    if task.init_scale != 1.0:
-        for name in network.penalised:
-            params[name] = params[name] * task.init_scale
-    params = {name: value.to(device) for name, value in params.items()}
-    return InnerRun(
-        task=task,
-        network=network,
-        facts=run_facts(task, network),
-        params=params,
-        buffers={name: value.to(device) for name, value in buffers.items()},
-        optimizer={
-            kind: {name: torch.zeros_like(value) for name, value in params.items()}
-            for kind in OPTIMIZERS[task.optimizer].state_names
-        },
-        order=train_index[stream].to(device),
-        labels=labels[stream].to(device),
-        learning_rates=learning_rates(task),
-        val_index=val_index,
-        val=data.evaluation_set(val_index, network, compute, Reading.of(task)),
-        outer_index=outer_index,
-        outer=data.evaluation_set(outer_index, network, compute, Reading.of(task)),
-        augmentation=augmentation,
-        noise=dropped,
-    )
-
-
-def _noisy(clean: Tensor, share: float, num_classes: int, generator: torch.Generator) -> Tensor:
-    """Labels of which a share is replaced by another class each."""
-    noisy = torch.randperm(len(clean), generator=generator)[: round(share * len(clean))]
-    labels = clean.clone()
-    shift = torch.randint(1, num_classes, (len(noisy),), generator=generator)
-    labels[noisy] = (clean[noisy] + shift) % num_classes
-    return labels
-
-
-def _minibatches(task: Task, generator: torch.Generator) -> Tensor:
-    """Places in the training set, int64 ``[steps, batch_size]``.
-
-    Shuffled epochs one after the other; a minibatch may span two of them.
-    """
-    wanted = task.steps * task.batch_size
-    epochs = -(-wanted // task.train_size)
-    stream = torch.cat([torch.randperm(task.train_size, generator=generator) for _ in range(epochs)])
-    return stream[:wanted].view(task.steps, task.batch_size)

@@ -1,24 +1,105 @@
-"""All data sets of a trainer: those it was given, and those that are generated when a task first names them."""
+"""The data sets of a trainer: those it was given, and those that are generated when a task first names them."""
 
 from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
+from torch import Tensor
 
 from lambda_rl.envs.data import ImageData, Images, by_name, data_set, is_generated, load_train
-from lambda_rl.envs.data.split import Fold, part_sizes
+from lambda_rl.envs.data.split import Fold, part_sizes, split_data
+from lambda_rl.envs.networks import Network
 from lambda_rl.envs.tasks.task import Task
-from lambda_rl.envs.training.run import InnerRun, check_sizes, check_task, network_of
-from lambda_rl.envs.training.source import Source
+from lambda_rl.envs.training.resident import EvaluationSet, Reading, ResidentImages
+from lambda_rl.envs.training.run import InnerRun, network_of
 
 Load = Callable[[str], ImageData]
 """Makes the training images of a name."""
 
 MOST_KEPT = 64
 """Generated data sets that are kept though no run uses them any more, at most."""
+
+
+class Source:
+    """Where the runs of one data set come from.
+
+    Args:
+        data: training images.
+        fold: which of them.
+        device: where they live.
+        outer_size: images of ``outer-val`` that a run is scored on at its decisions, at most.
+
+    Attributes:
+        images: all training images, on the device.
+        split: the fold's parts.
+        outer_size: as given, or as many as there are.
+    """
+
+    def __init__(self, data: ImageData, fold: Fold, device: torch.device, outer_size: int) -> None:
+        self.fold = fold
+        self.split = split_data(len(data.labels), fold)
+        self.images = ResidentImages(data, device)
+        self.outer_size = min(outer_size, len(self.split.outer_val))
+        self._outer_all = self.split.outer_val.to(device)
+        # By the images themselves, which are kept so: others may come to have the place, hence the id, of lost ones.
+        self._whole: dict[tuple[object, ...], EvaluationSet] = {}
+
+    def outer(self, network: Network, compute: torch.dtype, reading: Reading) -> EvaluationSet:
+        """The whole of ``outer-val``, made once for all runs alike; ask before threads do."""
+        return self.whole(self.images, self._outer_all, network, compute, reading)
+
+    def whole(
+        self, images: ResidentImages, index: Tensor, network: Network, compute: torch.dtype, reading: Reading
+    ) -> EvaluationSet:
+        """A set of images that all runs share."""
+        key = (images, network.resolution, network.arrangement, compute, reading)
+        if key not in self._whole:
+            self._whole[key] = images.evaluation_set(index, network, compute, reading)
+        return self._whole[key]
+
+    def tested(self, test: ImageData) -> ResidentImages:
+        """Test images on the device, normalised as the training images are.
+
+        Raises:
+            ValueError: they are of other classes.
+        """
+        if test.num_classes != self.images.num_classes:
+            raise ValueError(
+                f"test images have {test.num_classes} classes, training images {self.images.num_classes}"
+            )
+        return ResidentImages(test, self.images.device, self.images.statistics, reference=self.images)
+
+
+def check_task(task: Task, source: Source) -> None:
+    """Refuses a task that cannot be run on its data, before any of its runs is started.
+
+    Raises:
+        ValueError: it wants more images than the fold has, or at a resolution that they cannot be brought to, or its
+            network cannot be of that resolution.
+    """
+    split, images = source.split, source.images
+    check_sizes(task, (len(split.inner_train), len(split.inner_val)))
+    images.averaged(task.resolution)
+    network_of(task, images.num_classes, images.channels)
+
+
+def check_sizes(task: Task, sizes: Sequence[int]) -> None:
+    """Refuses a task that wants more images than there are; see :func:`check_task`.
+
+    Args:
+        task: what to train.
+        sizes: images of the parts inner-train and inner-val.
+    """
+    for name, part, have in zip(
+        ("train_size", "val_size"), ("inner-train", "inner-val"), sizes, strict=False
+    ):
+        if getattr(task, name) > have:
+            raise ValueError(
+                f"task {task.name}: {name}={getattr(task, name)}, but the {part} part has {have} images"
+            )
 
 
 class Sources(Mapping[str, Source]):
@@ -32,7 +113,7 @@ class Sources(Mapping[str, Source]):
         data: those that stay.
         fold: which images of them.
         device: where they live.
-        outer_size: see :class:`~lambda_rl.envs.training.source.Source`.
+        outer_size: see :class:`Source`.
         load: makes generated ones; None: nothing is.
         most: generated ones that are kept.
     """
@@ -106,7 +187,7 @@ class Sources(Mapping[str, Source]):
                 self._users.setdefault(run.task.data, weakref.WeakSet()).add(run)
 
     def check(self, task: Task) -> None:
-        """Refuses a task that cannot be run on its data (see :func:`~.run.check_task`); makes no data for it."""
+        """Refuses a task that cannot be run on its data (see :func:`check_task`); makes no data for it."""
         if task.data in self._given or task.data in self._made or not self._makes(task.data):
             check_task(task, self.of(task))
             return

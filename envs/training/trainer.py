@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -22,13 +23,13 @@ from lambda_rl.envs.data import Images, load_train
 from lambda_rl.envs.data.split import Fold
 from lambda_rl.envs.networks import Network
 from lambda_rl.envs.tasks.task import Task
+from lambda_rl.envs.training.begin import start_runs, together
 from lambda_rl.envs.training.evaluation import Attack, evaluate_shared, scored, weight_measures
 from lambda_rl.envs.training.interval import Interval, cuda_graph
 from lambda_rl.envs.training.placement import Placement, TrainerConfig
 from lambda_rl.envs.training.resident import EvaluationSet, Reading, ResidentImages
-from lambda_rl.envs.training.run import InnerRun, network_of, start_run
-from lambda_rl.envs.training.source import Source
-from lambda_rl.envs.training.sources import Load, Sources
+from lambda_rl.envs.training.run import InnerRun, network_of
+from lambda_rl.envs.training.sources import Load, Source, Sources
 from lambda_rl.envs.training.stack import (
     ROWS,
     Knobs,
@@ -140,33 +141,27 @@ class Trainer:
         return network_of(task, images.num_classes, images.channels)
 
     def start(self, task: Task) -> InnerRun:
-        """A run at its beginning (see :func:`start_run`)."""
+        """A run at its beginning (see :func:`~.begin.start_runs`)."""
         return self.start_all([task])[0]
 
     def start_all(self, tasks: Sequence[Task]) -> list[InnerRun]:
-        """Many at once, on the threads if there are any."""
-        runs = self._each([self._prepare(task) for task in tasks])
-        for run in runs:
+        """Many at once, those alike together, on the threads if there are any."""
+        parts = together(tasks, self.device, self.placement.threads)
+        made = self._each([self._prepare([tasks[i] for i in part]) for part in parts])
+        runs = dict(zip(chain(*parts), chain(*made), strict=True))
+        for run in runs.values():
             self.sources.use(run)
-        return runs
+        return [runs[i] for i in range(len(tasks))]
 
-    def _prepare(self, task: Task) -> Callable[[], InnerRun]:
-        """Starts a run when called; what it shares with others is made before, lest two threads make it."""
-        source, network = self.source(task), self.network(task)
+    def _prepare(self, tasks: Sequence[Task]) -> Callable[[], list[InnerRun]]:
+        """Starts runs alike when called; what they share with others is made before, lest two threads make it."""
+        source, network = self.source(tasks[0]), self.network(tasks[0])
         dtype, compute = self.placement.dtypes(network)
-        source.images.prepare(task.resolution)
-        if not task.augment:
+        source.images.prepare(network.resolution)
+        if not tasks[0].augment:
             source.images.rows(network)
-        source.outer(network, compute, Reading.of(task))
-        return functools.partial(start_run, task, network, source, dtype, compute)
-
-    @torch.no_grad()
-    def weight_measures(self, run: InnerRun) -> tuple[float, float]:
-        """(Euclidean norm of the penalised weights, R of them)."""
-        params = {name: value.unsqueeze(0) for name, value in run.params.items()}
-        measured = weight_measures(run.network, PENALTIES[run.task.penalty], params)
-        norm, penalty, _ = (float(value) for value in measured)
-        return norm, penalty
+        source.outer(network, compute, Reading.of(tasks[0]))
+        return functools.partial(start_runs, tasks, network, source, dtype, compute)
 
     def advance(
         self,
@@ -243,7 +238,7 @@ class Trainer:
         """Indices of the runs that are trained together; those with many validation images first."""
         groups: dict[tuple[object, ...], list[int]] = {}
         for i, run in enumerate(runs):
-            groups.setdefault((*run.task.group_key, run.interval), []).append(i)
+            groups.setdefault((*run.kind, run.interval), []).append(i)
         chunks = []
         for group in groups.values():
             group.sort(key=lambda i: -len(runs[i].val.labels))
@@ -266,7 +261,7 @@ class Trainer:
         for members in chunks:
             run = members[0]
             places = self.placement.places(run.network, len(members))
-            kind = (*run.task.group_key, places)
+            kind = (*run.kind, places)
             key = (*kind, sum(other[:-1] == kind for other in used))
             block = run.network.evaluated_at_once if self.placement.compiled_sums(run.network) else ROWS
             used[key] = self._stacks.get(key) or Stack(members, block, places)

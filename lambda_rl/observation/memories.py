@@ -27,14 +27,14 @@ class Memory(NamedTuple):
     """A number that is remembered.
 
     Attributes:
-        start: its value before the first interval, of plain numbers: from the signals there, their levels, and the
-            memories that were registered before.
+        start: its value before the first interval: from the signals there, their levels, and the memories that were
+            registered before.
         update: its next value. ``view.before`` holds all memories and levels of the last decision, ``view.now`` the
             levels of this one and the memories that were registered before. Signals of the
             start give the start value.
     """
 
-    start: Callable[[View], float]
+    start: Callable[[View], Value]
     update: Callable[[View], Value]
 
 
@@ -44,7 +44,7 @@ MEMORIES: Registry[Memory] = Registry("memory")
 
 def _same(formula: Callable[[View], Value]) -> Memory:
     """What follows from this decision alone, kept for the next one."""
-    return Memory(formula, formula)  # type: ignore[arg-type]
+    return Memory(formula, formula)
 
 
 def _sum(name: str, term: Callable[[View], Value]) -> Memory:
@@ -61,7 +61,7 @@ def _extreme(level: str, *, largest: bool) -> Memory:
         keep = view.ops.at_least if largest else view.ops.at_most
         return keep(view.now[level], view.before[f"{'most' if largest else 'least'}_{level}"])
 
-    return Memory(lambda view: view.now[level], update)  # type: ignore[arg-type, return-value]
+    return Memory(lambda view: view.now[level], update)
 
 
 def trended(view: View, name: str) -> Value:
@@ -76,7 +76,7 @@ def _trend(pace: str, name: str) -> Memory:
         before = view.before[f"{pace}_{name}"]
         return before + share * (trended(view, name) - before)
 
-    return Memory(lambda view: trended(view, name), update)  # type: ignore[arg-type, return-value]
+    return Memory(lambda view: trended(view, name), update)
 
 
 def _interval(view: View) -> Value:
@@ -98,7 +98,7 @@ def _at_best(name: str) -> Memory:
         better = view.now["val_loss"] < view.before["least_val_loss"]
         return view.ops.where(better, view.now[name], view.before[f"{name}_at_best"])
 
-    return Memory(lambda view: view.now[name], update)  # type: ignore[arg-type, return-value]
+    return Memory(lambda view: view.now[name], update)
 
 
 MEMORIES.register("progress", _same(lambda v: v.signals.progress))

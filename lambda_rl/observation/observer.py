@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from lambda_rl.observation.further import default_features
 from lambda_rl.observation.memories import MEMORIES
 from lambda_rl.observation.signals import Signals
 from lambda_rl.observation.view import Value, Values, View
-from lambda_rl.ops import ARRAYS, NUMBERS, Array, Ops
+from lambda_rl.ops import ARRAYS, EXACT_ARRAYS, NUMBERS, Array, Ops, V
 
 
 class Observer:
@@ -87,24 +88,54 @@ class Observer:
         """
         run = constants(facts, max(float(weight_norm), TINY))
         self._constants[:, slot] = [run[name] for name in CONSTANTS]
-        start: Signals[float] = Signals(
-            progress=0.0,
-            log_lam=float(log_lam),
-            train_loss=math.log(facts.num_classes),
-            val_loss=math.log(facts.num_classes),
-            train_accuracy=1.0 / facts.num_classes,
-            val_accuracy=1.0 / facts.num_classes,
-            weight_norm=float(weight_norm),
-            penalty=float(penalty),
-            lr_ratio=1.0,
-            knobs=dict(log_knobs or {}),
+        start: Signals[float] = _at_chance(
+            facts.num_classes, (float(log_lam), float(weight_norm), float(penalty)), dict(log_knobs or {})
         )
-        values: dict[str, Value] = {name: level(start, run, NUMBERS) for name, level in self._levels.items()}
-        view = View(start, values, dict(values), run, self.control, NUMBERS)
+        self._previous[:, slot] = list(self._begin(start, run, NUMBERS).values())
+        return self.observe_one(start, slot)
+
+    def reset_many(
+        self,
+        slots: Sequence[int] | npt.NDArray[np.int64],
+        facts: Sequence[RunFacts],
+        *,
+        log_lam: Array,
+        weight_norm: Array,
+        penalty: Array,
+        log_knobs: Mapping[str, Array] = MappingProxyType({}),
+    ) -> npt.NDArray[np.float32]:
+        """Starts runs in several slots, to the same bits as :meth:`reset` would in each.
+
+        Args:
+            slots: which slots.
+            facts: of each run.
+            log_lam: as in :meth:`reset`, arrays of ``len(slots)``, and so the others.
+            weight_norm: see there.
+            penalty: see there.
+            log_knobs: see there.
+
+        Returns:
+            float32 ``[len(slots), F]``.
+        """
+        index = np.asarray(slots, np.int64)
+        alike = {id(each): constants(each, 1.0) for each in facts}  # runs alike share their facts
+        run = {name: np.array([alike[id(each)][name] for each in facts]) for name in CONSTANTS}
+        run["initial_norm"] = np.maximum(weight_norm, TINY)
+        for row, name in zip(self._constants, CONSTANTS, strict=True):
+            row[index] = run[name]
+        classes = [each.num_classes for each in facts]
+        start = _at_chance(classes, (log_lam, weight_norm, penalty), log_knobs)
+        for row, value in zip(self._previous, self._begin(start, run, EXACT_ARRAYS).values(), strict=True):
+            row[index] = value
+        return self._observe(start, index, EXACT_ARRAYS)
+
+    def _begin(self, start: Signals[Any], run: Values, ops: Ops) -> dict[str, Value]:
+        """Levels and memories before the first interval."""
+        values: dict[str, Value] = {name: level(start, run, ops) for name, level in self._levels.items()}
+        view = View(start, values, dict(values), run, self.control, ops)
         for name, memory in self._memories.items():
             values[name] = memory.start(view)
-        self._previous[:, slot] = list(values.values())
-        return self.observe_one(start, slot)
+        return values
 
     def observe_one(self, signals: Signals[float], slot: int = 0) -> npt.NDArray[np.float32]:
         """Features of one slot, and the memory for the next call.
@@ -134,17 +165,21 @@ class Observer:
         Returns:
             float32 ``[len(slots), F]``, finite, within ±FEATURE_BOUND.
         """
-        index = np.asarray(slots, np.int64)
+        return self._observe(signals, np.asarray(slots, np.int64), ARRAYS)
+
+    def _observe(
+        self, signals: Signals[Array], index: npt.NDArray[np.int64], ops: Ops
+    ) -> npt.NDArray[np.float32]:
         run = dict(zip(CONSTANTS, self._constants[:, index], strict=True))
         before = dict(zip(self._kept, self._previous[:, index], strict=True))
         table = np.empty((len(index), len(self._computed)))
         with np.errstate(all="ignore"):
-            view = self._view(signals, before, run, ARRAYS)
+            view = self._view(signals, before, run, ops)
             for i, compute in enumerate(self._computed):
                 table[:, i] = compute(view)
         for row, value in zip(self._previous, view.now.values(), strict=True):
             row[index] = value
-        return np.asarray(bounded(table, ARRAYS), np.float32)
+        return np.asarray(bounded(table, ops), np.float32)
 
     def _view(self, signals: Signals[Any], before: Values, run: Values, ops: Ops) -> View:
         """What features are computed from, with the levels and memories of now."""
@@ -177,6 +212,15 @@ class Observer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.load_state_dict(state)
+
+
+def _at_chance(classes: int | Sequence[int], known: tuple[V, V, V], log_knobs: Mapping[str, V]) -> Signals[V]:
+    """The signals before the first interval: of guessing, and what is known: log₁₀ λ, weight norm and penalty."""
+    loss: Any = math.log(classes) if isinstance(classes, int) else np.array([math.log(c) for c in classes])
+    accuracy: Any = 1.0 / (classes if isinstance(classes, int) else np.array(classes))
+    log_lam, weight_norm, penalty = known
+    ones: Any = 1.0 if isinstance(classes, int) else np.ones(len(classes))
+    return Signals(0.0 * ones, log_lam, loss, loss, accuracy, accuracy, weight_norm, penalty, ones, log_knobs)
 
 
 def _saved(rows: dict[str, list[float]], name: str) -> list[float] | float:

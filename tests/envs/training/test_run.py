@@ -12,6 +12,7 @@ from tiny_envs import BASE, tiny_data
 
 from lambda_rl.envs.data.split import FOLDS, Fold, split_data
 from lambda_rl.envs.tasks.task import Task
+from lambda_rl.envs.training.placement import TrainerConfig
 from lambda_rl.envs.training.run import InnerRun
 from lambda_rl.envs.training.trainer import Trainer
 
@@ -96,6 +97,31 @@ def test_a_run_follows_from_seed_and_fold() -> None:
     assert all(map(torch.equal, first, made(other, "agent")))
     assert not any(map(torch.equal, first, made(replace(task, seed=1), "agent")))
     assert not any(map(torch.equal, first, made(task, "held-out")))
+
+
+def test_runs_that_begin_together_begin_as_each_alone() -> None:
+    """Of several kinds and lengths, in any order."""
+    kinds = (
+        {}, {"label_noise": 0.2}, {"train_size": 90, "val_size": 7}, {"steps": 17}, {"network": "resnet9"},
+        {"optimizer": "adamw", "init_scale": 2.0}, {"penalty": "l1"}, {"learning_rate": 0.3},
+    )  # fmt: skip
+    tasks = [replace(BASE, **kind, seed=seed) for seed in range(3) for kind in kinds]
+    trainer = Trainer(DATA, "agent", TrainerConfig(threads=2), outer_size=12)
+    for task, run in zip(tasks, trainer.start_all(tasks), strict=True):
+        alone = Trainer(DATA, "agent", outer_size=12).start(task)
+        assert run.task == task
+        assert all(map(torch.equal, run_tensors(run), run_tensors(alone)))
+        for part, other in ((run.val, alone.val), (run.outer, alone.outer)):
+            assert torch.equal(part.inputs, other.inputs)
+            assert torch.equal(part.labels, other.labels)
+        assert run.facts == alone.facts
+        assert run.start_measures == alone.start_measures
+        assert torch.equal(run.learning_rates, alone.learning_rates)
+        for mine, its in ((run.augmentation, alone.augmentation), (run.noise, alone.noise)):
+            assert torch.equal(mine.get_state(), its.get_state())
+        assert all(torch.equal(value, run.buffers[name]) for name, value in alone.buffers.items())
+        assert not any(value.any() for state in run.optimizer.values() for value in state.values())
+    trainer.close()
 
 
 def test_subset_larger_than_the_data() -> None:

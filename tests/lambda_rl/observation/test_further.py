@@ -46,6 +46,28 @@ def run(*rows: dict[str, float], facts: RunFacts = FACTS) -> list[dict[str, floa
     return found
 
 
+def test_slots_that_begin_together_begin_as_each_alone() -> None:
+    rng = np.random.default_rng(0)
+    knob = Knob("dropout", 0.0, 0.9, 0.1)
+    facts = [replace(FACTS, num_classes=2 + i % 3, lr_sum=1.0 + i) for i in range(60)]
+    facts += facts[:40]
+    log_lam, norm, penalty, level = (rng.uniform(low, 2, 100) for low in (-6, 0, 0, 0))
+    norm[0] = penalty[1] = 0.0
+    names = (*FEATURES.names(), *KAPPA_FEATURES[19:], "dropout:position")
+    many, single = (Observer(100, ControlLaw(), names, [knob]) for _ in range(2))
+    order = rng.permutation(100)
+    table = many.reset_many(
+        order, facts, log_lam=log_lam, weight_norm=norm, penalty=penalty, log_knobs={"dropout": level}
+    )
+    for i, slot in enumerate(order.tolist()):
+        row = single.reset(
+            slot, facts[i], log_lam=log_lam[i], weight_norm=norm[i], penalty=penalty[i],
+            log_knobs={"dropout": float(level[i])},
+        )  # fmt: skip
+        assert table[i].tobytes() == row.tobytes()
+    assert many.state_dict() == single.state_dict()
+
+
 def test_the_features_of_before_are_still_those_that_nobody_names() -> None:
     assert Observer(1, ControlLaw()).features == FEATURES.names() == default_features("lam")
     assert len(FEATURES) == 22
