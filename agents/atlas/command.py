@@ -22,7 +22,8 @@ from lambda_rl.agents.atlas.measure import Ground, Piece, survey
 from lambda_rl.agents.atlas.page import laws_table, page_blocks
 from lambda_rl.agents.atlas.rows import LOG_KAPPAS, Key, add, order, read_constants, read_policies
 from lambda_rl.agents.atlas.summary import Summary, suggest_table, summarise, table_of
-from lambda_rl.agents.options import DataOptions
+from lambda_rl.agents.clusters import Spread
+from lambda_rl.agents.options import ClusterOptions, DataOptions
 from lambda_rl.agents.presenting.markdown import fill_page
 from lambda_rl.agents.presenting.progress import Bar
 from lambda_rl.agents.presenting.style import png
@@ -35,7 +36,7 @@ LARGE = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class AtlasConfig(DataOptions):
+class AtlasConfig(ClusterOptions, DataOptions):
     """Measures the best constant λ and κ over networks, data, optimizers and budgets, and fits laws to it.
 
     A command that was cut off goes on when it is given again, and nothing is ever done twice.
@@ -46,7 +47,7 @@ class AtlasConfig(DataOptions):
         drawn: cells of which all factors are drawn, beside the stars.
         seeds: of each cell.
         policy: what the laws are held against, a file or the name of a shipped one; empty: nothing.
-        workers: processes of one thread each; 0: this one.
+        workers: processes of one thread each; up to 1: this one.
         measure: run what is missing; without it, rows are only summed up.
         page: Markdown page whose blocks are filled, such as docs/atlas.md; empty: none.
         table: where the laws go that suggest_weight_decay takes, such as lambda_rl/suggest/atlas.json; empty: nowhere.
@@ -150,8 +151,9 @@ def _measured(config: AtlasConfig, pieces: Sequence[Piece], fingerprint: str) ->
         return
     work = sorted(missing.values(), key=lambda piece: (*_turn(piece), not piece.constants, piece.digest))
     todo, done, count, began = sum(piece.work for piece in work), 0.0, 0, time.monotonic()
+    spread = Spread(config.workers, config.ray)
     with Bar("atlas", Console(), unit="", lines="tenths") as bar:
-        for rows, policies in survey(work, Ground(config, config.policy), config.workers):
+        for rows, policies in survey(work, Ground(config, config.policy), spread):
             add(config.out, rows, policies)
             keys = {row.key for row in rows} | {row.key[:2] for row in policies}
             count += len(keys)

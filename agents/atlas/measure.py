@@ -15,12 +15,12 @@ from lambda_rl.agents.atlas.design import Cell
 from lambda_rl.agents.atlas.rows import LOG_KAPPAS, PolicyRow, Row
 from lambda_rl.agents.baselines import BASELINES, Contestant, ScheduleContestant
 from lambda_rl.agents.baselines import Cell as Named
+from lambda_rl.agents.clusters import Spread
 from lambda_rl.agents.comparison.contestants import read_policies as contestants
 from lambda_rl.agents.options import DataOptions
 from lambda_rl.agents.presenting.progress import many_runs
 from lambda_rl.envs.data import Images, by_name, data_set
 from lambda_rl.envs.data.sets import PartName
-from lambda_rl.envs.hardware.processes import spread
 from lambda_rl.envs.judging import RunResult, ScheduleJob, run_schedules
 from lambda_rl.envs.networks import NETWORKS
 from lambda_rl.envs.tasks.task import Task
@@ -188,16 +188,15 @@ def chunks(pieces: Sequence[Piece]) -> list[list[Piece]]:
     return found
 
 
-def survey(pieces: Sequence[Piece], ground: Ground, workers: int) -> Iterator[Found]:
+def survey(pieces: Sequence[Piece], ground: Ground, spread: Spread) -> Iterator[Found]:
     """Rows of all pieces, some at a time.
 
     Args:
         pieces: what is to be done.
         ground: what they have in common.
-        workers: processes of one thread each; 0: this one.
+        spread: who runs them.
     """
-    do = functools.partial(_measure, ground) if workers else Surveyor(ground).measure
-    return spread(do, chunks(pieces), workers)
+    return spread(functools.partial(_measure, ground), chunks(pieces))
 
 
 @functools.lru_cache(maxsize=1)

@@ -4,5 +4,6 @@ from lambda_rl.agents.clusters.alike import alike
 from lambda_rl.agents.clusters.cluster import Cluster
 from lambda_rl.agents.clusters.environment import ClusterVectorEnv
 from lambda_rl.agents.clusters.pool import RayPool
+from lambda_rl.agents.clusters.spread import HERE, Spread
 
-__all__ = ["Cluster", "ClusterVectorEnv", "RayPool", "alike"]
+__all__ = ["HERE", "Cluster", "ClusterVectorEnv", "RayPool", "Spread", "alike"]

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+import torch
+
 T = TypeVar("T")
+
+_FLOORS = ("lambda_rl", "lambda_rl.envs", "lambda_rl.agents")
+
+
+@functools.cache
+def installed() -> str:
+    """Digest of this package's code, as it lies here, and of the releases of what computes."""
+    total = hashlib.sha256(f"{torch.__version__} {np.__version__}".encode())
+    for floor in _FLOORS:  # of a checkout, where the upper ones do not lie in the lowest
+        root = Path(importlib.import_module(floor).__path__[0])
+        for path in sorted(root.rglob("*.py")):
+            total.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return total.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -15,28 +35,27 @@ class Alike(Generic[T]):
 
     Attributes:
         make: makes it.
-        told: what has to be the same, as each process tells it.
-        here: as this one does.
+        here: what is installed here.
     """
 
     make: Callable[..., T]
-    told: Callable[[], str]
     here: str
 
     def __call__(self, *arguments: Any) -> T:
-        """Makes it.
+        """Makes it, where torch computes with one thread, as in a command of ours.
 
         Raises:
-            ValueError: the process has other code, another release of torch, or another kind of device.
+            ValueError: the process has other code, or another release of torch.
         """
-        if self.told() != self.here:
+        if installed() != self.here:
             raise ValueError(
-                "a worker has another version of lambda_rl or torch, or another kind of device, than this process; "
+                "a worker has another version of lambda_rl, torch or numpy than this process; "
                 "install the same on all machines"
             )
+        torch.set_num_threads(1)
         return self.make(*arguments)
 
 
-def alike(make: Callable[..., T], told: Callable[[], str]) -> Alike[T]:
-    """The same, with what this process tells."""
-    return Alike(make, told, told())
+def alike(make: Callable[..., T]) -> Alike[T]:
+    """The same, for processes like this one."""
+    return Alike(make, installed())

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from lambda_rl.agents.clusters.cluster import RETRIES, Cluster, WorkerLost
 from lambda_rl.envs.tasks.task import Task
@@ -104,7 +103,6 @@ class Holder:
         if self._env is None:
             import ray
 
-            torch.set_num_threads(1)  # as run_script does
             self._env = ray.get(self._make[0])(self._count)
         return self._env
 

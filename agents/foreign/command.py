@@ -13,6 +13,7 @@ import tyro
 from rich.console import Console
 
 from lambda_rl import load_policy, shipped_policies
+from lambda_rl.agents.clusters import Spread
 from lambda_rl.agents.foreign.contestants import Contestant, Learned, short_name, static
 from lambda_rl.agents.foreign.feedback.replay import REPLAYED, replayed
 from lambda_rl.agents.foreign.figure import label_noise
@@ -23,6 +24,7 @@ from lambda_rl.agents.foreign.runner import keep, one_thread, run
 from lambda_rl.agents.foreign.suite import selected
 from lambda_rl.agents.foreign.summary import summarise
 from lambda_rl.agents.foreign.task import ForeignTask
+from lambda_rl.agents.options import ClusterOptions
 from lambda_rl.agents.presenting.markdown import fill_page
 from lambda_rl.agents.presenting.style import png
 from lambda_rl.agents.record.provenance import provenance
@@ -34,7 +36,7 @@ ROWS = "rows.csv"
 
 
 @dataclass(frozen=True)
-class GeneralityConfig:
+class GeneralityConfig(ClusterOptions):
     """Judges schedules on foreign loops: plain torch, on data, networks and optimizers that training never saw.
 
     A command that was cut off goes on when it is given again, and no run is ever done twice.
@@ -51,7 +53,7 @@ class GeneralityConfig:
         law: table whose law of static facts takes part (scripts/fit_kappa.py); empty: the package's.
         again: drop the rows of the policies named here, and run them once more (after a change of how they are
             deployed, which a policy's fingerprint does not tell).
-        processes: that run beside one another, with one thread each.
+        processes: of one thread each, side by side; 1: this one.
         data: data set for the tasks on images, such as cifar10; empty: these are left out.
         page: Markdown page whose tables are filled from the rows, such as docs/generality.md; empty: none.
         readme: with a page, a second one whose block "generality" is filled; empty: none.
@@ -161,7 +163,7 @@ def _measured(
     with one_thread():
         run(
             tasks, range(config.seeds), others, constants=constants, images=config.data, known=known,
-            processes=config.processes, done=functools.partial(keep, path),
+            spread=Spread(config.processes, config.ray), done=functools.partial(keep, path),
         )  # fmt: skip
     found = _current(read_rows(path), others, set())  # with those that another command added meanwhile
     write_rows(path, found)

@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 
 from lambda_rl import Policy
+from lambda_rl.agents.clusters import HERE, Spread
 from lambda_rl.agents.foreign.contestants import Contestant, line_up
 from lambda_rl.agents.foreign.loop import figures, train
 from lambda_rl.agents.foreign.rows import Key, Row, add_rows, run_key
 from lambda_rl.agents.foreign.suite import by_name
 from lambda_rl.agents.foreign.task import Data, ForeignTask
-from lambda_rl.envs.hardware.processes import spread
 
 Others = Mapping[str, Policy | str | Path | Contestant]
 
@@ -47,7 +47,7 @@ def run(
     constants: bool = True,
     images: str = "",
     known: Iterable[Row] = (),
-    processes: int = 1,
+    spread: Spread = HERE,
     done: Callable[[list[Row], int, int], None] = lambda rows, finished, total: None,
 ) -> list[Row]:
     """Runs what is not known yet.
@@ -59,7 +59,7 @@ def run(
         constants: whether constants, the framework's default and the gap rule take part.
         images: data set for tasks that need one, as ``--data`` takes it; empty: they are left out.
         known: rows of before; what they hold is not run again.
-        processes: 1 runs here, with torch's threads as they are; more run beside one another with one thread each.
+        spread: who runs it; this process does it with torch's threads as they are.
         done: called with new rows, and how many pieces of work are finished of how many.
 
     Returns:
@@ -71,7 +71,7 @@ def run(
     have = {row.key for row in known}
     work = list(_missing(tasks, seeds, others or {}, constants, images, have))
     found: list[Row] = []
-    for finished, rows in enumerate(spread(play, work, processes if processes > 1 else 0), 1):
+    for finished, rows in enumerate(spread(play, work), 1):
         found += rows
         done(rows, finished, len(work))
     return found

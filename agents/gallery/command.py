@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lambda_rl import load_policy
+from lambda_rl.agents.clusters import Spread
 from lambda_rl.agents.foreign.contestants import ConstantKappa, Contestant, Learned, short_name, static
 from lambda_rl.agents.foreign.loop import figures
 from lambda_rl.agents.foreign.rows import Row, current, read_rows, write_rows
@@ -22,6 +23,7 @@ from lambda_rl.agents.gallery.mnist_script import judged
 from lambda_rl.agents.gallery.mnist_script import page as script_page
 from lambda_rl.agents.gallery.page import page, results
 from lambda_rl.agents.gallery.traces import Key, Point, by_key, key_of, read_traces, trace, write_traces
+from lambda_rl.agents.options import ClusterOptions
 from lambda_rl.agents.presenting.style import png
 from lambda_rl.agents.record.provenance import command_line, provenance
 from lambda_rl.checks import bounded_int, did_you_mean
@@ -35,7 +37,7 @@ ROWS, TRACES = "rows.csv", "traces.csv"
 
 
 @dataclass(frozen=True)
-class GalleryConfig:
+class GalleryConfig(ClusterOptions):
     """Writes the gallery: other people's loops with a policy in them, a page each. Runs what is missing, nothing twice.
 
     Attributes:
@@ -51,7 +53,7 @@ class GalleryConfig:
         trust: whether that script is also run with trust="auto".
         again: run the policy's runs once more (after a change of how it is deployed, which its fingerprint does not
             tell); of the loops, those that rows does not hold.
-        processes: that run beside one another, with one thread each.
+        processes: of one thread each, side by side; 1: this one.
         data: data set for the loops on images, such as cifar10; empty: these are not run.
         measure: run what is missing; without it, pages are written from what is there.
     """
@@ -108,7 +110,7 @@ def _script(config: GalleryConfig, policy: Learned, origin: str) -> None:
     known = _current(path, prints, again=config.again and config.measure)
     if config.measure:
         with one_thread():
-            judged.measure(path, users, config.script_seeds, known, config.processes)
+            judged.measure(path, users, config.script_seeds, known, Spread(config.processes, config.ray))
         write_rows(path, read_rows(path))
     found = judged.paired(read_rows(path), judged.users(policy.name, policy.policy), config.script_seeds)
     atomic_write(config.out / f"{SCRIPT}.md", script_page.page(found, origin))
@@ -146,7 +148,7 @@ def _rows(config: GalleryConfig, tasks: Sequence[ForeignTask], policy: Learned) 
     if config.measure:
         run(
             tasks, range(config.seeds), {**others, policy.name: policy}, images=config.data, known=known,
-            processes=config.processes, done=functools.partial(keep, own),
+            spread=Spread(config.processes, config.ray), done=functools.partial(keep, own),
         )  # fmt: skip
     added = read_rows(own)
     if added:

@@ -15,7 +15,6 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
-from lambda_rl.agents.baselines.fingerprints import trainer_fingerprint
 from lambda_rl.agents.clusters import Cluster, ClusterVectorEnv, alike
 from lambda_rl.agents.ppo.between_rollouts import BetweenRollouts, ProgressBar, StopTraining
 from lambda_rl.agents.ppo.checkpoint import Learner, Origin, Progress, read_origin, read_progress, restore
@@ -247,8 +246,7 @@ def _environment(config: TrainConfig, suite: Suite, data: Images) -> CifarLambda
     )
     if not config.ray:
         return make(config.ppo.n_envs)
-    same = alike(make, functools.partial(trainer_fingerprint, config.trainer))
-    return ClusterVectorEnv(Cluster(config.ray), same, config.ppo.n_envs, config.ray_workers)
+    return ClusterVectorEnv(Cluster(config.ray), alike(make), config.ppo.n_envs, config.ray_workers)
 
 
 def _learn(run: TrainingRun, done: int | None, stop_after: int | None, show_progress: bool) -> None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lambda_rl.agents.baselines.fingerprints import trainer_fingerprint
 from lambda_rl.agents.clusters import Cluster, RayPool, alike
 from lambda_rl.agents.options import DataOptions
 from lambda_rl.agents.warm_start.actor import Arrays, act_with
@@ -104,7 +103,6 @@ class Player:
 
 def _playing(stage: Stage, parts: Images) -> Callable[[Job, Arrays], Episodes]:
     """What a process of a cluster makes once."""
-    torch.set_num_threads(1)
     return Player(stage, parts).play
 
 
@@ -138,8 +136,7 @@ class Players:
         self._pool: ProcessPoolExecutor | RayPool[Episodes] | None = None
         if self._cluster is not None:
             make = functools.partial(_playing, stage, stage.images())
-            same = alike(make, functools.partial(trainer_fingerprint, stage.trainer))
-            self._pool = RayPool(self._cluster, same)
+            self._pool = RayPool(self._cluster, alike(make))
         elif processes:
             self._pool = ProcessPoolExecutor(
                 processes, multiprocessing.get_context("spawn"), _start, (stage,)

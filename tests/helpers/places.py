@@ -46,6 +46,16 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
+def sources(*folders: str) -> list[Path]:
+    """All Python files of some folders of the checkout."""
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    """Where it lies in the checkout."""
+    return path.relative_to(ROOT).as_posix()
+
+
 def modules(*floors: str) -> dict[str, Path]:
     """Files of the modules of floors (none named: of all), rooms within rooms too, by their installed names."""
     found = {}

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lambda_rl import load_policy
+from lambda_rl.agents.clusters import Spread
 from lambda_rl.agents.foreign.contestants import Contestant, short_name
 from lambda_rl.agents.foreign.rivals.choices import Choices
 from lambda_rl.agents.foreign.rivals.contestants import ablations, rivals
@@ -143,6 +144,6 @@ def _measured(config: RivalsConfig, tasks: Sequence[ForeignTask], others: Mappin
     for seed in range(config.seeds):
         known += run(
             tasks, [seed], others, constants=False, images="" if config.data == "synthetic" else config.data,
-            known=known, processes=config.workers, done=functools.partial(keep, path),
+            known=known, spread=Spread(config.workers), done=functools.partial(keep, path),
         )  # fmt: skip
     write_rows(path, read_rows(path))

@@ -14,9 +14,9 @@ from scipy import stats
 from torch.optim import SGD, AdamW
 
 from lambda_rl import Policy
+from lambda_rl.agents.clusters import Spread
 from lambda_rl.agents.foreign.rows import Row, add_rows
 from lambda_rl.agents.gallery.mnist_script.script import Setting, User, run
-from lambda_rl.envs.hardware.processes import spread
 
 SETTINGS = (
     Setting(AdamW, 10),
@@ -110,7 +110,7 @@ def play(work: Work) -> Row:
 
 
 def measure(
-    path: Path, policies: dict[str, tuple[User, str]], seeds: int, known: Iterable[Row], processes: int
+    path: Path, policies: dict[str, tuple[User, str]], seeds: int, known: Iterable[Row], spread: Spread
 ) -> None:
     """Runs what is not known yet, and adds each run to the rows as soon as it is done."""
     have = {row.key for row in known}
@@ -121,7 +121,7 @@ def measure(
         )
         if (setting.name, digest(setting), seed, fingerprint or name) not in have
     ]
-    for finished, row in enumerate(spread(play, work, processes if processes > 1 else 0), 1):
+    for finished, row in enumerate(spread(play, work), 1):
         add_rows(path, [row])
         print(f"{finished}/{len(work)} {row.task} {row.contestant} seed {row.seed}", flush=True)
 

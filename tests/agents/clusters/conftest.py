@@ -123,7 +123,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> StandInCluster:
     return StandInCluster(monkeypatch)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def two_machines() -> Iterator[str]:
     """The address of a cluster of two nodes, of one core each."""
     ray = pytest.importorskip("ray", reason=NO_RAY)

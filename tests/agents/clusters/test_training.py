@@ -70,12 +70,12 @@ def test_without_ray_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.M
 def telling(folder: Path) -> Callable[..., Any]:
     """As ``alike``, but each process leaves its number; made here so that it travels by its content."""
 
-    def told(make: Callable[..., Any], same: Callable[[], str]) -> Any:
+    def told(make: Callable[..., Any]) -> Any:
         def made(count: int) -> Any:
             (folder / f"{os.getpid()}").touch()
             return make(count)
 
-        return alike(made, same)
+        return alike(made)
 
     return told
 

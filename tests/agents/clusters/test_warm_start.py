@@ -73,7 +73,7 @@ def test_tasks_played_elsewhere_give_the_same_run(
 def dying(marker: Path) -> Callable[..., Any]:
     """As ``alike``, but the first process that plays is killed; made here so that it travels by its content."""
 
-    def told(make: Callable[[], Callable[..., Any]], same: Callable[[], str]) -> Any:
+    def told(make: Callable[[], Callable[..., Any]]) -> Any:
         def made() -> Callable[..., Any]:
             play = make()
 
@@ -85,7 +85,7 @@ def dying(marker: Path) -> Callable[..., Any]:
 
             return plays
 
-        return alike(made, same)
+        return alike(made)
 
     return told
 

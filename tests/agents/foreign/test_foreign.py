@@ -15,6 +15,7 @@ from rich.console import Console
 from tiny_policies import make_policy
 
 from lambda_rl import Constant
+from lambda_rl.agents.clusters import Spread
 from lambda_rl.agents.foreign import TASKS, run, selected
 from lambda_rl.agents.foreign.command import GeneralityConfig, run_generality
 from lambda_rl.agents.foreign.contestants import ADAMW_DEFAULT, ConstantKappa, kappas, line_up
@@ -231,7 +232,7 @@ def test_the_figure_of_the_readme_needs_all_of_its_tasks() -> None:
 def test_two_processes_give_what_one_gives() -> None:
     task = dataclasses.replace(named("wine"))
     one, two = (
-        run([task], [0], {"tiny": make_policy()}, constants=False, processes=count) for count in (1, 2)
+        run([task], [0], {"tiny": make_policy()}, constants=False, spread=Spread(count)) for count in (1, 2)
     )
     assert [dataclasses.replace(row, seconds=0.0) for row in one] == [
         dataclasses.replace(row, seconds=0.0) for row in two
