@@ -7,7 +7,7 @@ made for all, so that a GPU is asked a few dozen times, however many runs begin,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from lambda_rl.envs.training.evaluation import weight_measures
 from lambda_rl.envs.training.resident import EvaluationSet, Reading
 from lambda_rl.envs.training.run import InnerRun, learning_rates, run_facts
 from lambda_rl.envs.training.sources import Source, check_task
+from lambda_rl.envs.training.stack import rows_of
 from lambda_rl.observation import RunFacts
 from lambda_rl.penalties import PENALTIES
 
@@ -98,9 +99,9 @@ def start_runs(
         {name: torch.zeros_like(value) for name, value in params.items()}
         for _ in OPTIMIZERS[tasks[0].optimizer].state_names
     )
-    optimizer = [_rows(tensors, len(tasks)) for tensors in zeros]
-    each_params = _rows(params, len(tasks))
-    each_buffers = _rows(_sent(_stacked([one.buffers for one in drawn]), device), len(tasks))
+    optimizer = [rows_of(tensors, len(tasks)) for tensors in zeros]
+    each_params = rows_of(params, len(tasks))
+    each_buffers = rows_of(_sent(_stacked([one.buffers for one in drawn]), device), len(tasks))
     return [
         InnerRun(
             task=task,
@@ -234,10 +235,3 @@ def _stacked(each: Sequence[Params]) -> Params:
 def _sent(values: Params, device: torch.device) -> Params:
     # Without waiting, which is safe: nothing writes into this memory again, and it has been read when it is given back.
     return {name: value.to(device, non_blocking=True) for name, value in values.items()}
-
-
-def _rows(stacked: Params, count: int) -> list[Params]:
-    """Those of each run, as views."""
-    names, columns = list(stacked), [value.unbind() for value in stacked.values()]
-    rows: Iterator[tuple[Tensor, ...]] = zip(*columns, strict=True)
-    return [dict(zip(names, row, strict=True)) for row in rows] if names else [{} for _ in range(count)]

@@ -67,6 +67,7 @@ class Interval:
         dtype, compute = formats
         self.steps, self._network = steps, network
         self._params, self._buffers, self._optimizer = stack.params, stack.buffers, stack.optimizer
+        self._plan = stack.plan
         self._kinds = {name: kind_of(name) for name in knobs}
         more = tuple(dict.fromkeys(kind.step_input for kind in self._kinds.values() if kind.step_input))
         spec = _step_spec(task, network, formats, more)
@@ -117,17 +118,17 @@ class Interval:
             Mean loss and accuracy ``[n]`` over the minibatches.
         """
         seats = slice(len(runs))
-        now = [slice(run.step, run.step + self.steps) for run in runs]
-        each = list(zip(runs, now, strict=True))
-        torch.stack([run.order[part] for run, part in each], 1, out=self._order[:, seats])
-        torch.stack([run.labels[part] for run, part in each], 1, out=self._labels[:, seats])
+        done = np.array([run.step for run in runs])
+        order, labels = self._plan.minibatches(done, self.steps)
+        self._order[:, seats].copy_(order)
+        self._labels[:, seats].copy_(labels)
+        rates = torch.from_numpy(self._plan.rates(done, self.steps))
         self._rates.zero_()
-        self._rates[:, seats] = torch.stack([run.learning_rates[part] for run, part in each], 1)
-        done = np.array([run.step for run in runs]) + np.arange(self.steps)[:, None]
-        self._done[:, seats] = torch.from_numpy(done)
+        self._rates[:, seats] = rates
+        self._done[:, seats] = torch.from_numpy(done + np.arange(self.steps)[:, None])
         inputs = {name: values[seats] for name, values in self._held.items()}
         inputs["lam"].copy_(torch.from_numpy(lam))
-        inputs["momentum"].copy_(torch.tensor([run.task.momentum for run in runs], dtype=torch.float64))
+        inputs["momentum"].copy_(torch.from_numpy(self._plan.momentum(len(runs))))
         inputs["learning_rate"] = self._rates[:, seats]
         for name, values in knobs.items():
             self._kinds[name].train(inputs, torch.from_numpy(values).to(self._rates))

@@ -72,6 +72,7 @@ class InnerRun:
         self.val, self.outer = (
             EvaluationSet(part.inputs.clone(), part.labels.clone()) for part in (self.val, self.outer)
         )
+        self.order, self.labels = self.order.clone(), self.labels.clone()
         self.seat = None
 
     @functools.cached_property

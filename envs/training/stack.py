@@ -81,48 +81,133 @@ def rounded_up(count: int, multiple: int) -> int:
     return -(-count // multiple) * multiple
 
 
-class StackedSets:
-    """Evaluation sets of N runs side by side, each as long as it is.
+class Ragged:
+    """Tensors of N runs side by side, each as long as the run has it.
 
     Attributes:
-        inputs: ``[N, capacity, D]``.
-        labels: int64 ``[N, capacity]``; :data:`NO_LABEL` beyond a set's end.
-        sizes: images of each.
+        tensors: ``[N, capacity, …]``.
+        sizes: length of each run's.
 
     Args:
         count: N.
         multiple: what the capacity is a multiple of.
+        fills: what lies beyond the end of a run's, for each tensor; None: anything.
     """
 
-    def __init__(self, count: int, multiple: int) -> None:
-        self._multiple = multiple
-        self.inputs = self.labels = torch.empty(0)
+    def __init__(self, count: int, multiple: int, fills: Sequence[int | None]) -> None:
+        self._multiple, self._fills = multiple, fills
+        self.tensors: list[Tensor] = []
         self.sizes = [0] * count
 
-    def seat(self, sets: Sequence[EvaluationSet], changed: Sequence[int]) -> list[tuple[int, EvaluationSet]]:
-        """Takes in the sets at the changed places; all of them where there is too little room.
+    @property
+    def capacity(self) -> int:
+        """How long a run's may be without all being moved."""
+        return self.tensors[0].shape[1] if self.tensors else 0
 
-        Where there are fewer sets than places, the last places have none.
+    def seat(
+        self, parts: Sequence[Sequence[Tensor]], changed: Sequence[int]
+    ) -> list[tuple[int, list[Tensor]]]:
+        """Takes in what comes to the changed places; all where there is too little room.
+
+        Where there are fewer parts than places, the last places have none.
+
+        Args:
+            parts: of each run, a tensor for each of ``tensors``.
+            changed: places.
 
         Returns:
-            Those that were written, as views.
+            Places that were written, with views of them.
         """
-        longest = rounded_up(max(len(part.labels) for part in sets), self._multiple)
-        self.sizes[len(sets) :] = [0] * (len(self.sizes) - len(sets))
-        if self.inputs.dim() < 3 or self.inputs.shape[1] < longest:
+        longest = rounded_up(max(len(part[0]) for part in parts), self._multiple)
+        self.sizes[len(parts) :] = [0] * (len(self.sizes) - len(parts))
+        if not self.tensors or self.capacity < longest:
             shape = (len(self.sizes), longest)
-            self.inputs = sets[0].inputs.new_zeros(*shape, sets[0].inputs.shape[-1])
-            self.labels = sets[0].labels.new_full(shape, NO_LABEL)
-            changed = range(len(sets))
-        written = []
+            self.tensors = [
+                value.new_full((*shape, *value.shape[1:]), fill or 0)
+                for value, fill in zip(parts[0], self._fills, strict=True)
+            ]
+            changed = range(len(parts))
+        alike: dict[int, list[int]] = {}
         for place in changed:
-            part = sets[place]
-            size = self.sizes[place] = len(part.labels)
-            self.inputs[place, :size] = part.inputs
-            self.labels[place, :size] = part.labels
-            self.labels[place, size:] = NO_LABEL
-            written.append((place, EvaluationSet(self.inputs[place, :size], self.labels[place, :size])))
+            size = self.sizes[place] = len(parts[place][0])
+            alike.setdefault(size, []).append(place)
+        written: list[tuple[int, list[Tensor]]] = []
+        for size, places in alike.items():
+            views = []
+            for i, (tensor, fill) in enumerate(zip(self.tensors, self._fills, strict=True)):
+                views.append(write(tensor[:, :size], places, [parts[place][i] for place in places]))
+                if fill is not None and size < self.capacity:
+                    tensor[_selected(places, tensor), size:] = fill
+            written += [(place, list(of)) for place, *of in zip(places, *views, strict=True)]
         return written
+
+
+class StackedSets(Ragged):
+    """Evaluation sets of N runs side by side; :data:`NO_LABEL` beyond the end of each."""
+
+    def __init__(self, count: int, multiple: int) -> None:
+        super().__init__(count, multiple, (None, NO_LABEL))
+
+    @property
+    def inputs(self) -> Tensor:
+        """``[N, capacity, D]``."""
+        return self.tensors[0]
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 ``[N, capacity]``."""
+        return self.tensors[1]
+
+
+class Plan:
+    """What N runs learn from at each of their steps, and how fast.
+
+    Args:
+        count: N.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._minibatches = Ragged(count, 1, (None, None))
+        self._rates = np.zeros((count, 0))
+        self._momentum = np.zeros(count)
+
+    def seat(self, runs: Sequence[InnerRun], changed: Sequence[int]) -> None:
+        """Takes in what the runs at the changed places learn from; they get views of it."""
+        for place, (order, labels) in self._minibatches.seat(
+            [(run.order, run.labels) for run in runs], changed
+        ):
+            runs[place].order, runs[place].labels = order, labels
+        more = self._minibatches.capacity - self._rates.shape[1]
+        self._rates = np.pad(self._rates, ((0, 0), (0, max(more, 0))))
+        for place in changed:
+            rates = runs[place].learning_rates.numpy()[:-1]
+            self._rates[place, : len(rates)] = rates
+            self._momentum[place] = runs[place].task.momentum
+
+    def minibatches(self, done: npt.NDArray[np.int64], steps: int) -> tuple[Tensor, Tensor]:
+        """Images and labels of the next k steps, int64 ``[k, n, B]``.
+
+        Args:
+            done: steps that each of the first n runs has done.
+            steps: k.
+        """
+        order, labels = self._minibatches.tensors
+        first, count = int(done[0]), len(done)
+        if (done == first).all():
+            now = slice(first, first + steps)
+            return order[:count, now].transpose(0, 1), labels[:count, now].transpose(0, 1)
+        at = torch.from_numpy(done + np.arange(steps)[:, None]).to(order.device, non_blocking=True)
+        places = torch.arange(count, device=order.device)
+        return order[places, at], labels[places, at]
+
+    def rates(self, done: npt.NDArray[np.int64], steps: int) -> npt.NDArray[np.float64]:
+        """Learning rates of the next k steps, ``[k, n]``; see :meth:`minibatches`."""
+        rates: npt.NDArray[np.float64] = self._rates[np.arange(len(done)), done + np.arange(steps)[:, None]]
+        return rates
+
+    def momentum(self, count: int) -> npt.NDArray[np.float64]:
+        """Of the first n runs, ``[n]``."""
+        return self._momentum[:count]
 
 
 class Stack:
@@ -134,6 +219,7 @@ class Stack:
         optimizer: by kind and parameter.
         val: what the runs watch.
         outer: what they are scored on.
+        plan: what they learn from.
         intervals: what was captured or laid out for it, by number of steps and names of knobs.
 
     Args:
@@ -151,9 +237,16 @@ class Stack:
         self.params = stacked(lambda run: run.params)
         self.buffers = stacked(lambda run: run.buffers)
         self.optimizer = {kind: stacked(lambda run: run.params) for kind in runs[0].optimizer}
-        self.val, self.outer = StackedSets(count, rows), StackedSets(count, rows)
+        self.val, self.outer, self.plan = StackedSets(count, rows), StackedSets(count, rows), Plan(count)
         self.intervals: dict[tuple[int, frozenset[str]], TrainingInterval] = {}
         self._seated: list[Callable[[], InnerRun | None]] = [lambda: None] * count
+        optimizer = {kind: rows_of(values, count) for kind, values in self.optimizer.items()}
+        self._views = [
+            (params, buffers, {kind: values[place] for kind, values in optimizer.items()})
+            for place, (params, buffers) in enumerate(
+                zip(rows_of(self.params, count), rows_of(self.buffers, count), strict=True)
+            )
+        ]
 
     def __len__(self) -> int:
         """N."""
@@ -179,29 +272,52 @@ class Stack:
             before = self._at(place)
             if before is not None:
                 before.leave()
-        for place in changed:
-            run = runs[place]
-            run.params = _written(self.params, place, run.params)
-            run.buffers = _written(self.buffers, place, run.buffers)
-            run.optimizer = {
-                kind: _written(tensors, place, run.optimizer[kind])
-                for kind, tensors in self.optimizer.items()
-            }
+        if not changed:
+            return
+        some = [runs[place] for place in changed]
+        _write_all(self.params, changed, [run.params for run in some])
+        _write_all(self.buffers, changed, [run.buffers for run in some])
+        for kind, tensors in self.optimizer.items():
+            _write_all(tensors, changed, [run.optimizer[kind] for run in some])
+        for place, run in zip(changed, some, strict=True):
+            run.params, run.buffers, run.optimizer = self._views[place]
             run.seat = (self, place)
             self._seated[place] = weakref.ref(run)
-        if changed:
-            for place, part in self.val.seat([run.val for run in runs], changed):
-                runs[place].val = part
-            for place, part in self.outer.seat([run.outer for run in runs], changed):
-                runs[place].outer = part
+        for place, part in self.val.seat([(run.val.inputs, run.val.labels) for run in runs], changed):
+            runs[place].val = EvaluationSet(*part)
+        for place, part in self.outer.seat([(run.outer.inputs, run.outer.labels) for run in runs], changed):
+            runs[place].outer = EvaluationSet(*part)
+        self.plan.seat(runs, changed)
 
 
-def _written(stacked: Params, place: int, values: Params) -> Params:
-    """Writes values into a place; the views of it."""
-    views = {name: value[place] for name, value in stacked.items()}
-    for name, view in views.items():
-        view.copy_(values[name])
-    return views
+def _selected(places: Sequence[int], target: Tensor) -> slice | Tensor:
+    """An index of the places in ``[N, …]``: a slice where they follow each other."""
+    if list(places) == list(range(places[0], places[0] + len(places))):
+        return slice(places[0], places[0] + len(places))
+    return torch.tensor(places).to(target.device, non_blocking=True)
+
+
+def write(target: Tensor, places: Sequence[int], values: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Writes values into places of ``[N, …]`` at once; views of them."""
+    where = _selected(places, target)
+    if isinstance(where, slice):
+        torch.stack(list(values), out=target[where])
+        return target[where].unbind()
+    target.index_copy_(0, where, torch.stack(list(values)))
+    return [target[place] for place in places]
+
+
+def _write_all(stacked: Params, places: Sequence[int], values: Sequence[Params]) -> None:
+    for name, target in stacked.items():
+        write(target, places, [each[name] for each in values])
+
+
+def rows_of(stacked: Params, count: int) -> list[Params]:
+    """The parameters of each of N networks, as views."""
+    if not stacked:
+        return [{} for _ in range(count)]
+    rows = zip(*(value.unbind() for value in stacked.values()), strict=True)
+    return [dict(zip(stacked, row, strict=True)) for row in rows]
 
 
 def stack_params(parts: Sequence[Params]) -> Params:

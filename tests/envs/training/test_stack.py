@@ -88,6 +88,35 @@ def test_a_longer_evaluation_set_makes_room_for_itself() -> None:
     assert (stack.val.labels[0, 20:] == -1).all()
 
 
+def test_what_seated_runs_learn_from_next() -> None:
+    """Of several lengths, at the same step and at others; a longer one, and places that do not follow each other."""
+    trainer = make()
+    runs = [
+        start(trainer, seed, steps=steps, momentum=0.1 * seed) for seed, steps in enumerate((8, 12, 8, 10))
+    ]
+    parts = [(run.order.clone(), run.labels.clone()) for run in runs]
+    stack = Stack(runs)
+    stack.seat(runs)
+    for changed in ((), (0, 2), (1,)):
+        gone = [runs[place] for place in changed]
+        for place in changed:
+            runs[place] = start(trainer, 10 + place, steps=30)
+            parts[place] = runs[place].order.clone(), runs[place].labels.clone()
+        before = [run.order.clone() for run in gone]
+        stack.seat(runs)
+        assert same([run.order for run in gone], before)
+        for done in ([3, 3, 3, 3], [0, 5, 2, 1], [4, 4]):
+            order, labels = stack.plan.minibatches(np.array(done), 3)
+            rates = stack.plan.rates(np.array(done), 3)
+            for n, step in enumerate(done):
+                now = slice(step, step + 3)
+                assert torch.equal(order[:, n], parts[n][0][now])
+                assert torch.equal(labels[:, n], parts[n][1][now])
+                assert rates[:, n].tolist() == runs[n].learning_rates[now].tolist()
+            assert stack.plan.momentum(2).tolist() == [run.task.momentum for run in runs[:2]]
+        assert all(shares(run, stack, place) for place, run in enumerate(runs))
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_any_order_and_company_gives_the_same_runs(threads: int) -> None:
     """Runs that are trained by turns with others, in other orders, with others coming and going, as each alone."""
