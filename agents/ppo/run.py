@@ -194,7 +194,7 @@ def _load(config: TrainConfig) -> tuple[Suite, Mapping[str, ImageData], Validato
 def _build(config: TrainConfig, suite: Suite, data: Images) -> Learner:
     """Environment, wrappers and PPO, with the global random generators seeded."""
     ppo = config.ppo
-    env = _environment(config, suite, data)
+    env = environment(config, suite, data)
     monitor = VecMonitor(SB3VecEnv(env))  # inside the normaliser, so that it sums up true rewards
     normalize = VecNormalize(
         monitor,
@@ -228,7 +228,7 @@ def _build(config: TrainConfig, suite: Suite, data: Images) -> Learner:
     return Learner(model, normalize, monitor, env)
 
 
-def _environment(config: TrainConfig, suite: Suite, data: Images) -> CifarLambdaVectorEnv | ClusterVectorEnv:
+def environment(config: TrainConfig, suite: Suite, data: Images) -> CifarLambdaVectorEnv | ClusterVectorEnv:
     """The slots, here or with workers of a cluster, of one core each."""
     make = functools.partial(
         CifarLambdaVectorEnv,

@@ -138,6 +138,9 @@ ROOMS: dict[str, str] = {
     "agents.model_cards": (
         "policy knobs envs.optimizers envs.tasks agents.presenting agents.baselines agents.comparison agents.foreign"
     ),
+    "agents.scaling": (
+        "checks files envs.tasks agents.options agents.clusters agents.presenting agents.record agents.ppo"
+    ),
     "agents.single_run": "files schedules envs.tasks envs.judging agents.options agents.presenting agents.record",
     "agents.command_line": (
         "lambda_rl checks cli policy envs.tasks agents.presenting agents.record agents.ppo agents.warm_start"

@@ -1,0 +1,176 @@
+"""What ``python -m lambda_rl.agents.scaling`` does: time rollouts, keep the rows, sum up, fill the page."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+from lambda_rl.agents.options import DataOptions
+from lambda_rl.agents.ppo.config import TrainConfig
+from lambda_rl.agents.ppo.presets import PRESETS, preset
+from lambda_rl.agents.presenting.markdown import fill_page, markdown_table
+from lambda_rl.agents.record.provenance import provenance
+from lambda_rl.agents.scaling.measure import Row, rows_of, text_of, travel
+from lambda_rl.agents.scaling.model import LINKS, Costs
+from lambda_rl.checks import bounded_int
+from lambda_rl.files import atomic_write
+
+if TYPE_CHECKING:
+    PresetName = str
+else:
+    PresetName = tyro.extras.literal_type_from_choices(PRESETS)
+
+MODELLED = (1, 2, 4, 8, 16, 32)
+"""Workers that the page's table has, as far as there are slots for them."""
+
+
+@dataclass(frozen=True)
+class ScalingConfig(DataOptions):
+    """Times rollouts of a training in this process and on workers of a cluster of this machine, and models the rest.
+
+    Attributes:
+        preset: of the training.
+        out: folder for rows-PRESET.csv and costs-PRESET.json.
+        workers: as many at most, in powers of two.
+        steps: decisions of each slot in a rollout; 0: as the preset has it.
+        rollouts: of each run that count; the one before them does not.
+        repeats: of each run, interleaved.
+        compile: compile the training step, in each worker anew.
+        page: Markdown page whose block of that preset is filled, such as docs/clusters.md; empty: none.
+        measure: without it, the page is filled from what is there.
+    """
+
+    preset: PresetName = "cifar-mlp"
+    out: Path = Path("docs/results/clusters")
+    workers: int = 2
+    steps: int = 0
+    rollouts: int = 2
+    repeats: int = 3
+    compile: bool = False
+    page: str = ""
+    measure: bool = True
+
+
+def measure_scaling(config: ScalingConfig) -> None:
+    """Measures and writes.
+
+    Raises:
+        ValueError: an option is out of range, or ray is not installed.
+    """
+    for name, most in (("workers", 64), ("rollouts", 100), ("repeats", 100)):
+        bounded_int(f"--{name}", getattr(config, name), 1, most)
+    bounded_int("--steps", config.steps, 0, 1000)
+    path = config.out / f"costs-{config.preset}.json"
+    if config.measure:
+        costs, rows = _measured(config)
+        atomic_write(config.out / f"rows-{config.preset}.csv", text_of(rows))
+        costs.save(path)
+    costs = Costs.load(path)
+    print(table(costs))
+    if config.page:
+        fill_page(Path(config.page), {config.preset: table(costs)})
+
+
+def _measured(config: ScalingConfig) -> tuple[Costs, list[Row]]:
+    base = _base(config)
+    weighed = travel(base)
+    rows: list[Row] = []
+    for repeat in range(config.repeats):
+        for each in _runs(config, base):
+            rows += rows_of(each, config.rollouts, repeat)
+            print(rows[-1])
+    here, slots, steps = [row for row in rows if not row.workers], base.ppo.n_envs, base.ppo.n_steps
+    whole = [row for row in rows if row.slots == slots]
+
+    def rollouts(chosen: Iterable[Row]) -> float:
+        return min(steps * row.step_seconds + row.learner_seconds for row in chosen)
+
+    alone = [row for row in here if row.threads == 1]
+    told = provenance("cpu")
+    costs = Costs(
+        format_version=Costs.version,
+        preset=config.preset,
+        slots=slots,
+        count=config.repeats * config.rollouts,
+        steps=steps,
+        step_seconds={
+            str(count): min(row.step_seconds for row in alone if row.slots == count)
+            for count in sorted({row.slots for row in alone})
+        },
+        learner_seconds=min(row.learner_seconds for row in alone if row.slots == slots),
+        measured={
+            str(count): rollouts(row for row in whole if row.workers == count)
+            for count in sorted({row.workers for row in rows} - {0})
+        },
+        threads={
+            str(count): rollouts(row for row in whole if not row.workers and row.threads == count)
+            for count in sorted({row.threads for row in here})
+        },
+        provenance={name: str(told[name]) for name in ("command", "commit", "time", "hardware")}
+        | {"load": f"{min(row.load for row in rows):.1f} to {max(row.load for row in rows):.1f}"},
+        **dataclasses.asdict(weighed),
+    )
+    return costs, rows
+
+
+def _base(config: ScalingConfig) -> TrainConfig:
+    """The training in this process, on one core."""
+    base = preset(config.preset)
+    ppo = base.ppo if not config.steps else _resized(base.ppo, steps=config.steps)
+    return dataclasses.replace(
+        base, data=config.data, data_root=config.data_root, compile=config.compile, threads=1, ppo=ppo
+    )
+
+
+def _resized(ppo: Any, **sizes: int) -> Any:
+    """With as many minibatches of another size, lest they do not fit."""
+    slots, steps = sizes.get("slots", ppo.n_envs), sizes.get("steps", ppo.n_steps)
+    count = ppo.rollout_size // ppo.batch_size
+    batch = slots * steps // count if slots * steps % count == 0 else slots * steps
+    return dataclasses.replace(ppo, n_envs=slots, n_steps=steps, batch_size=batch)
+
+
+def _runs(config: ScalingConfig, base: TrainConfig) -> Iterator[TrainConfig]:
+    """In turn: this process, with more threads, with fewer slots; then workers."""
+    yield base
+    for count in _powers(config.workers)[1:]:
+        yield dataclasses.replace(base, threads=count)
+    for count in _powers(base.ppo.n_envs)[:-1]:
+        yield dataclasses.replace(base, ppo=_resized(base.ppo, slots=count))
+    for count in _powers(min(config.workers, os.cpu_count() or 1)):
+        yield dataclasses.replace(base, ray="local", ray_workers=count)
+
+
+def _powers(most: int) -> list[int]:
+    return [2**power for power in range(most.bit_length()) if 2**power <= most]
+
+
+def table(costs: Costs) -> str:
+    """Seconds of a rollout by workers: measured here, and by the model over several links."""
+    rows = []
+    for workers in (count for count in MODELLED if count <= costs.slots):
+        seen = costs.measured.get(str(workers))
+        rows.append([
+            workers, -(-costs.slots // workers), "" if seen is None else f"{seen:.2f}",
+            *(f"{costs.rollout(workers, link):.2f}" for link in LINKS),
+        ])  # fmt: skip
+    told = costs.provenance
+    threads = ", ".join(f"{value:.2f} s with {count}" for count, value in costs.threads.items())
+    intro = (
+        f"A rollout of {costs.slots} slots × {costs.steps} decisions, seconds (the least of {costs.count}). In one "
+        f"process without a cluster, by threads: {threads}. The learner alone: {costs.learner_seconds:.2f} s. "
+        f"A decision of all slots sends {costs.step_bytes / 1e3:.1f} kB, a checkpoint "
+        f"{costs.state_bytes / 1e6:.1f} MB; an empty call takes {1e3 * costs.call_seconds:.1f} ms here.\n\n"
+    )
+    head = ["workers", "slots of each", "measured here", *(f"model: {link.name}" for link in LINKS)]
+    return (
+        intro
+        + markdown_table(head, rows)
+        + f"\n`{told['command']}`, commit {told['commit'][:7]}, {told['hardware']}, load average {told['load']}.\n"
+    )
