@@ -90,7 +90,9 @@ def benchmark(config: BenchmarkConfig, console: Console | None = None) -> dict[s
     if config.mixture:
         results["mixture"] = mixture(config.any_setting(config.load_train()), config.repeats, console)
     if config.stacks:
-        results["stacks"] = accelerator(config, console)
+        results["stacks"] = accelerator(
+            config, console, lambda found: _keep(config, {**results, "stacks": found})
+        )
     if config.deployed:
         results["deployed"] = _deployed(config, console)
     others["meanwhile"] = meter.share()
@@ -105,6 +107,12 @@ def benchmark(config: BenchmarkConfig, console: Console | None = None) -> dict[s
     if config.json:
         _write(config, results)
     return results
+
+
+def _keep(config: BenchmarkConfig, results: dict[str, Any]) -> None:
+    """Writes what there is so far."""
+    if config.json:
+        atomic_write(Path(config.json), json.dumps(results, indent=1) + "\n")
 
 
 def _write(config: BenchmarkConfig, results: dict[str, Any]) -> None:

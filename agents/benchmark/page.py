@@ -21,7 +21,7 @@ from lambda_rl.envs.tasks.task import Task
 
 RATIOS, ANATOMY, PRECISION = "benchmark.json", "anatomy.json", "precision.json"
 MIXTURE, DEPLOYED = "mixture.json", "deployed.json"
-ACHIEVABLE, STACKS = "achievable-*.json", "stacks-*.json"
+ACHIEVABLE, STACKS = "achievable-*.json", "stacks*.json"
 """Files of a results folder that a page is made of."""
 
 
@@ -283,7 +283,9 @@ def blocks(folder: Path) -> dict[str, str]:
     results = _read(folder, PRECISION)
     if results is not None:
         made["precision"] = _precision(results)
-    made |= stack_blocks([json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(STACKS))])
+    made |= stack_blocks(
+        {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob(STACKS)}
+    )
     for path in sorted(folder.glob(ACHIEVABLE)):
         made |= _all_fastest(json.loads(path.read_text(encoding="utf-8")))
     for name, made_of in ((MIXTURE, _mixture), (DEPLOYED, _deployed)):

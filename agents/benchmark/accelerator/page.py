@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from lambda_rl.agents.benchmark.accelerator.measure import WAYS
@@ -11,21 +11,19 @@ from lambda_rl.agents.presenting.markdown import markdown_table
 HEADINGS = ("network-steps/s", "times the first row", "of the kernels", "GiB")
 
 
-def stack_blocks(files: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """By name of a block, out of files of a benchmark with what :func:`~.rows.accelerator` found."""
-    if not files:
-        return {}
+def stack_blocks(files: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """By name of a block, out of a benchmark's files with what :func:`~.rows.accelerator` found, by their stems."""
     made: dict[str, str] = {}
     checks, passed = [], []
-    found = {name: network for results in files for name, network in results["stacks"].items()}
-    for results in files:
+    for stem, results in sorted(files.items()):
         machine = results["machine"]
-        made["stacks-machine"] = (
+        made[f"{stem}-machine"] = (
             f"{machine.get('gpu', machine['processor'])}, {machine['processor']} with {machine['cores']} cores, torch "
             f"{results['versions']['torch']}. {results['config']['repeats']} interleaved repeats.\n"
         )
-    for name, network in found.items():
-        made[f"stacks-{name}"] = _rows(network["rows"])
+        made |= {f"{stem}-{name}": _rows(network["rows"]) for name, network in results["stacks"].items()}
+    found = [pair for _, results in sorted(files.items()) for pair in results["stacks"].items()]
+    for name, network in found:
         checks += [
             [
                 name,
@@ -43,6 +41,8 @@ def stack_blocks(files: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         passed.append(
             [name, *(str(network["transfers"][way]) for way in WAYS), "; ".join(captured), *_failed(network)]
         )
+    if not found:
+        return {}
     made["stacks-targets"] = markdown_table(["network", "what", "target", "found", "met"], checks)
     heads = [
         "network",

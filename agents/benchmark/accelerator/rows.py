@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -29,14 +29,24 @@ from lambda_rl.envs.training.placement import TrainerConfig
 AT = 64
 """Networks of a stack that targets are about, and at which more is measured than the speed."""
 
+FEW = 8
+"""Slots where their number makes no difference."""
+
 RATIO, SHARE = "ratio", "share_of_fastest"
 
 TARGETS = {MLP.name: (RATIO, 40.0), CNN3.name: (RATIO, 10.0), ResNet9.name: (SHARE, 0.4)}
 """What is promised of a stack of :data:`AT`: times the plain process, or the share of the fastest kernels in bf16."""
 
 
-def accelerator(config: BenchmarkConfig, console: Console) -> dict[str, Any]:
+def accelerator(
+    config: BenchmarkConfig, console: Console, keep: Callable[[dict[str, Any]], object] = lambda found: None
+) -> dict[str, Any]:
     """Times the networks of ``--stack-networks``.
+
+    Args:
+        config: what is asked for.
+        console: where to print.
+        keep: called after each network with all that was found so far, for time on a GPU may run out.
 
     Returns:
         By network: ``task``, ``rows`` as of :func:`~lambda_rl.agents.benchmark.timing.time_rows` with ``networks``,
@@ -44,12 +54,12 @@ def accelerator(config: BenchmarkConfig, console: Console) -> dict[str, Any]:
         ``transfers`` of a decision, ``fastest`` where its kernels were timed, ``failed``, what ran out of memory, and
         ``targets``.
     """
-    found = {}
+    found: dict[str, Any] = {}
     for name in config.stack_networks:
         most = ON_GPU[name].slots
         sizes = (2, 4) if config.self_test else tuple(n for n in config.stack_sizes if n <= most)
         found[name] = _network(name, sizes, config, console)
-        _show(name, found[name], console)
+        keep(found)
     return found
 
 
@@ -70,11 +80,10 @@ def _network(name: str, sizes: tuple[int, ...], config: BenchmarkConfig, console
             opened.callback(row.close)
             rows[label], extra[label] = row, more
             console.print(f"{name}: {label}: ready after {more['ready_seconds']:.1f} s", markup=False)
-        here = dataclasses.replace(setting, slots=at)
         if TARGETS[name][0] == SHARE:
             outer_all = len(split_data(len(setting.images.labels), "agent").outer_val)
             evaluated = evaluations_per_step(task, setting.outer_size, outer_all)
-            bf16 = dataclasses.replace(here, precisions=("bf16",))
+            bf16 = dataclasses.replace(setting, slots=at, precisions=("bf16",))
             for label, row, step in fastest_rows(task, bf16, _options(config, "bf16"), evaluated):
                 opened.callback(row.close)
                 rows[label], steps["bf16"] = row, step
@@ -82,18 +91,33 @@ def _network(name: str, sizes: tuple[int, ...], config: BenchmarkConfig, console
     for label, row in timed.items():
         row |= {"precision": rows[label].precision, **extra.get(label, {})}
     compare_with_fastest(timed, steps)
-    small = dataclasses.replace(setting, slots=min(16, at))
-    result = {
+    found = {
         "task": dataclasses.asdict(task),
         "rows": timed,
-        "captured": {
-            each: captured_against_not(task, small, _options(config, each)) for each in config.precisions
-        },
-        "transfers": transfers(task, here, _options(config, config.precisions[-1])),
-        "fastest": {precision: step.found() for precision, step in steps.items()},
         "failed": failed,
+        **_beside(task, setting, config),
     }
-    return {**result, "targets": _judge(name, at, result)}
+    found["fastest"] = {precision: step.found() for precision, step in steps.items()}
+    found["targets"] = _judge(name, at, timed)
+    _show(name, found, console)
+    return found
+
+
+def _beside(task: Task, setting: Setting, config: BenchmarkConfig) -> dict[str, Any]:
+    """What a few slots tell as well as many."""
+    few = dataclasses.replace(setting, slots=min(FEW, setting.slots))
+    return {
+        "captured": {
+            each: captured_against_not(task, few, _options(config, each))
+            for each in _precisions(task, config)
+        },
+        "transfers": transfers(task, few, _options(config, config.precisions[-1])),
+    }
+
+
+def _precisions(task: Task, config: BenchmarkConfig) -> tuple[str, ...]:
+    """Those of a network's rows; of large ones, which fill the memory, the last one alone."""
+    return config.precisions if PlainLoop().supports(task) else config.precisions[-1:]
 
 
 def _options(config: BenchmarkConfig, precision: str, **changes: Any) -> TrainerConfig:
@@ -105,13 +129,12 @@ def _ours(
 ) -> Iterator[tuple[str, Row, dict[str, Any]]]:
     """(Label, row, what else is known of it), each made, and run once for its memory, when it is asked for."""
     at = AT if AT in sizes else sizes[-1]
-    plain = PlainLoop().supports(task)
-    precisions = config.precisions if plain else config.precisions[-1:]  # large ones fill the memory
+    precisions = _precisions(task, config)
     for size in sizes:
         ways = [_options(config, precision) for precision in precisions]
-        if size == at:
+        if size == at and PlainLoop().supports(task):
             ways.append(_options(config, precisions[-1], capture=False))
-            if config.compile and plain:
+            if config.compile:
                 ways.append(_options(config, precisions[-1], compile=True))
         for options in ways:
             memory, start = Memory(setting.device), time.perf_counter()
@@ -128,10 +151,10 @@ def _ours(
             yield label, row, {"networks": size, "bytes": memory.bytes, "ready_seconds": seconds}
 
 
-def _judge(name: str, at: int, result: dict[str, Any]) -> list[dict[str, object]]:
+def _judge(name: str, at: int, rows: Mapping[str, Mapping[str, Any]]) -> list[dict[str, object]]:
     """What is promised, and what the best row of a stack of :data:`AT` reached."""
     key, least = TARGETS[name]
-    reached = [row[key] for row in result["rows"].values() if row.get("networks") == at and key in row]
+    reached = [row[key] for row in rows.values() if row.get("networks") == at and key in row]
     if not reached:
         return []
     what = (

@@ -29,6 +29,9 @@ FORWARD, OF_WEIGHT, OF_INPUT = "forward", "weight gradient", "input gradient"
 TILES = (1, 2, 4)
 """Sides of tiles that are tried."""
 
+FEW_CHANNELS = 8
+"""Up to which tiles are: of more of them, what the filters see of a tile is many times the image."""
+
 Call = Callable[[], object]
 
 
@@ -83,7 +86,7 @@ def kernels(layer: Product, kind: str, images: int, stacked: Stacked) -> Iterato
     if kind == OF_INPUT:  # what tiles overlap in would have to be summed up
         return
     side, channels, filters, reach = _geometry(layer)
-    for tile in TILES:
+    for tile in TILES if channels <= FEW_CHANNELS else ():
         if side % tile == 0:
             seen = channels * (tile + reach - 1) ** 2
             sides = _sides(kind, images * (side // tile) ** 2, seen, filters * tile**2)

@@ -44,7 +44,9 @@ def test_all_that_is_asked_for_is_timed(monkeypatch: pytest.MonkeyPatch) -> None
     config = BenchmarkConfig(
         self_test=True, stacks=True, stack_networks=("mlp",), repeats=1, precision="fp32", compile=False
     )
-    found = accelerator(config, Console(quiet=True))["mlp"]
+    kept: list[dict[str, Any]] = []
+    found = accelerator(config, Console(quiet=True), kept.append)["mlp"]
+    assert kept == [{"mlp": found}]
     assert list(found["rows"]) == ["ours, fp32, N=2", "ours, fp32, N=4, not captured"]
     assert found["failed"] == ["ours, fp32, N=4: CUDA out of memory: it is full"]
     assert [row["networks"] for row in found["rows"].values()] == [2, 4]
@@ -57,7 +59,7 @@ def test_all_that_is_asked_for_is_timed(monkeypatch: pytest.MonkeyPatch) -> None
         "versions": {"torch": "2"},
         "stacks": {"mlp": found},
     }
-    made = stack_blocks([{**results, "config": {"repeats": 1}}])
+    made = stack_blocks({"stacks": {**results, "config": {"repeats": 1}}})
     assert "| ours, fp32, N=2 |" in made["stacks-mlp"]
     assert "of the kernels" not in made["stacks-mlp"]
     assert "| mlp | 0 | 0 | fp32: to the last bit | ours, fp32, N=4 |" in made["stacks-more"]
@@ -73,9 +75,9 @@ def test_a_share_of_the_kernels_is_judged_where_that_is_promised() -> None:
         "ours, bf16, N=64": {"networks": 64, "ratio": 9.0, "share_of_fastest": 0.41},
         "fastest kernels, bf16": {"ratio": 20.0},
     }
-    (check,) = _judge("resnet9", 64, {"rows": timed})
+    (check,) = _judge("resnet9", 64, timed)
     assert (check["found"], check["met"]) == (0.41, True)
-    assert _judge("resnet9", 64, {"rows": {}}) == []
+    assert _judge("resnet9", 64, {}) == []
 
 
 def test_what_differs_between_captured_and_not_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
