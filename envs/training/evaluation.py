@@ -93,7 +93,7 @@ def evaluate(
         sums = block_sums(network, some, stats, inputs[part, start:stop], labels[part, start:stop])
         loss[part] += sums[0]
         right[part] += sums[1]
-    many = torch.tensor(sizes, dtype=torch.float64, device=labels.device)
+    many = torch.tensor(sizes, dtype=torch.float64).to(labels.device, non_blocking=True)
     # To the precision of the computation: in the last digits of a double, a sum depends on how it was cut up.
     return _rounded(loss / many, prepared), right / many
 
@@ -196,8 +196,6 @@ def weight_measures(
         penalty = (factors * torch.stack([rule.values(params[name]) for name in names], 1)).sum(1)
     elif not rule.is_weight_decay:
         penalty = torch.stack([rule.values(params[name]) for name in names], 1).sum(1)
-    finite = torch.isfinite(squares)
-    for name, value in params.items():
-        if name not in names:
-            finite = finite & torch.isfinite(value.flatten(1).sum(1))
+    others = [value.flatten(1).sum(1) for name, value in params.items() if name not in names]
+    finite = torch.isfinite(torch.stack([squares, *others], 1)).all(1)
     return squares.sqrt(), penalty, finite

@@ -122,13 +122,16 @@ class Interval:
         order, labels = self._plan.minibatches(done, self.steps)
         self._order[:, seats].copy_(order)
         self._labels[:, seats].copy_(labels)
-        rates = torch.from_numpy(self._plan.rates(done, self.steps))
         self._rates.zero_()
-        self._rates[:, seats] = rates
-        self._done[:, seats] = torch.from_numpy(done + np.arange(self.steps)[:, None])
         inputs = {name: values[seats] for name, values in self._held.items()}
-        inputs["lam"].copy_(torch.from_numpy(lam))
-        inputs["momentum"].copy_(torch.from_numpy(self._plan.momentum(len(runs))))
+        for held, given in (
+            (self._rates[:, seats], self._plan.rates(done, self.steps)),
+            (self._done[:, seats], done + np.arange(self.steps)[:, None]),
+            (inputs["lam"], lam),
+            (inputs["momentum"], self._plan.momentum(len(runs))),
+        ):
+            # Not waiting is safe, since this memory is not pinned: it has been read when the call returns.
+            held.copy_(torch.from_numpy(given), non_blocking=True)
         inputs["learning_rate"] = self._rates[:, seats]
         for name, values in knobs.items():
             self._kinds[name].train(inputs, torch.from_numpy(values).to(self._rates))

@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -76,6 +78,10 @@ class InnerRun:
         self.seat = None
 
     @functools.cached_property
+    def _rates(self) -> npt.NDArray[np.float64]:
+        return self.learning_rates.numpy()
+
+    @functools.cached_property
     def kind(self) -> tuple[object, ...]:
         """See :attr:`Task.group_key`."""
         return self.task.group_key
@@ -98,7 +104,7 @@ class InnerRun:
     @property
     def lr_ratio(self) -> float:
         """Learning rate of the next step over the task's, which is the largest."""
-        return float(self.learning_rates.numpy()[self.step] / self.task.learning_rate)
+        return float(self._rates[self.step]) / self.task.learning_rate
 
     def state_dict(self) -> dict[str, Any]:
         """What cannot be made again from the task: plain values and tensors."""

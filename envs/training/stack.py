@@ -118,7 +118,7 @@ class Ragged:
         Returns:
             Places that were written, with views of them.
         """
-        longest = rounded_up(max(len(part[0]) for part in parts), self._multiple)
+        longest = rounded_up(max(part[0].shape[0] for part in parts), self._multiple)
         self.sizes[len(parts) :] = [0] * (len(self.sizes) - len(parts))
         if not self.tensors or self.capacity < longest:
             shape = (len(self.sizes), longest)
@@ -129,7 +129,7 @@ class Ragged:
             changed = range(len(parts))
         alike: dict[int, list[int]] = {}
         for place in changed:
-            size = self.sizes[place] = len(parts[place][0])
+            size = self.sizes[place] = parts[place][0].shape[0]
             alike.setdefault(size, []).append(place)
         written: list[tuple[int, list[Tensor]]] = []
         for size, places in alike.items():

@@ -196,7 +196,10 @@ class Trainer:
         table = np.empty((len(runs), 9))
         if chunks:  # one transfer from the device for all stacks
             table[np.concatenate(chunks)] = torch.cat(results).cpu().numpy()
-        return Measurements(*(*table.T[:8], table[:, 8] > 0.5))
+        finite = (table[:, 8] > 0.5) & np.isfinite(table[:, (0, 2)]).all(1)
+        with np.errstate(all="ignore"):
+            penalty = lam * table[:, 7]
+        return Measurements(*(*table.T[:7], penalty, finite))
 
     def test(
         self, runs: Sequence[InnerRun], test: ResidentImages | Mapping[str, ResidentImages]
@@ -241,7 +244,7 @@ class Trainer:
             groups.setdefault((*run.kind, run.interval), []).append(i)
         chunks = []
         for group in groups.values():
-            group.sort(key=lambda i: -len(runs[i].val.labels))
+            group.sort(key=lambda i: -runs[i].task.val_size)
             for size in self.placement.chunk_sizes(runs[group[0]].network, len(group)):
                 chunks.append(np.array(group[:size]))
                 group = group[size:]
@@ -271,7 +274,7 @@ class Trainer:
         return list(used.values())
 
     def _advance(self, stack: Stack, runs: list[InnerRun], lam: Array, knobs: Knobs) -> Tensor:
-        """Trains and measures a stack; float64 ``[n, 9]`` on the device, in the order of ``Measurements``."""
+        """Trains and measures a stack; float64 ``[n, 9]`` on the device, as ``Measurements``, but R, not λ · R."""
         train, factors = self._train(stack, runs, lam, knobs)
         with torch.no_grad():
             val, outer = self._evaluate(stack, runs)
@@ -279,10 +282,8 @@ class Trainer:
             own = None if factors is None else factors[seats]
             rule, network = PENALTIES[runs[0].task.penalty], runs[0].network
             norm, penalty, finite = weight_measures(network, rule, take(stack.params, seats), own)
-            lam_tensor = torch.from_numpy(lam).to(self.device)
-            columns = [c.double() for c in (*train, *val, *outer, norm, penalty * lam_tensor)]
-            finite &= torch.isfinite(columns[0]) & torch.isfinite(columns[2])
-        return torch.stack([*columns, finite.double()], 1)
+            columns = (*train, *val, *outer, norm, penalty, finite)
+            return torch.stack([column.double() for column in columns], 1)
 
     def _train(
         self, stack: Stack, runs: list[InnerRun], lam: Array, knobs: Knobs
