@@ -112,8 +112,7 @@ class Network(Sequential):
     side_by_side = 1
     """Networks that are trained as one on a CPU, at most: more spread the cost of calls, fewer stay in the cache."""
     apart_on_gpu = False
-    """Whether a GPU takes N such networks one after another: dense convolutions that fill it are quicker than grouped
-    ones."""
+    """Whether a GPU takes N such networks one after another: convolutions are dense then. See docs/performance.md."""
 
     def __init__(self, kind: NetworkSpec) -> None:
         self.kind = kind

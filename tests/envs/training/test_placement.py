@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
+import torch
 
 from lambda_rl.envs.networks import NetworkSpec, make_network
+from lambda_rl.envs.training.evaluation import block_size
 from lambda_rl.envs.training.placement import Placement, TrainerConfig
 
 MLP = make_network(NetworkSpec("mlp", 32, 16))
@@ -35,3 +37,12 @@ def test_stacks_that_are_compiled(count: str, size: str, stacks: str) -> None:
 
 def test_the_example_has_both_rows() -> None:
     assert [row[:2] for row in ROWS] == [("40", "large"), ("20", "small")]
+
+
+def test_evaluations_on_a_gpu_take_as_many_images_as_fit() -> None:
+    """All networks of a stack at once share the room; of those that are taken one after another each has it."""
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    mlp, resnet = (make_network(NetworkSpec(name, 4, 32)) for name in ("mlp", "resnet9"))
+    assert [block_size(mlp, count, gpu) for count in (1, 64, 1024, 10**6)] == [16_384, 256, 16, 16]
+    assert [block_size(resnet, count, gpu) for count in (1, 64)] == [16_384, 16_384]
+    assert block_size(mlp, 64, cpu) == mlp.evaluated_at_once
