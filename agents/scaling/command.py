@@ -16,8 +16,8 @@ from lambda_rl.agents.ppo.config import TrainConfig
 from lambda_rl.agents.ppo.presets import PRESETS, preset
 from lambda_rl.agents.presenting.markdown import fill_page, markdown_table
 from lambda_rl.agents.record.provenance import provenance
-from lambda_rl.agents.scaling.measure import Row, rows_of, text_of, travel
-from lambda_rl.agents.scaling.model import LINKS, Costs
+from lambda_rl.agents.scaling.measure import Row, decisions_of, rows_of, text_of, travel
+from lambda_rl.agents.scaling.model import LINKS, Costs, interpolated
 from lambda_rl.checks import bounded_int
 from lambda_rl.files import atomic_write
 
@@ -39,7 +39,7 @@ class ScalingConfig(DataOptions):
         out: folder for rows-PRESET.csv and costs-PRESET.json.
         workers: as many at most, in powers of two.
         steps: decisions of each slot in a rollout; 0: as the preset has it.
-        rollouts: of each run that count; the one before them does not.
+        rollouts: of each run, after one that starts everything and does not count.
         repeats: of each run, interleaved.
         compile: compile the training step, in each worker anew.
         page: Markdown page whose block of that preset is filled, such as docs/clusters.md; empty: none.
@@ -84,14 +84,18 @@ def _measured(config: ScalingConfig) -> tuple[Costs, list[Row]]:
     for repeat in range(config.repeats):
         for each in _runs(config, base):
             rows += rows_of(each, config.rollouts, repeat)
-            print(rows[-1])
-    here, slots, steps = [row for row in rows if not row.workers], base.ppo.n_envs, base.ppo.n_steps
-    whole = [row for row in rows if row.slots == slots]
+            print(rows[-1], flush=True)
+        for count in _powers(base.ppo.n_envs):
+            sized = dataclasses.replace(base, ppo=_resized(base.ppo, slots=count))
+            rows.append(decisions_of(sized, repeat))
+            print(rows[-1], flush=True)
+    slots, steps = base.ppo.n_envs, base.ppo.n_steps
+    alone, whole = ([row for row in rows if row.clock == clock] for clock in ("cpu", "wall"))
+    here = [row for row in whole if not row.workers]
 
     def rollouts(chosen: Iterable[Row]) -> float:
         return min(steps * row.step_seconds + row.learner_seconds for row in chosen)
 
-    alone = [row for row in here if row.threads == 1]
     told = provenance("cpu")
     costs = Costs(
         format_version=Costs.version,
@@ -103,13 +107,13 @@ def _measured(config: ScalingConfig) -> tuple[Costs, list[Row]]:
             str(count): min(row.step_seconds for row in alone if row.slots == count)
             for count in sorted({row.slots for row in alone})
         },
-        learner_seconds=min(row.learner_seconds for row in alone if row.slots == slots),
+        learner_seconds=min(row.learner_seconds for row in here),
         measured={
             str(count): rollouts(row for row in whole if row.workers == count)
-            for count in sorted({row.workers for row in rows} - {0})
+            for count in sorted({row.workers for row in whole} - {0})
         },
         threads={
-            str(count): rollouts(row for row in whole if not row.workers and row.threads == count)
+            str(count): rollouts(row for row in here if row.threads == count)
             for count in sorted({row.threads for row in here})
         },
         provenance={name: str(told[name]) for name in ("command", "commit", "time", "hardware")}
@@ -137,12 +141,10 @@ def _resized(ppo: Any, **sizes: int) -> Any:
 
 
 def _runs(config: ScalingConfig, base: TrainConfig) -> Iterator[TrainConfig]:
-    """In turn: this process, with more threads, with fewer slots; then workers."""
+    """In turn: this process, with more threads; then workers."""
     yield base
     for count in _powers(config.workers)[1:]:
         yield dataclasses.replace(base, threads=count)
-    for count in _powers(base.ppo.n_envs)[:-1]:
-        yield dataclasses.replace(base, ppo=_resized(base.ppo, slots=count))
     for count in _powers(min(config.workers, os.cpu_count() or 1)):
         yield dataclasses.replace(base, ray="local", ray_workers=count)
 
@@ -155,9 +157,10 @@ def table(costs: Costs) -> str:
     """Seconds of a rollout by workers: measured here, and by the model over several links."""
     rows = []
     for workers in (count for count in MODELLED if count <= costs.slots):
+        fullest = -(-costs.slots // workers)
         seen = costs.measured.get(str(workers))
         rows.append([
-            workers, -(-costs.slots // workers), "" if seen is None else f"{seen:.2f}",
+            workers, fullest, f"{1e3 * interpolated(costs.step_seconds, fullest):.0f}", "" if seen is None else f"{seen:.2f}",
             *(f"{costs.rollout(workers, link):.2f}" for link in LINKS),
         ])  # fmt: skip
     told = costs.provenance
@@ -168,7 +171,7 @@ def table(costs: Costs) -> str:
         f"A decision of all slots sends {costs.step_bytes / 1e3:.1f} kB, a checkpoint "
         f"{costs.state_bytes / 1e6:.1f} MB; an empty call takes {1e3 * costs.call_seconds:.1f} ms here.\n\n"
     )
-    head = ["workers", "slots of each", "measured here", *(f"model: {link.name}" for link in LINKS)]
+    head = ["workers", "slots of each", "c, ms", "measured here", *(f"model: {link.name}" for link in LINKS)]
     return (
         intro
         + markdown_table(head, rows)

@@ -25,7 +25,7 @@ CALLS = 100
 
 @dataclass(frozen=True)
 class Row:
-    """One rollout.
+    """One rollout, of this process or of workers; or decisions of this process alone.
 
     Attributes:
         preset: of the run.
@@ -34,8 +34,9 @@ class Row:
         slots: inner runs side by side, of all workers.
         repeat: number of the run.
         rollout: number of the rollout in it, from 0 on; the first, which starts everything, is left out.
+        clock: ``wall``, or ``cpu`` of decisions alone, whose seconds are those of one core.
         step_seconds: a decision of all slots, in the mean.
-        learner_seconds: the rest: actions, the update, the checkpoint.
+        learner_seconds: the rest of a rollout: actions, the update, the checkpoint; 0 of decisions alone.
         load: processes that wanted to run on this machine over the minute before.
     """
 
@@ -45,6 +46,7 @@ class Row:
     slots: int
     repeat: int
     rollout: int
+    clock: str
     step_seconds: float
     learner_seconds: float
     load: float
@@ -81,8 +83,26 @@ def rows_of(config: TrainConfig, rollouts: int, repeat: int) -> Iterator[Row]:
         learner = float(each["time/ppo_share"]) * seconds
         yield Row(
             config.preset, config.ray_workers, 1 if config.ray else config.threads, config.ppo.n_envs, repeat,
-            number, (seconds - learner) / config.ppo.n_steps, learner, load,
+            number, "wall", (seconds - learner) / config.ppo.n_steps, learner, load,
         )  # fmt: skip
+
+
+def decisions_of(config: TrainConfig, repeat: int) -> Row:
+    """As many decisions as a rollout has, in this process, on one thread."""
+    load, suite = os.getloadavg()[0], load_suite(config.suite).on("agent")
+    env = environment(config, suite, config.load_parts("train", suite.datasets))
+    slots, steps = config.ppo.n_envs, config.ppo.n_steps
+    actions = np.random.default_rng(repeat).uniform(
+        -1, 1, (steps, slots, *(env.single_action_space.shape or ()))
+    )
+    env.reset(seed=repeat)
+    env.step(actions[0].astype(np.float32))
+    start = time.process_time()
+    for each in actions:
+        env.step(each.astype(np.float32))
+    seconds = (time.process_time() - start) / steps
+    env.close()
+    return Row(config.preset, 0, 1, slots, repeat, 0, "cpu", seconds, 0.0, load)
 
 
 def travel(config: TrainConfig) -> Travel:

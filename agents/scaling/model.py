@@ -36,15 +36,15 @@ LINKS = (
 
 @dataclass(frozen=True)
 class Costs(TypedFile):
-    """What a rollout is made of: the least of all that was measured, since whatever else runs only adds to it.
+    """What a rollout is made of: the least that was measured of each part, for whatever else runs only adds to it.
 
     Attributes:
         format_version: of the file.
         preset: of the training.
         slots: inner runs side by side.
-        count: rollouts that each number is the least of.
+        count: rollouts that seconds of a rollout are the least of.
         steps: decisions of each in a rollout.
-        step_seconds: a decision of so many slots on one core, by their number.
+        step_seconds: a decision of so many slots on one core, by their number, in seconds of that core.
         learner_seconds: of a rollout, what the learner does alone.
         measured: seconds of a rollout with workers on this machine, by their number.
         threads: seconds of a rollout in one process, by its threads.

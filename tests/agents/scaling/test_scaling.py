@@ -13,7 +13,7 @@ from tiny_runs import PPO, tiny_config
 
 from lambda_rl.agents.scaling import command, measure
 from lambda_rl.agents.scaling.command import ScalingConfig, measure_scaling, table
-from lambda_rl.agents.scaling.measure import Travel, rows_of
+from lambda_rl.agents.scaling.measure import Travel, decisions_of, rows_of
 from lambda_rl.agents.scaling.model import LINKS, Costs, Link, interpolated
 
 COSTS = Costs(
@@ -42,6 +42,9 @@ def test_rollouts_of_a_run_are_timed(tmp_path: Path) -> None:
     assert {(row.workers, row.threads, row.slots, row.repeat) for row in rows} == {(0, 1, PPO.n_envs, 5)}
     assert all(row.step_seconds > 0 and row.learner_seconds > 0 for row in rows)
     assert not (tmp_path / "runs").exists()
+    alone = decisions_of(config, 3)
+    assert (alone.slots, alone.clock, alone.learner_seconds) == (PPO.n_envs, "cpu", 0.0)
+    assert alone.step_seconds > 0
 
 
 def test_the_command_fills_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,10 +53,17 @@ def test_the_command_fills_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def rows(config: object, rollouts: int, repeat: int) -> list[measure.Row]:
         ray, ppo, threads = (getattr(config, name) for name in ("ray_workers", "ppo", "threads"))
         return [
-            measure.Row("quick", ray, threads, ppo.n_envs, repeat, 1, 0.01 * ppo.n_envs, 1.0 + repeat, 0.0)
+            measure.Row(
+                "quick", ray, threads, ppo.n_envs, repeat, 1, "wall", 0.01 * ppo.n_envs, 1.0 + repeat, 0.0
+            )
         ]
 
     monkeypatch.setattr(command, "rows_of", rows)
+
+    def alone(config: object, repeat: int) -> measure.Row:
+        return dataclasses.replace(rows(config, 1, repeat)[0], clock="cpu")
+
+    monkeypatch.setattr(command, "decisions_of", alone)
     monkeypatch.setattr(command, "travel", lambda config: Travel(0.001, 1000, 10**6))
     page = tmp_path / "page.md"
     page.write_text("<!-- block: quick -->\n<!-- end: quick -->\n")
@@ -63,8 +73,8 @@ def test_the_command_fills_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert costs.step_seconds == {str(2**power): pytest.approx(0.01 * 2**power) for power in range(6)}
     assert costs.learner_seconds == 1.0
     assert set(costs.measured) <= {"1", "2"}
-    assert "| 32 | 1 |" in page.read_text()
-    assert len((tmp_path / "out" / "rows-quick.csv").read_text().splitlines()) >= 1 + 2 * 8
+    assert "| 32 | 1 | 10 |" in page.read_text()
+    assert len((tmp_path / "out" / "rows-quick.csv").read_text().splitlines()) >= 1 + 2 * (6 + 3)
     measure_scaling(dataclasses.replace(config, measure=False))
     with pytest.raises(ValueError, match="--workers"):
         measure_scaling(dataclasses.replace(config, workers=0))
