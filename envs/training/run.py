@@ -82,6 +82,10 @@ class InnerRun:
         return self.learning_rates.numpy()
 
     @functools.cached_property
+    def _told_steps(self) -> float:
+        return self.task.told_steps
+
+    @functools.cached_property
     def kind(self) -> tuple[object, ...]:
         """See :attr:`Task.group_key`."""
         return self.task.group_key
@@ -99,7 +103,7 @@ class InnerRun:
     @property
     def progress(self) -> float:
         """Share of the steps that are done, as schedules are told."""
-        return min(1.0, self.step / self.task.told_steps)
+        return min(1.0, self.step / self._told_steps)
 
     @property
     def lr_ratio(self) -> float:

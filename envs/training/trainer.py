@@ -241,7 +241,7 @@ class Trainer:
         """Indices of the runs that are trained together; those with many validation images first."""
         groups: dict[tuple[object, ...], list[int]] = {}
         for i, run in enumerate(runs):
-            groups.setdefault((*run.kind, run.interval), []).append(i)
+            groups.setdefault((run.kind, run.interval), []).append(i)
         chunks = []
         for group in groups.values():
             group.sort(key=lambda i: -runs[i].task.val_size)
