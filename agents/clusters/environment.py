@@ -106,6 +106,12 @@ class ClusterVectorEnv(VectorEnv[npt.NDArray[np.float32], npt.NDArray[np.float32
         self._answers()
         self._note(parts)
 
+    def seconds(self) -> list[float]:
+        """Seconds of a core that each worker has had so far; those of one that was replaced are forgotten."""
+        for worker in self._workers:
+            worker.ask("seconds")
+        return self._answers()
+
     def close_extras(self, **_: Any) -> None:
         """Ends the workers, and leaves the cluster."""
         for worker in self._workers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -131,6 +132,10 @@ class Holder:
     def step(self, actions: npt.NDArray[np.float32]) -> tuple[Any, ...]:
         """See :meth:`CifarLambdaVectorEnv.step`."""
         return self.env.step(actions)
+
+    def seconds(self) -> float:
+        """Of all cores, that this process has had so far."""
+        return time.process_time()
 
     def state(self) -> dict[str, Any]:
         """See :meth:`CifarLambdaVectorEnv.state_dict`."""

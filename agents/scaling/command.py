@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tyro
 
 from lambda_rl.agents.options import DataOptions
@@ -16,7 +17,7 @@ from lambda_rl.agents.ppo.config import TrainConfig
 from lambda_rl.agents.ppo.presets import PRESETS, preset
 from lambda_rl.agents.presenting.markdown import fill_page, markdown_table
 from lambda_rl.agents.record.provenance import provenance
-from lambda_rl.agents.scaling.measure import Row, decisions_of, rows_of, text_of, travel
+from lambda_rl.agents.scaling.measure import Row, Travel, decisions_of, rows_of, text_of, travel
 from lambda_rl.agents.scaling.model import LINKS, Costs, interpolated
 from lambda_rl.checks import bounded_int
 from lambda_rl.files import atomic_write
@@ -79,48 +80,58 @@ def measure_scaling(config: ScalingConfig) -> None:
 
 def _measured(config: ScalingConfig) -> tuple[Costs, list[Row]]:
     base = _base(config)
-    weighed = travel(base)
-    rows: list[Row] = []
+    weighed, rows = travel(base), []  # type: Travel, list[Row]
     for repeat in range(config.repeats):
-        for each in _runs(config, base):
+        sizes = [_resized(base.ppo, slots=count) for count in _powers(base.ppo.n_envs)]
+        alone = [dataclasses.replace(base, ppo=ppo) for ppo in sizes]
+        rows += [decisions_of(each, repeat) for each in (*alone, *_with_workers(config, base))]
+        for each in (base, *_with_workers(config, base)):
             rows += rows_of(each, config.rollouts, repeat)
-            print(rows[-1], flush=True)
-        for count in _powers(base.ppo.n_envs):
-            sized = dataclasses.replace(base, ppo=_resized(base.ppo, slots=count))
-            rows.append(decisions_of(sized, repeat))
-            print(rows[-1], flush=True)
-    slots, steps = base.ppo.n_envs, base.ppo.n_steps
-    alone, whole = ([row for row in rows if row.clock == clock] for clock in ("cpu", "wall"))
-    here = [row for row in whole if not row.workers]
+        print(f"{repeat + 1} of {config.repeats}", flush=True)
+    return summed_up(rows, base, weighed), rows
 
-    def rollouts(chosen: Iterable[Row]) -> float:
-        return min(steps * row.step_seconds + row.learner_seconds for row in chosen)
 
-    told = provenance("cpu")
-    costs = Costs(
+def summed_up(rows: Sequence[Row], base: TrainConfig, weighed: Travel) -> Costs:
+    """What rows come to."""
+    slots, steps, told = base.ppo.n_envs, base.ppo.n_steps, provenance("cpu")
+
+    def least(clock: str, workers: int, count: int = slots) -> float:
+        return min(
+            row.step_seconds for row in rows if (row.clock, row.workers, row.slots) == (clock, workers, count)
+        )
+
+    # Both parts of a rollout in one process wait for the same core: their ratio is that of a quiet one.
+    shares = [
+        row.learner_seconds / row.step_seconds for row in rows if row.clock == "wall" and not row.workers
+    ]
+    learner = float(np.median(shares)) * least("cpu", 0)
+    workers = sorted({row.workers for row in rows})
+    walls = {
+        count: min(
+            steps * row.step_seconds + row.learner_seconds
+            for row in rows
+            if row.clock == "wall" and row.workers == count
+        )
+        for count in workers
+    }
+    loads = [row.load for row in rows]
+    return Costs(
         format_version=Costs.version,
-        preset=config.preset,
+        preset=base.preset,
         slots=slots,
-        count=config.repeats * config.rollouts,
         steps=steps,
+        count=1 + max(row.repeat for row in rows),
         step_seconds={
-            str(count): min(row.step_seconds for row in alone if row.slots == count)
-            for count in sorted({row.slots for row in alone})
+            str(count): least("cpu", 0, count)
+            for count in sorted({row.slots for row in rows if row.clock == "cpu"})
         },
-        learner_seconds=min(row.learner_seconds for row in here),
-        measured={
-            str(count): rollouts(row for row in whole if row.workers == count)
-            for count in sorted({row.workers for row in whole} - {0})
-        },
-        threads={
-            str(count): rollouts(row for row in here if row.threads == count)
-            for count in sorted({row.threads for row in here})
-        },
+        learner_seconds=learner,
+        measured={str(count): steps * least("cpu", count) + learner for count in workers},
+        walls={str(count): seconds for count, seconds in walls.items()},
         provenance={name: str(told[name]) for name in ("command", "commit", "time", "hardware")}
-        | {"load": f"{min(row.load for row in rows):.1f} to {max(row.load for row in rows):.1f}"},
+        | {"load": f"{min(loads):.1f} to {max(loads):.1f}"},
         **dataclasses.asdict(weighed),
     )
-    return costs, rows
 
 
 def _base(config: ScalingConfig) -> TrainConfig:
@@ -140,13 +151,9 @@ def _resized(ppo: Any, **sizes: int) -> Any:
     return dataclasses.replace(ppo, n_envs=slots, n_steps=steps, batch_size=batch)
 
 
-def _runs(config: ScalingConfig, base: TrainConfig) -> Iterator[TrainConfig]:
-    """In turn: this process, with more threads; then workers."""
-    yield base
-    for count in _powers(config.workers)[1:]:
-        yield dataclasses.replace(base, threads=count)
-    for count in _powers(min(config.workers, os.cpu_count() or 1)):
-        yield dataclasses.replace(base, ray="local", ray_workers=count)
+def _with_workers(config: ScalingConfig, base: TrainConfig) -> list[TrainConfig]:
+    counts = _powers(min(config.workers, os.cpu_count() or 1))
+    return [dataclasses.replace(base, ray="local", ray_workers=count) for count in counts]
 
 
 def _powers(most: int) -> list[int]:
@@ -155,25 +162,36 @@ def _powers(most: int) -> list[int]:
 
 def table(costs: Costs) -> str:
     """Seconds of a rollout by workers: measured here, and by the model over several links."""
-    rows = []
+    rows: list[list[Any]] = [
+        ["none", costs.slots, _ms(costs, costs.slots), *_seen(costs, 0), *[""] * len(LINKS)]
+    ]
     for workers in (count for count in MODELLED if count <= costs.slots):
         fullest = -(-costs.slots // workers)
-        seen = costs.measured.get(str(workers))
-        rows.append([
-            workers, fullest, f"{1e3 * interpolated(costs.step_seconds, fullest):.0f}", "" if seen is None else f"{seen:.2f}",
-            *(f"{costs.rollout(workers, link):.2f}" for link in LINKS),
-        ])  # fmt: skip
+        modelled = [f"{costs.rollout(workers, link):.2f}" for link in LINKS]
+        rows.append([workers, fullest, _ms(costs, fullest), *_seen(costs, workers), *modelled])
     told = costs.provenance
-    threads = ", ".join(f"{value:.2f} s with {count}" for count, value in costs.threads.items())
-    intro = (
-        f"A rollout of {costs.slots} slots × {costs.steps} decisions, seconds (the least of {costs.count}). In one "
-        f"process without a cluster, by threads: {threads}. The learner alone: {costs.learner_seconds:.2f} s. "
-        f"A decision of all slots sends {costs.step_bytes / 1e3:.1f} kB, a checkpoint "
-        f"{costs.state_bytes / 1e6:.1f} MB; an empty call takes {1e3 * costs.call_seconds:.1f} ms here.\n\n"
-    )
-    head = ["workers", "slots of each", "c, ms", "measured here", *(f"model: {link.name}" for link in LINKS)]
+    head = [
+        "workers",
+        "slots of each",
+        "c, ms",
+        "measured",
+        "by the clock",
+        *(f"model: {link.name}" for link in LINKS),
+    ]
     return (
-        intro
+        f"A rollout of {costs.slots} slots × {costs.steps} decisions, seconds. The learner's part: "
+        f"{costs.learner_seconds:.2f} s. A decision of all slots sends {costs.step_bytes / 1e3:.1f} kB, a checkpoint "
+        f"{costs.state_bytes / 1e6:.1f} MB; an empty call takes {1e3 * costs.call_seconds:.1f} ms here.\n\n"
         + markdown_table(head, rows)
-        + f"\n`{told['command']}`, commit {told['commit'][:7]}, {told['hardware']}, load average {told['load']}.\n"
+        + f"\n`{told['command']}`, least of {costs.count}, commit {told['commit'][:7]}, {told['hardware']}, "
+        f"load average {told['load']}.\n"
     )
+
+
+def _ms(costs: Costs, slots: int) -> str:
+    return f"{1e3 * interpolated(costs.step_seconds, slots):.1f}"
+
+
+def _seen(costs: Costs, workers: int) -> list[str]:
+    found = [each.get(str(workers)) for each in (costs.measured, costs.walls)]
+    return ["" if seconds is None else f"{seconds:.2f}" for seconds in found]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lambda_rl.agents.clusters import Cluster
+from lambda_rl.agents.clusters import Cluster, ClusterVectorEnv
 from lambda_rl.agents.clusters.slots import Worker
 from lambda_rl.agents.ppo.config import TrainConfig
 from lambda_rl.agents.ppo.run import environment, train
@@ -34,7 +34,7 @@ class Row:
         slots: inner runs side by side, of all workers.
         repeat: number of the run.
         rollout: number of the rollout in it, from 0 on; the first, which starts everything, is left out.
-        clock: ``wall``, or ``cpu`` of decisions alone, whose seconds are those of one core.
+        clock: ``wall``; or ``cpu`` of decisions alone, seconds of a core of whoever has most to do.
         step_seconds: a decision of all slots, in the mean.
         learner_seconds: the rest of a rollout: actions, the update, the checkpoint; 0 of decisions alone.
         load: processes that wanted to run on this machine over the minute before.
@@ -88,21 +88,29 @@ def rows_of(config: TrainConfig, rollouts: int, repeat: int) -> Iterator[Row]:
 
 
 def decisions_of(config: TrainConfig, repeat: int) -> Row:
-    """As many decisions as a rollout has, in this process, on one thread."""
+    """As many decisions as a rollout has, in this process or with workers, on one thread each.
+
+    Of each decision, the seconds that this process and the worker with the most of them had a core: how long it takes
+    where everybody has one, whatever else runs here.
+    """
     load, suite = os.getloadavg()[0], load_suite(config.suite).on("agent")
     env = environment(config, suite, config.load_parts("train", suite.datasets))
     slots, steps = config.ppo.n_envs, config.ppo.n_steps
-    actions = np.random.default_rng(repeat).uniform(
-        -1, 1, (steps, slots, *(env.single_action_space.shape or ()))
-    )
+    shape = (1 + steps, slots, *(env.single_action_space.shape or ()))
+    actions = np.random.default_rng(repeat).uniform(-1, 1, shape).astype(np.float32)
     env.reset(seed=repeat)
-    env.step(actions[0].astype(np.float32))
-    start = time.process_time()
-    for each in actions:
-        env.step(each.astype(np.float32))
-    seconds = (time.process_time() - start) / steps
+    env.step(actions[0])
+    workers = env.seconds if isinstance(env, ClusterVectorEnv) else lambda: [0.0]
+    spent, before = 0.0, np.array(workers())
+    for each in actions[1:]:
+        start = time.process_time()
+        env.step(each)
+        spent += time.process_time() - start
+        now = np.array(workers())
+        spent += float((now - before).max())
+        before = now
     env.close()
-    return Row(config.preset, 0, 1, slots, repeat, 0, "cpu", seconds, 0.0, load)
+    return Row(config.preset, config.ray_workers, 1, slots, repeat, 0, "cpu", spent / steps, 0.0, load)
 
 
 def travel(config: TrainConfig) -> Travel:

@@ -42,12 +42,13 @@ class Costs(TypedFile):
         format_version: of the file.
         preset: of the training.
         slots: inner runs side by side.
-        count: rollouts that seconds of a rollout are the least of.
+        count: times that each was measured.
         steps: decisions of each in a rollout.
         step_seconds: a decision of so many slots on one core, by their number, in seconds of that core.
-        learner_seconds: of a rollout, what the learner does alone.
-        measured: seconds of a rollout with workers on this machine, by their number.
-        threads: seconds of a rollout in one process, by its threads.
+        learner_seconds: of a rollout, what the learner does alone, of its core.
+        measured: seconds of a rollout, of the cores of the learner and of the worker that each decision waits for, by
+            the number of workers; 0: one process.
+        walls: seconds of a rollout by the clock, on this machine with whatever else ran on it.
         call_seconds: see :class:`~lambda_rl.agents.scaling.measure.Travel`.
         step_bytes: see there.
         state_bytes: see there.
@@ -64,7 +65,7 @@ class Costs(TypedFile):
     step_seconds: dict[str, float]
     learner_seconds: float
     measured: dict[str, float]
-    threads: dict[str, float]
+    walls: dict[str, float]
     call_seconds: float
     step_bytes: int
     state_bytes: int

@@ -69,6 +69,7 @@ def test_it_is_the_one_environment_bit_for_bit(cluster: Any, workers: int) -> No
         ended += int(told[2].sum())
     assert ended > SLOTS
     same(one.state_dict(), spread.state_dict())
+    assert len(spread.seconds()) == (workers or 4)
     given: dict[str, Any] = {"seed": [1, 2, 3, 4, 5], "options": {"tasks": [SMALL] * SLOTS}}
     same(one.reset(**given), spread.reset(**given))
     spread.close()
