@@ -78,7 +78,7 @@ def compare_knobs(config: ManyKnobsConfig) -> None:
     tabulate = table_of_both if STUDIES[config.study].attacked else table
     texts = {block: tabulate(rows, names) for block, names in blocks.items()}
     for page, names in wanted.items():
-        fill_page(page, {name: texts[name] for name in names})
+        fill_page(page, {name: texts[name] for name in names}, instead=None)  # other studies' blocks stay
     print("\n".join(texts.values()))
 
 

@@ -53,7 +53,8 @@ def test_one_and_many_are_compared_and_pages_filled(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(measure.BASELINES["cpr"], "grid", lambda: ["cpr:warm-start,0.5", "cpr:dependent,1"])
     prepared(tmp_path, monkeypatch, SUITE, one=make_policy())
     page = tmp_path / "page.md"
-    page.write_text("<!-- block: one-or-many -->\n<!-- end: one-or-many -->\n")
+    other = "<!-- block: alpha -->\nof another study\n<!-- end: alpha -->\n"
+    page.write_text(f"<!-- block: one-or-many -->\n<!-- end: one-or-many -->\n{other}")
     compare_knobs(ManyKnobsConfig(out=tmp_path, trials=4, seeds=2, pages=(page,)))
     rows = pd.read_csv(tmp_path / "rows.csv")
     assert rows.groupby("contestant").size().to_dict() == dict.fromkeys(
@@ -79,6 +80,7 @@ def test_one_and_many_are_compared_and_pages_filled(tmp_path: Path, monkeypatch:
     text = page.read_text()
     assert "| λ per layer |" in text
     assert "| cpr | cpr:" in text
+    assert other in text
     rows[rows["contestant"] != "grid of λ and dropout"].to_csv(tmp_path / "rows.csv", index=False)
     trials[trials["family"] != "grid of λ and dropout"].to_csv(tmp_path / "trials.csv", index=False)
     save_policy(tmp_path / "policies" / "one-seed1.safetensors", make_policy())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -194,3 +194,30 @@ def test_no_knob_is_compiled_anew_over_a_thousand_changes() -> None:
             change()
     assert run.finished
     assert step_module.compiled_step.cache_info().currsize == 1
+
+
+@pytest.mark.parametrize("penalty", ["l1", "l0.5"])
+def test_other_penalties_are_not_traced_anew(penalty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced as for the compiler, and run as it is: that is faster, and says the same."""
+    compiled, traced = torch.compile, []
+
+    def trace(function: Callable[..., object], *, dynamic: bool, **_: object) -> object:
+        traced.append(function)
+        return compiled(function, backend="eager", dynamic=dynamic)
+
+    monkeypatch.setattr(torch, "compile", trace)
+    step_module.compiled_step.cache_clear()
+    changes = 200
+    task = replace(
+        DEEP, width=4, batch_size=4, steps=changes + 1, decisions=changes + 1, val_size=10, penalty=penalty
+    )
+    trainer = Trainer(DATA, "agent", TrainerConfig(compile=True, chunk=1), outer_size=0)
+    run = trainer.start(task)
+    rng = np.random.default_rng(0)
+    trainer.advance([run], rng.uniform(-4, -1, 1), {})
+    assert traced
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for _ in range(changes):
+            trainer.advance([run], rng.uniform(-4, -1, 1), {})
+    assert run.finished
+    step_module.compiled_step.cache_clear()

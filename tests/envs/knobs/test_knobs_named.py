@@ -39,9 +39,10 @@ def made(knobs: tuple[str | Knob, ...], **changes: object) -> CifarLambdaEnv:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_both_checkers_pass_with_every_knob() -> None:
-    env = made(ALL)
-    assert env.action_space.shape == (len(ALL),)
+@pytest.mark.parametrize(("knobs", "penalty"), [(ALL, "l2"), (("l1",), "l1"), (("l0.5", "dropout"), "l0.5")])
+def test_both_checkers_pass_with_every_knob(knobs: tuple[str, ...], penalty: str) -> None:
+    env = made(knobs, penalty=penalty)
+    assert env.action_space.shape == (len(knobs),)
     assert env.observation_space.shape is not None
     check_env(env, skip_render_check=True)
     check_env_sb3(env)
