@@ -175,14 +175,13 @@ def test_a_run_is_the_same_in_any_company_and_at_neutral_values_as_without_knobs
 
 def test_no_knob_is_compiled_anew_over_a_thousand_changes() -> None:
     step_module.compiled_step.cache_clear()
-    names = ("dropout", "label_smoothing", "alpha", "layer.2")
-    task = replace(DEEP, width=4, batch_size=4, steps=1001, decisions=1001, val_size=10)
+    task = replace(DEEP, width=4, batch_size=4, steps=1001, decisions=1001, val_size=10, augment=True)
     trainer = Trainer(DATA, "agent", TrainerConfig(compile=True, chunk=1), outer_size=0)
     run = trainer.start(task)
     rng = np.random.default_rng(0)
 
     def change() -> None:
-        trainer.advance([run], rng.uniform(-4, -1, 1), levels({n: rng.uniform(0.1, 0.9) for n in names}))
+        trainer.advance([run], rng.uniform(-4, -1, 1), levels({n: rng.uniform(0.1, 0.9) for n in MOVED}))
 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
