@@ -88,8 +88,8 @@ def _network(name: str, sizes: tuple[int, ...], config: BenchmarkConfig, console
                 opened.callback(row.close)
                 rows[label], steps["bf16"] = row, step
         timed: dict[str, dict[str, Any]] = dict(time_rows(rows, config.repeats, setting.device))
-    for label, row in timed.items():
-        row |= {"precision": rows[label].precision, **extra.get(label, {})}
+    for label, told in timed.items():
+        told |= {"precision": rows[label].precision, **extra.get(label, {})}
     compare_with_fastest(timed, steps)
     found = {
         "task": dataclasses.asdict(task),
