@@ -50,7 +50,9 @@ def chosen(
         accuracies = [100 * played.result.outer_accuracy for played in judge(jobs)]
         return [float(np.mean(part)) for part in np.split(np.array(accuracies), len(settings))]
 
-    grids = {ONE: one_lambda(trials)} | {GRIDS[knob]: two_knobs(knob, trials) for knob in study.knobs}
+    grids = {ONE: one_lambda(trials, study.lambdas)} | {
+        GRIDS[knob]: two_knobs(knob, trials) for knob in study.knobs
+    }
     if study.layers:
         grids[BY_NORM] = one_lambda(trials, by_norm=True)
     tried: dict[str, list[tuple[Any, float]]] = {

@@ -9,12 +9,10 @@ import numpy as np
 
 from lambda_rl import Constant
 from lambda_rl.agents.baselines import Cell
+from lambda_rl.agents.many_knobs.studies import LAMBDAS
 from lambda_rl.envs.judging import ScheduleJob
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.run import network_of
-
-LAMBDAS = (1e-4, 0.1)
-"""Smallest and largest λ of all searches; above, nothing is learned in these tasks."""
 
 FACTORS = (0.03, 30.0)
 """Smallest and largest factor of λ for a layer."""
@@ -88,14 +86,14 @@ def inverse_norms(task: Task, num_classes: int = 10) -> dict[str, float]:
     return {f"layer.{number}": scale / norm for number, norm in enumerate(norms, 1)}
 
 
-def lambdas(count: int) -> list[float]:
+def lambdas(count: int, ends: tuple[float, float] = LAMBDAS) -> list[float]:
     """So many λ, evenly in their logarithm."""
-    return [float(x) for x in np.geomspace(*LAMBDAS, count)]
+    return [float(x) for x in np.geomspace(*ends, count)]
 
 
-def one_lambda(trials: int, *, by_norm: bool = False) -> list[Setting]:
-    """A grid of λ alone."""
-    return [Setting(lam, by_norm=by_norm) for lam in lambdas(trials)]
+def one_lambda(trials: int, ends: tuple[float, float] = LAMBDAS, *, by_norm: bool = False) -> list[Setting]:
+    """A grid of λ alone, between those ends."""
+    return [Setting(lam, by_norm=by_norm) for lam in lambdas(trials, ends)]
 
 
 def two_knobs(knob: str, trials: int) -> list[Setting]:

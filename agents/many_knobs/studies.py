@@ -33,6 +33,10 @@ LEARNED = {
 """Names of what is learned, by the word before "-seed" in the name of its file."""
 
 
+LAMBDAS = (1e-4, 0.1)
+"""Smallest and largest λ of L2 in all searches; above, nothing is learned in these tasks."""
+
+
 @dataclass(frozen=True)
 class Study:
     """Contestants on the tasks of one folder.
@@ -43,6 +47,7 @@ class Study:
         knobs: those whose grid with λ is searched.
         layers: whether constants of a λ per layer, λ weighted by norms, and CPR take part.
         attacked: whether accuracy under attack counts as much as on clean images.
+        lambdas: smallest and largest λ of the grid of λ alone.
         blocks: contestants of each block of a page, in their order.
     """
 
@@ -50,6 +55,7 @@ class Study:
     knobs: tuple[str, ...]
     layers: bool = False
     attacked: bool = False
+    lambdas: tuple[float, float] = LAMBDAS
     blocks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -77,6 +83,12 @@ STUDIES = {
     "alpha": Study(
         Path("docs/results/knob-alpha"), ("alpha",), attacked=True,
         blocks={"alpha": (CLEAN, HALF, BEST, EACH, LEARNED["alpha"])},
+    ),
+    "l1": Study(
+        Path("docs/results/knob-l1"), (), lambdas=(1e-5, 1e-2), blocks={"knob-l1": (ONE, LEARNED["one"])}
+    ),
+    "l0.5": Study(
+        Path("docs/results/knob-l0.5"), (), lambdas=(1e-6, 1e-3), blocks={"knob-l0.5": (ONE, LEARNED["one"])}
     ),
     "convolution": Study(Path("docs/results/one-or-many-cnn3"), (), layers=True, blocks={"one-or-many-cnn3": _MANY}),
 }  # fmt: skip

@@ -10,14 +10,15 @@ import pytest
 import torch
 from tiny_policies import make_policy, policy_of_two
 
-from lambda_rl import Policy, save_policy
+from lambda_rl import Policy, load_policy, save_policy
 from lambda_rl.agents.many_knobs import command, measure
 from lambda_rl.agents.many_knobs.command import ManyKnobsConfig, compare_knobs, table
 from lambda_rl.agents.many_knobs.settings import BESIDE, Setting, inverse_norms, one_lambda, two_knobs
-from lambda_rl.agents.many_knobs.studies import WORDS
+from lambda_rl.agents.many_knobs.studies import STUDIES, WORDS
 from lambda_rl.attach.layers import inverse_frobenius
 from lambda_rl.envs.data import ImageData
 from lambda_rl.envs.judging import RunResult, ScheduleJob, run_schedules
+from lambda_rl.envs.tasks.suites import load_suite
 from lambda_rl.envs.tasks.task import Task
 from lambda_rl.envs.training.run import network_of
 from lambda_rl.knobs import KNOBS, Knob
@@ -178,11 +179,26 @@ def test_factors_by_norm_are_those_of_initial_weights() -> None:
 
 def test_grids_have_no_more_settings_than_they_may() -> None:
     assert len(one_lambda(28)) == len(two_knobs("dropout", 28)) == 28
+    assert [setting.lam for setting in one_lambda(3, (1e-6, 1e-4))] == pytest.approx([1e-6, 1e-5, 1e-4])
     assert str(Setting(0.01, {"layer.2": 3.0}, by_norm=True)) == "λ 0.01, layer.2 3, by norm"
     for knob, values in BESIDE.items():
         assert {name for s in two_knobs(knob, 8) for name in s.knobs} == {knob}
         assert values[0] == KNOBS[knob].neutral
     assert list(BESIDE) == list(WORDS)
+
+
+@pytest.mark.parametrize("penalty", ["l1", "l0.5"])
+def test_policies_of_other_penalties_are_of_the_tasks_that_they_are_compared_on(penalty: str) -> None:
+    study = STUDIES[penalty]
+    folder = Path(__file__).parents[3] / study.folder
+    for name in ("validation", "held-out"):
+        assert {task.penalty for task in load_suite(folder / f"{name}.yaml").tasks} == {penalty}
+    assert load_suite(folder / "train.yaml").sample(np.random.default_rng(0)).penalty == penalty
+    (path,) = (folder / "policies").glob("*.safetensors")
+    card = load_policy(path).card
+    assert card.penalty == penalty
+    low, high = np.log10(study.lambdas)
+    assert card.knobs[0].log_low < low < high <= card.knobs[0].log_high
 
 
 def test_unusable_options_are_refused(tmp_path: Path) -> None:
