@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lambda_rl.penalties import L1, LHalf
+
 ONE, LAYERS, BY_NORM, CPR = "one λ", "λ per layer", "λ by norm", "cpr"
 """Names of what is chosen, beside the grids of two knobs."""
 
@@ -84,10 +86,10 @@ STUDIES = {
         Path("docs/results/knob-alpha"), ("alpha",), attacked=True,
         blocks={"alpha": (CLEAN, HALF, BEST, EACH, LEARNED["alpha"])},
     ),
-    "l1": Study(
+    L1.name: Study(
         Path("docs/results/knob-l1"), (), lambdas=(1e-5, 1e-2), blocks={"knob-l1": (ONE, LEARNED["one"])}
     ),
-    "l0.5": Study(
+    LHalf.name: Study(
         Path("docs/results/knob-l0.5"), (), lambdas=(1e-6, 1e-3), blocks={"knob-l0.5": (ONE, LEARNED["one"])}
     ),
     "convolution": Study(Path("docs/results/one-or-many-cnn3"), (), layers=True, blocks={"one-or-many-cnn3": _MANY}),
