@@ -132,8 +132,8 @@ ROOMS: dict[str, str] = {
     "agents.gallery.mnist_script": "lambda_rl agents.clusters agents.presenting agents.foreign agents.foreign.families",
     "agents.learning_lambda": "lambda_rl checks files agents.record agents.presenting",
     "agents.many_knobs": (
-        "lambda_rl checks files penalties envs.tasks envs.training envs.judging agents.options agents.record agents.presenting"
-        " agents.baselines agents.comparison"
+        "lambda_rl checks files penalties envs.tasks envs.training envs.judging agents.options agents.record"
+        " agents.presenting agents.baselines agents.comparison"
     ),
     "agents.model_cards": (
         "policy knobs envs.optimizers envs.tasks agents.presenting agents.baselines agents.comparison agents.foreign"
