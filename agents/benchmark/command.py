@@ -30,11 +30,12 @@ from lambda_rl.agents.benchmark.deployed.loops import LOOPS
 from lambda_rl.agents.benchmark.machine.achievable import FastestStep
 from lambda_rl.agents.benchmark.machine.load import BUSY, OthersMeter, check_quiet, others_share
 from lambda_rl.agents.benchmark.machine.peaks import Peaks, describe, measure_peaks
-from lambda_rl.agents.benchmark.machine.roofline import evaluations_per_step, floor
+from lambda_rl.agents.benchmark.machine.roofline import floor
 from lambda_rl.agents.benchmark.mixture.timed import mixture
 from lambda_rl.agents.benchmark.opponents import OPPONENTS, Setting
 from lambda_rl.agents.benchmark.ours import (
     compare_with_fastest,
+    evaluated_per_step,
     fastest_rows,
     our_rows,
     own_cost,
@@ -48,7 +49,6 @@ from lambda_rl.agents.benchmark.targets import judge, judge_deployed
 from lambda_rl.agents.benchmark.timing import Row, time_rows
 from lambda_rl.agents.presenting.style import png
 from lambda_rl.envs.data import ImageData
-from lambda_rl.envs.data.split import split_data
 from lambda_rl.envs.hardware.calibration import keep_sizes
 from lambda_rl.envs.hardware.device import resolve_device
 from lambda_rl.envs.tasks.task import Task
@@ -157,8 +157,7 @@ def _time_networks(config: BenchmarkConfig, results: dict[str, Any], console: Co
 def _time_network(name: str, config: BenchmarkConfig, setting: Setting, peaks: Peaks) -> dict[str, Any]:
     """All that is found out about one network."""
     task, data = config.task(name), setting.images
-    outer_all = len(split_data(len(data.labels), "agent").outer_val)
-    evaluated = evaluations_per_step(task, setting.outer_size, outer_all)
+    evaluated = evaluated_per_step(task, setting)
     network = network_of(task, data.num_classes, data.images.shape[1])
     floors = {each: floor(task, network, each, evaluated, peaks) for each in config.precisions}
     rows: dict[str, Row] = {}

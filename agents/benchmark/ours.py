@@ -11,9 +11,11 @@ import numpy as np
 import torch._dynamo.utils
 
 from lambda_rl.agents.benchmark.machine.achievable import FastestStep
+from lambda_rl.agents.benchmark.machine.roofline import evaluations_per_step
 from lambda_rl.agents.benchmark.opponents import Setting
 from lambda_rl.agents.benchmark.timing import Row, Spans
 from lambda_rl.agents.ppo.vec_env import SB3VecEnv
+from lambda_rl.envs.data.split import split_data
 from lambda_rl.envs.reward import RewardConfig
 from lambda_rl.envs.tasks.suites import Suite, TaskList
 from lambda_rl.envs.tasks.task import Task
@@ -149,6 +151,12 @@ def recompilations(
 def compiled_graphs() -> int:
     """Graphs that ``torch.compile`` has made in this process."""
     return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+
+
+def evaluated_per_step(task: Task, setting: Setting) -> float:
+    """Images that a row evaluates for each training step, see :func:`.machine.roofline.evaluations_per_step`."""
+    outer_all = len(split_data(len(setting.images.labels), "agent").outer_val)
+    return evaluations_per_step(task, setting.outer_size, outer_all)
 
 
 def fastest_rows(

@@ -33,12 +33,18 @@ def _read(folder: Path, name: str) -> dict[str, Any] | None:
     return found
 
 
+def _others(results: Mapping[str, Any]) -> str:
+    """How busy the machine was with something else."""
+    others = results["others"]
+    return f"used {others['before']:.0%} of the cores before and {others['meanwhile']:.0%} meanwhile"
+
+
 def _machine(results: Mapping[str, Any]) -> str:
-    machine, others = results["machine"], results["others"]
+    machine = results["machine"]
     lines = [
         f"- {machine['processor']}, {machine['cores']} cores, torch {results['versions']['torch']}, Python "
-        f"{results['versions']['python']}. Other processes used {others['before']:.0%} of the cores before and "
-        f"{others['meanwhile']:.0%} meanwhile. {results['config']['repeats']} interleaved repeats."
+        f"{results['versions']['python']}. Other processes {_others(results)}. "
+        f"{results['config']['repeats']} interleaved repeats."
     ]
     for peak in results["peaks"].values():
         flops = ", ".join(f"{value / 1e9:,.0f} GFLOP/s {name}" for name, value in peak["flops"].items())
@@ -109,11 +115,11 @@ def _fastest(found: Mapping[str, Any]) -> dict[str, str]:
 
 def _all_fastest(results: Mapping[str, Any]) -> dict[str, str]:
     """Blocks about the fastest kernels: where they were timed, what they take, and how near our rows come."""
-    machine, others, config = results["machine"], results["others"], results["config"]
+    machine, config = results["machine"], results["config"]
     where = (
         f"{machine['processor']}, {config['threads']} of {machine['cores']} cores, torch "
-        f"{results['versions']['torch']}; other processes used {others['before']:.0%} of the cores before and "
-        f"{others['meanwhile']:.0%} meanwhile. {config['repeats']} interleaved repeats.\n"
+        f"{results['versions']['torch']}; other processes {_others(results)}. "
+        f"{config['repeats']} interleaved repeats.\n"
     )
     made: dict[str, str] = {}
     for name, found in results["networks"].items():
@@ -189,11 +195,11 @@ def _precision(results: Mapping[str, Any]) -> str:
 
 def _mixture(results: Mapping[str, Any]) -> dict[str, str]:
     """The table of the broad mixture, what is promised of it, and where that was measured."""
-    found, machine, others = results["mixture"], results["machine"], results["others"]
+    found, machine = results["mixture"], results["machine"]
     where = (
         f"{machine['processor']}, {machine['cores']} cores, {results['config']['threads']} threads, torch "
-        f"{results['versions']['torch']}; other processes used {others['before']:.0%} of the cores before and "
-        f"{others['meanwhile']:.0%} meanwhile. {results['config']['repeats']} rounds of {found['tasks']} tasks.\n"
+        f"{results['versions']['torch']}; other processes {_others(results)}. "
+        f"{results['config']['repeats']} rounds of {found['tasks']} tasks.\n"
     )
     checks = [
         [check["what"], check["target"], f"{check['found']:.3g}", "yes" if check["met"] else "**no**"]
@@ -208,7 +214,7 @@ def _mixture(results: Mapping[str, Any]) -> dict[str, str]:
 
 def _deployed(results: Mapping[str, Any]) -> dict[str, str]:
     """Tables of a deployed schedule: what it costs, and what is promised of that."""
-    found, machine, others = results["deployed"], results["machine"], results["others"]
+    found, machine = results["deployed"], results["machine"]
     heads = [
         *(f"{heading}, µs" for heading in COLUMNS.values()),
         "called each step",
@@ -223,7 +229,7 @@ def _deployed(results: Mapping[str, Any]) -> dict[str, str]:
     decisions = {int(row["decisions"]) for row in found["rows"].values()}
     where = (
         f"{machine['processor']}, one thread of {machine['cores']} cores, torch {results['versions']['torch']}; other "
-        f"processes used {others['before']:.0%} of the cores before and {others['meanwhile']:.0%} meanwhile. Shares "
+        f"processes {_others(results)}. Shares "
         f"are of a run of {RUN:,} steps with {' or '.join(map(str, sorted(decisions)))} decisions.\n"
     )
     return {

@@ -159,7 +159,7 @@ ROOMS: dict[str, str] = {
         " agents.presenting agents.comparison agents.ppo agents.options"
     ),
     "agents.benchmark.accelerator": (
-        "envs.data envs.networks envs.tasks envs.training agents.presenting agents.benchmark.machine"
+        "envs.networks envs.tasks envs.training agents.presenting agents.benchmark.machine"
         " agents.benchmark.opponents"
     ),
     "agents.benchmark.deployed": "lambda_rl attach agents.benchmark.machine",

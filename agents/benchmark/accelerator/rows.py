@@ -8,18 +8,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from lambda_rl.agents.benchmark.accelerator.measure import Memory, captured_against_not, transfers
 from lambda_rl.agents.benchmark.config import BenchmarkConfig
 from lambda_rl.agents.benchmark.machine.achievable import FastestStep
-from lambda_rl.agents.benchmark.machine.roofline import evaluations_per_step
 from lambda_rl.agents.benchmark.opponents import Setting
 from lambda_rl.agents.benchmark.opponents.plain import PlainLoop
-from lambda_rl.agents.benchmark.ours import compare_with_fastest, fastest_rows, our_rows
+from lambda_rl.agents.benchmark.ours import compare_with_fastest, evaluated_per_step, fastest_rows, our_rows
 from lambda_rl.agents.benchmark.timed import ON_GPU, tiny
 from lambda_rl.agents.benchmark.timing import Row, time_rows
-from lambda_rl.envs.data.split import split_data
 from lambda_rl.envs.networks.cnn3 import CNN3
 from lambda_rl.envs.networks.mlp import MLP
 from lambda_rl.envs.networks.resnet9 import ResNet9
@@ -75,14 +74,13 @@ def _network(name: str, sizes: tuple[int, ...], config: BenchmarkConfig, console
         if PlainLoop().supports(task):
             for label, row in PlainLoop().rows(task, setting):
                 opened.callback(row.close)
-                rows[label.replace("SB3 SubprocVecEnv, plain loop", "one plain process")] = row
+                rows[label.replace(PlainLoop.label, "one plain process")] = row
         for label, row, more in _ours(task, setting, sizes, config, failed):
             opened.callback(row.close)
             rows[label], extra[label] = row, more
             console.print(f"{name}: {label}: ready after {more['ready_seconds']:.1f} s", markup=False)
         if TARGETS[name][0] == SHARE:
-            outer_all = len(split_data(len(setting.images.labels), "agent").outer_val)
-            evaluated = evaluations_per_step(task, setting.outer_size, outer_all)
+            evaluated = evaluated_per_step(task, setting)
             bf16 = dataclasses.replace(setting, slots=at, precisions=("bf16",))
             for label, row, step in fastest_rows(task, bf16, _options(config, "bf16"), evaluated):
                 opened.callback(row.close)
@@ -143,7 +141,7 @@ def _ours(
                 label += ", not captured"
             try:
                 row.run()
-            except RuntimeError as error:  # torch.OutOfMemoryError is one
+            except torch.cuda.OutOfMemoryError as error:
                 failed.append(f"{label}: {' '.join(str(error).split())[:160]}")
                 row.close()
                 continue
