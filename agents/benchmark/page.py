@@ -20,8 +20,8 @@ from lambda_rl.agents.presenting.markdown import fill_page, markdown_table
 from lambda_rl.envs.tasks.task import Task
 
 RATIOS, ANATOMY, PRECISION = "benchmark.json", "anatomy.json", "precision.json"
-MIXTURE, DEPLOYED = "mixture.json", "deployed.json"
-ACHIEVABLE, STACKS = "achievable-*.json", "stacks*.json"
+DEPLOYED = "deployed.json"
+ACHIEVABLE, MIXTURE, STACKS = "achievable-*.json", "mixture*.json", "stacks*.json"
 """Files of a results folder that a page is made of."""
 
 
@@ -193,11 +193,12 @@ def _precision(results: Mapping[str, Any]) -> str:
     )
 
 
-def _mixture(results: Mapping[str, Any]) -> dict[str, str]:
+def _mixture(stem: str, results: Mapping[str, Any]) -> dict[str, str]:
     """The table of the broad mixture, what is promised of it, and where that was measured."""
     found, machine = results["mixture"], results["machine"]
+    on = f"{machine['gpu']}, " if "gpu" in machine else ""
     where = (
-        f"{machine['processor']}, {machine['cores']} cores, {results['config']['threads']} threads, torch "
+        f"{on}{machine['processor']}, {machine['cores']} cores, {results['config']['threads']} threads, torch "
         f"{results['versions']['torch']}; other processes {_others(results)}. "
         f"{results['config']['repeats']} rounds of {found['tasks']} tasks.\n"
     )
@@ -206,9 +207,9 @@ def _mixture(results: Mapping[str, Any]) -> dict[str, str]:
         for check in found["targets"]
     ]
     return {
-        "mixture-machine": where,
-        "mixture": markdown_table(["", *mixture.HEADINGS], [[k, *mixture.cells(r)] for k, r in found["rows"].items()]),
-        "mixture-targets": markdown_table(["what", "target", "found", "met"], checks),
+        f"{stem}-machine": where,
+        stem: markdown_table(["", *mixture.HEADINGS], [[k, *mixture.cells(r)] for k, r in found["rows"].items()]),
+        f"{stem}-targets": markdown_table(["what", "target", "found", "met"], checks),
     }  # fmt: skip
 
 
@@ -294,10 +295,11 @@ def blocks(folder: Path) -> dict[str, str]:
     )
     for path in sorted(folder.glob(ACHIEVABLE)):
         made |= _all_fastest(json.loads(path.read_text(encoding="utf-8")))
-    for name, made_of in ((MIXTURE, _mixture), (DEPLOYED, _deployed)):
-        results = _read(folder, name)
-        if results is not None:
-            made |= made_of(results)
+    for path in sorted(folder.glob(MIXTURE)):
+        made |= _mixture(path.stem, json.loads(path.read_text(encoding="utf-8")))
+    results = _read(folder, DEPLOYED)
+    if results is not None:
+        made |= _deployed(results)
     preset = _preset(folder)
     if preset is not None:
         made["preset"] = preset

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from lambda_rl.envs.networks.lanes import side_by_side
 from lambda_rl.envs.networks.layers import Layer, Params, Sequential
 from lambda_rl.registry import Registry
 
@@ -112,7 +113,8 @@ class Network(Sequential):
     side_by_side = 1
     """Networks that are trained as one on a CPU, at most: more spread the cost of calls, fewer stay in the cache."""
     apart_on_gpu = False
-    """Whether a GPU takes N such networks one after another: convolutions are dense then. See docs/performance.md."""
+    """Whether a GPU trains N such networks each on its own, several at a time: convolutions are dense then, while
+    groups have fewer kernels, which counts more where nothing is captured. See docs/performance.md."""
 
     def __init__(self, kind: NetworkSpec) -> None:
         self.kind = kind
@@ -157,25 +159,26 @@ class Network(Sequential):
 
     def outputs(self, params: Params, buffers: Params, x: Tensor, *, training: bool) -> Tensor:
         """:meth:`forward`, in the way that is quickest where the tensors are."""
-        way = self.apart if self.apart_on_gpu and x.is_cuda else self.forward
+        way = self.apart if self.apart_on_gpu and training and x.is_cuda else self.forward
         return way(params, buffers, x, training=training)
 
     def apart(self, params: Params, buffers: Params, x: Tensor, *, training: bool) -> Tensor:
-        """:meth:`forward` of N networks one after another; the same but for rounding."""
+        """:meth:`forward` of N networks each on its own; the same but for rounding."""
         # Split, and not indexed: backwards that is one concatenation, and not N sums of zeros.
         split, statistics = (
             {name: value.split(1) for name, value in parts.items()} for parts in (params, buffers)
         )
-        logits = [
-            self.forward(
+        alone = functools.partial(self.forward, training=training)
+        calls = [
+            functools.partial(
+                alone,
                 {name: value[n] for name, value in split.items()},
                 {name: value[n] for name, value in statistics.items()},
                 own,
-                training=training,
             )
             for n, own in enumerate(x.split(1))
         ]
-        return torch.cat(logits)
+        return torch.cat(side_by_side(calls, x.device))
 
     def init(self, generator: torch.Generator, dtype: torch.dtype, std: float = 0.0) -> tuple[Params, Params]:
         """Parameters and buffers of one network, without the leading N, on the CPU.
@@ -199,7 +202,7 @@ class Network(Sequential):
                     values[name] = torch.zeros(spec.shape, dtype=dtype)
                 else:
                     uniform = torch.rand(spec.shape, generator=generator)
-                    values[name] = ((2 * uniform - 1) * spec.bound).to(dtype)
+                    values[name] = uniform.mul_(2).sub_(1).mul_(spec.bound).to(dtype)
             made.append(values)
         return self.imported(made[0]), made[1]
 

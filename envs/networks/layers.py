@@ -276,7 +276,10 @@ class Pool(Layer):
 
     def forward(self, params: Params, buffers: Params, x: Tensor, *, training: bool) -> Tensor:
         """See :meth:`Layer.forward`."""
-        return F.max_pool2d(x, self.side) if self.side else F.adaptive_max_pool2d(x, 1)
+        # Of the whole image both give the same, and each is the faster one somewhere.
+        if self.side or x.is_cuda:
+            return F.max_pool2d(x, self.side or x.shape[-2:])
+        return F.adaptive_max_pool2d(x, 1)
 
 
 class Activation(Layer):

@@ -7,13 +7,16 @@ made for all, so that a GPU is asked a few dozen times, however many runs begin,
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lambda_rl.envs.hardware.device import available_cores
 from lambda_rl.envs.networks import Network, Params
 from lambda_rl.envs.optimizers import OPTIMIZERS
 from lambda_rl.envs.tasks.task import Task
@@ -26,6 +29,9 @@ from lambda_rl.observation import RunFacts
 from lambda_rl.penalties import PENALTIES
 
 _FOLD_NUMBER = {"agent": 0, "held-out": 1}
+
+LARGE = 100_000
+"""Weights of a network from which on drawing them takes longer than a thread costs."""
 
 CPU_STARTS = 64
 """Runs that are started together on a CPU, at most: for more, memory would have to be asked of the system anew."""
@@ -58,6 +64,23 @@ class _Drawn:
     noise: torch.Generator
 
 
+@dataclass
+class _Part:
+    """Some runs.
+
+    Attributes:
+        drawn: without parameters and buffers, which are in what follows.
+        params: side by side, where they are trained.
+        buffers: likewise.
+        measures: norm and R of the weights of each.
+    """
+
+    drawn: list[_Drawn]
+    params: Params
+    buffers: Params
+    measures: list[tuple[float, float]]
+
+
 def together(tasks: Sequence[Task], device: torch.device, threads: int) -> list[list[int]]:
     """Indices of the tasks of each call of :func:`start_runs`: alike, and some for every thread."""
     groups: dict[tuple[object, ...], list[int]] = {}
@@ -87,21 +110,18 @@ def start_runs(
         ValueError: see :func:`~.sources.check_task`.
     """
     known = _known(tasks, network, source)
-    drawn = [_draw(task, network, source, dtype) for task in tasks]
-    device = source.images.device
+    parts = _parts(tasks, network, source, dtype)
+    drawn = [one for part in parts for one in part.drawn]
     minibatches, sets = _images(tasks, drawn, network, source, compute)
-    params = _stacked([one.params for one in drawn])
-    norm, penalty = (
-        values.tolist() for values in weight_measures(network, PENALTIES[tasks[0].penalty], params)[:2]
-    )
-    params = _sent(params, device)
+    params = _joined([part.params for part in parts])
     zeros = (
         {name: torch.zeros_like(value) for name, value in params.items()}
         for _ in OPTIMIZERS[tasks[0].optimizer].state_names
     )
     optimizer = [rows_of(tensors, len(tasks)) for tensors in zeros]
     each_params = rows_of(params, len(tasks))
-    each_buffers = rows_of(_sent(_stacked([one.buffers for one in drawn]), device), len(tasks))
+    each_buffers = rows_of(_joined([part.buffers for part in parts]), len(tasks))
+    measures = [pair for part in parts for pair in part.measures]
     return [
         InnerRun(
             task=task,
@@ -122,7 +142,7 @@ def start_runs(
             outer=sets[i][3],
             augmentation=drawn[i].augmentation,
             noise=drawn[i].noise,
-            start_measures=(norm[i], penalty[i]),
+            start_measures=measures[i],
         )
         for i, task in enumerate(tasks)
     ]
@@ -140,6 +160,34 @@ def _known(tasks: Sequence[Task], network: Network, source: Source) -> list[tupl
             made[key] = run_facts(task, network, rates), rates
         found.append(made[key])
     return found
+
+
+def _parts(tasks: Sequence[Task], network: Network, source: Source, dtype: torch.dtype) -> list[_Part]:
+    """All runs, in one part; where a GPU trains large networks, in one for each core, for these have little to do."""
+    begun = functools.partial(_part, network=network, source=source, dtype=dtype)
+    workers = min(len(tasks), available_cores()) if source.images.device.type != "cpu" else 1
+    if workers < 2 or network.num_penalised < LARGE:
+        return [begun(tasks)]
+    size = -(-len(tasks) // workers)
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(begun, (tasks[at : at + size] for at in range(0, len(tasks), size))))
+
+
+def _part(tasks: Sequence[Task], network: Network, source: Source, dtype: torch.dtype) -> _Part:
+    drawn = [_draw(task, network, source, dtype) for task in tasks]
+    params, buffers = (
+        _stacked(each) for each in zip(*((one.params, one.buffers) for one in drawn), strict=True)
+    )
+    measured = weight_measures(network, PENALTIES[tasks[0].penalty], params)[:2]
+    measures = list(zip(*(values.tolist() for values in measured), strict=True))
+    device = source.images.device
+    return _Part(drawn, _sent(params, device), _sent(buffers, device), measures)
+
+
+def _joined(parts: Sequence[Params]) -> Params:
+    if len(parts) == 1:
+        return parts[0]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def _draw(task: Task, network: Network, source: Source, dtype: torch.dtype) -> _Drawn:

@@ -18,16 +18,15 @@ from lambda_rl.envs.training.step import adversarial
 from lambda_rl.penalties import Penalty
 
 GPU_BLOCK = 16_384
-"""Images that are evaluated at once on a GPU, of all networks that are taken together: enough to fill it, and of the
-largest network that tasks have, a residual one of width 32 on 32×32 pixels, some 10 GB of activations."""
+"""Images that are evaluated at once on a GPU, of all networks together: enough to fill it, and of the largest network
+that tasks have, a residual one of width 32 on 32×32 pixels, some 10 GB of activations."""
 
 
 def block_size(network: Network, count: int, device: torch.device) -> int:
     """Images of each of N networks that an evaluation takes at once; a multiple of :data:`.stack.ROWS` on a GPU."""
     if device.type == "cpu":
         return network.evaluated_at_once
-    together = 1 if network.apart_on_gpu else count
-    return rounded_up(max(1, GPU_BLOCK // together), ROWS)
+    return rounded_up(max(1, GPU_BLOCK // count), ROWS)
 
 
 def _logits(network: Network, prepared: Params, buffers: Params, inputs: Tensor) -> Tensor:

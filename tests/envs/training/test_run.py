@@ -12,6 +12,7 @@ from tiny_envs import BASE, tiny_data
 
 from lambda_rl.envs.data.split import FOLDS, Fold, split_data
 from lambda_rl.envs.tasks.task import Task
+from lambda_rl.envs.training import begin
 from lambda_rl.envs.training.placement import TrainerConfig
 from lambda_rl.envs.training.run import InnerRun
 from lambda_rl.envs.training.trainer import Trainer
@@ -161,3 +162,21 @@ def test_facts_are_what_a_user_knows() -> None:
     assert facts.lr_sum == pytest.approx(10.0)  # coupled SGD: 10 steps x 0.1 / (1 - 0.9)
     assert trainer.start(replace(task, decay="decoupled")).facts.lr_sum == pytest.approx(1.0)
     assert trainer.start(replace(task, optimizer="adamw")).facts.lr_sum == pytest.approx(1.0)
+
+
+def test_runs_that_begin_in_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a GPU trains large networks, each core begins some of them."""
+    trainer = Trainer(DATA, "agent")
+    tasks = [replace(BASE, label_noise=0.2, network="cnn3").with_seed(seed) for seed in range(5)]
+    found = []
+    for parted in (False, True):
+        if parted:
+            monkeypatch.setattr(
+                begin,
+                "_parts",
+                lambda tasks, *more: [begin._part(tasks[:3], *more), begin._part(tasks[3:], *more)],
+            )
+        runs = trainer.start_all(tasks)
+        found.append([(run.params, run.order, run.labels, run.val_index, run.start_measures) for run in runs])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
