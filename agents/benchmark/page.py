@@ -15,6 +15,7 @@ from lambda_rl.agents.benchmark import targets
 from lambda_rl.agents.benchmark.accelerator.page import stack_blocks
 from lambda_rl.agents.benchmark.deployed.cost import COLUMNS, RUN, cells
 from lambda_rl.agents.benchmark.mixture import timed as mixture
+from lambda_rl.agents.benchmark.promises import promises, promises_by_network
 from lambda_rl.agents.comparison.results import LEARNED, Summary
 from lambda_rl.agents.presenting.markdown import fill_page, markdown_table
 from lambda_rl.envs.tasks.task import Task
@@ -129,18 +130,18 @@ def _all_fastest(results: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _targets(results: Mapping[str, Any]) -> str:
-    rows = [
-        [name, check["what"], check["target"], f"{check['found']:.3g}", "yes" if check["met"] else "**no**"]
-        for name, found in results["networks"].items()
-        for check in found["targets"]
-    ]
+    checks = [(name, check) for name, found in results["networks"].items() for check in found["targets"]]
     counted = results.get("recompilations")
     if counted:
-        what = f"recompilations over {counted['changes']:,} changes of λ and {counted['resets']} resets"
-        met = "yes" if counted["recompilations"] <= targets.RECOMPILATIONS else "**no**"
-        network = counted.get("network", Task().network)  # older files are about that one
-        rows.append([network, what, str(targets.RECOMPILATIONS), str(counted["recompilations"]), met])
-    return markdown_table(["network", "what", "target", "found", "met"], rows)
+        again = counted["recompilations"]
+        check = {
+            "what": f"recompilations over {counted['changes']:,} changes of λ and {counted['resets']} resets",
+            "target": str(targets.RECOMPILATIONS),
+            "found": again,
+            "met": again <= targets.RECOMPILATIONS,
+        }
+        checks.append((counted.get("network", Task().network), check))  # older files are about that one
+    return promises_by_network(checks)
 
 
 def _profile(found: Mapping[str, Any]) -> str:
@@ -202,14 +203,10 @@ def _mixture(stem: str, results: Mapping[str, Any]) -> dict[str, str]:
         f"{results['versions']['torch']}; other processes {_others(results)}. "
         f"{results['config']['repeats']} rounds of {found['tasks']} tasks.\n"
     )
-    checks = [
-        [check["what"], check["target"], f"{check['found']:.3g}", "yes" if check["met"] else "**no**"]
-        for check in found["targets"]
-    ]
     return {
         f"{stem}-machine": where,
         stem: markdown_table(["", *mixture.HEADINGS], [[k, *mixture.cells(r)] for k, r in found["rows"].items()]),
-        f"{stem}-targets": markdown_table(["what", "target", "found", "met"], checks),
+        f"{stem}-targets": promises(found["targets"]),
     }  # fmt: skip
 
 
@@ -223,10 +220,6 @@ def _deployed(results: Mapping[str, Any]) -> dict[str, str]:
         "KiB",
     ]
     rows = [[label, *cells(row)] for label, row in found["rows"].items()]
-    checks = [
-        [check["what"], check["target"], f"{check['found']:.2%}", "yes" if check["met"] else "**no**"]
-        for check in found["targets"]
-    ]
     decisions = {int(row["decisions"]) for row in found["rows"].values()}
     where = (
         f"{machine['processor']}, one thread of {machine['cores']} cores, torch {results['versions']['torch']}; other "
@@ -236,7 +229,7 @@ def _deployed(results: Mapping[str, Any]) -> dict[str, str]:
     return {
         "deployed-machine": where,
         "deployed": markdown_table(["loop", *heads], rows),
-        "deployed-targets": markdown_table(["what", "target", "found", "met"], checks),
+        "deployed-targets": promises(found["targets"]),
     }
 
 

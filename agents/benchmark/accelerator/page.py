@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lambda_rl.agents.benchmark.accelerator.measure import WAYS
+from lambda_rl.agents.benchmark.promises import promises_by_network
 from lambda_rl.agents.presenting.markdown import markdown_table
 
 HEADINGS = ("network-steps/s", "times the first row", "of the kernels", "GiB")
@@ -24,16 +25,7 @@ def stack_blocks(files: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         made |= {f"{stem}-{name}": _rows(network["rows"]) for name, network in results["stacks"].items()}
     found = [pair for _, results in sorted(files.items()) for pair in results["stacks"].items()]
     for name, network in found:
-        checks += [
-            [
-                name,
-                check["what"],
-                check["target"],
-                f"{check['found']:.3g}",
-                "yes" if check["met"] else "**no**",
-            ]
-            for check in network["targets"]
-        ]
+        checks += [(name, check) for check in network["targets"]]
         captured = [
             f"{precision}: {'to the last bit' if told['same'] else format(told['difference'], '.1e')}"
             for precision, told in network["captured"].items()
@@ -43,7 +35,7 @@ def stack_blocks(files: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         )
     if not found:
         return {}
-    made["stacks-targets"] = markdown_table(["network", "what", "target", "found", "met"], checks)
+    made["stacks-targets"] = promises_by_network(checks)
     heads = [
         "network",
         *(f"copies {text}" for text in WAYS.values()),
