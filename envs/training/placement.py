@@ -115,7 +115,7 @@ class Placement:
     def compiles(self, network: Network) -> bool:
         """Whether steps of such networks are compiled; large convolutions gain nothing by it.
 
-        On a GPU, where they are taken one after another, the same would be compiled N times over.
+        On a GPU, where each is trained on its own, the same would be compiled N times over.
         """
         worth = network.side_by_side > 1 if self.device.type == "cpu" else not network.apart_on_gpu
         return self.config.compile and worth

@@ -42,6 +42,8 @@ class RivalsConfig(DataOptions):
         out: folder for rivals.json (what tuning chose; it is kept), rows.csv, summary.json and the figure.
         beside: rows of constants and of the policy on the same loops (scripts/generality.py).
         policy: name of a shipped policy or a policy file, as in these rows.
+        agents: rows of policies that differ in the seed of their training alone (NAME-seedN) on the same loops
+            (scripts/generality.py); empty: none.
         tasks: names of tasks or families; none: all.
         seeds: of each task; all tasks are run with the first, then with the next.
         rivals: names; none: all.
@@ -57,6 +59,7 @@ class RivalsConfig(DataOptions):
     out: Path = Path("docs/results/foreign-rivals")
     beside: Path = Path("docs/results/foreign/rows.csv")
     policy: str = "any-loop"
+    agents: str = ""
     tasks: tuple[str, ...] = ()
     seeds: int = 1
     rivals: tuple[str, ...] = ()
@@ -84,6 +87,8 @@ def run_rivals(config: RivalsConfig) -> None:
         raise ValueError(
             f"{config.beside}: no rows of constants and policies; scripts/generality.py makes them"
         )
+    if config.agents and not Path(config.agents).is_file():
+        raise ValueError(f"{config.agents}: no rows of agents; scripts/generality.py makes them")
     tasks, console = selected(config.tasks), Console()
     with one_thread():
         choices = _choices(config, console)
@@ -91,8 +96,9 @@ def run_rivals(config: RivalsConfig) -> None:
         if config.measure:
             _measured(config, tasks, _line_up(config, choices, beside))
     policy = short_name(config.policy)
+    agents = read_rows(Path(config.agents)) if config.agents else []
     summary = summarise_rivals(
-        read_rows(path), beside, tasks, config.seeds, policy, choices, provenance("cpu")
+        read_rows(path), beside, tasks, config.seeds, policy, choices, provenance("cpu"), agents
     )
     summary.save(config.out / "summary.json")
     atomic_write(config.out / "differences.png", png(differences_figure(summary)))

@@ -37,6 +37,7 @@ def page_blocks(summary: RivalsSummary) -> dict[str, str]:
     return {
         "headline": headline(summary),
         "rivals": _table(summary, (POLICY, *RIVALS, REFERENCE)),
+        "agents": _agents(summary),
         "ablations": _table(summary, (POLICY, ABLATION)),
         "settings": _settings(summary),
         "origin": f"{len(summary.tasks)} tasks × {seeds}, `{summary.command}`, commit {summary.commit}, "
@@ -65,12 +66,26 @@ def headline(summary: RivalsSummary) -> str:
                 f"Best {kind}: {_named(one.name)}, {_points(one.ahead, one.ahead_interval)} points below the policy; "
                 f"without grokking {_points(one.ahead_else, one.ahead_else_interval)}."
             )
+    if summary.agents is not None:
+        lines.append(_over_agents(summary))
     counts = [sum(_sign(one.ahead_interval) == sign for one in summary.of(*RIVALS)) for sign in (1, 0, -1)]
     lines.append(
         f"Of {sum(counts)} rivals the policy is above {counts[0]}, not told apart from {counts[1]} and below "
         f"{counts[2]} by these intervals."
     )
     return "".join(f"- {line}\n" for line in lines)
+
+
+def _over_agents(summary: RivalsSummary) -> str:
+    """The same of several trainings, against the rival that comes nearest to them."""
+    found = summary.agents
+    assert found is not None  # the caller looked
+    hardest = min((one for one in found.against if one.kind in RIVALS), key=lambda one: one.ahead)
+    return (
+        f"Over {len(found.names)} agents that differ in the seed of their training: {_named(hardest.name)} is "
+        f"{_points(hardest.ahead, hardest.interval)} points below them (Student's t over agents); without {HARD} "
+        f"{_points(hardest.ahead_else, hardest.interval_else)}."
+    )
 
 
 def _best(summary: RivalsSummary, kinds: Sequence[str]) -> Standing | None:
@@ -117,6 +132,28 @@ def _table(summary: RivalsSummary, kinds: Sequence[str]) -> str:
             )
         )
     return markdown_table(columns, rows)
+
+
+def _agents(summary: RivalsSummary) -> str:
+    """Policies of several seeds against each rival."""
+    found = summary.agents
+    if found is None:
+        return "No rows of several agents.\n"
+    regrets = ", ".join(
+        f"`{name}` {regret:.2f}" for name, regret in zip(found.names, found.regrets, strict=True)
+    )
+    rows = [
+        (
+            _named(one.name),
+            one.kind,
+            [one.ahead, *one.interval],
+            [one.ahead_else, *one.interval_else],
+            ", ".join(f"{value:.2f}" for value in one.each),
+        )
+        for one in found.against
+    ]
+    columns = ("", "kind", "agents minus it", f"without {HARD}", "each agent")
+    return f"Regrets on {found.tasks} tasks: {regrets}.\n\n{markdown_table(columns, rows)}"
 
 
 def _settings(summary: RivalsSummary) -> str:

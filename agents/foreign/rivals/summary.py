@@ -12,8 +12,10 @@ from torch.optim import Adam
 from lambda_rl.agents.ablation.contestants import ablation_of
 from lambda_rl.agents.comparison.statistics import bootstrap_interval, probability_of_improvement
 from lambda_rl.agents.foreign.contestants import DEFAULT, GAP, constant_name
+from lambda_rl.agents.foreign.feedback.differences import is_policy
 from lambda_rl.agents.foreign.feedback.replay import REPLAYED
 from lambda_rl.agents.foreign.feedback.static import LAW, SUGGESTED
+from lambda_rl.agents.foreign.rivals.agents import HARD, Agents, against_agents
 from lambda_rl.agents.foreign.rivals.choices import Choice, Choices
 from lambda_rl.agents.foreign.rivals.tuning import CPR, LAWS
 from lambda_rl.agents.foreign.rows import Row
@@ -29,9 +31,6 @@ BY_HAND = ("gap", "plateau", "awd", "swd", "hypergradient", CPR)
 SINGLE = "best-single-kappa"
 SINGLE_KAPPAS = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Those that the grids of all optimizers have."""
-
-HARD = "grokking"
-"""The family whose three tasks weigh as much as all others in a mean."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +83,14 @@ class RivalsSummary(TypedFile):
         seeds: of each.
         tuned_on: tasks that schedules were tuned on, and laws.
         standings: the least regret first.
+        agents: policies that differ in the seed of their training alone, against the same; None: there are no rows.
         command: that made it.
         commit: of the code.
         hardware: it ran on.
     """
 
     what = "a summary of rivals on foreign loops"
+    version = 2
 
     format_version: int
     policy: str
@@ -99,6 +100,7 @@ class RivalsSummary(TypedFile):
     seeds: int
     tuned_on: tuple[int, int]
     standings: tuple[Standing, ...]
+    agents: Agents | None
     command: str
     commit: str
     hardware: str
@@ -116,6 +118,7 @@ def summarise_rivals(
     policy: str,
     choices: Choices,
     origin: Mapping[str, str],
+    agents: Sequence[Row] = (),
 ) -> RivalsSummary:
     """What the rows come to.
 
@@ -130,6 +133,7 @@ def summarise_rivals(
         policy: the policy's name.
         choices: what tuning chose.
         origin: command, commit and hardware.
+        agents: of policies that differ in the seed of their training alone.
 
     Raises:
         ValueError: there is no task on which all have run with all seeds.
@@ -139,13 +143,18 @@ def summarise_rivals(
         [*beside, *rows], beside, tasks, seeds, (policy, *(name for name in names if name in tuned))
     )
     shared = table.tasks
-    table = _table([*beside, *rows, *single_kappa(table)], beside, shared, seeds, (policy,))
+    everybody = [*beside, *rows, *single_kappa(table)]
+    table = _table(everybody, beside, shared, seeds, (policy,))
     references = (REPLAYED + policy, LAW, SUGGESTED, NONE, DEFAULT, SINGLE, GAP, BY_VALIDATION, ORACLE)
     found = [
         _standing(table, name, policy, tuned.get(name))
         for name in (policy, *names, *references)
         if all(len(table.of(task, name)) for task in shared)
     ]
+    standings = tuple(sorted(found, key=lambda one: one.regret))
+    them = [row for row in agents if is_policy(row.contestant, row.fingerprint)]
+    others = [(one.name, one.kind) for one in standings if one.kind not in (POLICY, ABLATION)]
+    with_them = _table([*everybody, *them], beside, shared, seeds, (policy,))
     return RivalsSummary(
         format_version=RivalsSummary.version,
         policy=policy,
@@ -154,7 +163,8 @@ def summarise_rivals(
         left_out=tuple(task.name for task in tasks if task not in shared),
         seeds=seeds,
         tuned_on=(choices.tasks, choices.law_tasks),
-        standings=tuple(sorted(found, key=lambda one: one.regret)),
+        standings=standings,
+        agents=against_agents(with_them, others) if them else None,
         command=origin["command"],
         commit=origin["commit"],
         hardware=origin["hardware"],

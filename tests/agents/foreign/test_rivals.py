@@ -41,7 +41,7 @@ RIVALS = (
 )
 PAGE = "".join(
     f"<!-- block: {name} -->\n<!-- end: {name} -->\n"
-    for name in ("headline", "rivals", "ablations", "settings", "origin")
+    for name in ("headline", "rivals", "agents", "ablations", "settings", "origin")
 )
 
 
@@ -218,6 +218,7 @@ def test_a_command_that_was_cut_off_goes_on_and_fills_its_page(
         "no nothing; allowed: tau": {"rivals": ("nothing",)},
         "--tune-tasks 2": {"tune_tasks": 5},
         "no rows of constants": {"beside": tmp_path / "none.csv"},
+        "no rows of agents": {"agents": str(tmp_path / "none.csv")},
         "no such page": {"page": str(tmp_path / "other.md")},
         "nothing was tuned yet": {"out": tmp_path / "empty", "measure": False},
         "--seeds": {"seeds": 0},
@@ -281,6 +282,45 @@ def test_differences_are_paired_and_the_oracle_is_of_all_seeds() -> None:
     assert some.left_out == ("grokking-mlp",)
     with pytest.raises(ValueError, match="nothing can be summed up"):
         summarise_rivals(rows, beside, tasks, 2, "mine", chosen(), ORIGIN)
+
+
+def test_agents_are_what_replicates() -> None:
+    """Intervals are over agents, whose runs are averaged first."""
+    tasks = selected(["wine", "moons", "grokking-mlp"])
+    beside = [row for task in tasks for row in rows_of(task, 1.0)]
+    rows = [made(task, seed, "tau", 70.0, "x") for task in tasks for seed in range(2)]
+    agents = [
+        made(
+            task,
+            seed,
+            f"a-seed{agent}",
+            80.0 + 2 * agent + seed + 10 * (task.family == "grokking"),
+            f"f{agent}",
+        )
+        for task in tasks
+        for seed in range(2)
+        for agent in range(3)
+    ]
+    summary = summarise_rivals(
+        rows, beside, tasks, 2, "mine", chosen(), ORIGIN, [*agents, *rows_of(tasks[0], 1.0)]
+    )
+    found = summary.agents
+    assert found is not None
+    assert (found.names, found.tasks) == (("a-seed0", "a-seed1", "a-seed2"), 3)
+    (tau,) = [one for one in found.against if one.name == "tau"]
+    assert tau.each == pytest.approx([10.5 + 10 / 3 + 2 * agent for agent in range(3)])
+    assert tau.ahead_else == pytest.approx(12.5)
+    half = 4.302653 * 2 / np.sqrt(3)  # Student's t of two degrees of freedom
+    assert tau.interval_else == pytest.approx((12.5 - half, 12.5 + half))
+    blocks = page_blocks(summary)
+    assert "Over 3 agents that differ in the seed of their training: `tau` is 15.83" in blocks["headline"]
+    assert "Regrets on 3 tasks: `a-seed0` " in blocks["agents"]
+
+    two = [dataclasses.replace(row, contestant=row.contestant.replace("a-", "b-")) for row in agents]
+    with pytest.raises(ValueError, match="policies of a and of b; one group"):
+        summarise_rivals(rows, beside, tasks, 2, "mine", chosen(), ORIGIN, [*agents, *two])
+    with pytest.raises(ValueError, match="no task has rows of all of a-seed0"):
+        summarise_rivals(rows, beside, tasks, 2, "mine", chosen(), ORIGIN, [*agents[:1], agents[-1]])
 
 
 def test_what_is_left_of_a_policy() -> None:
