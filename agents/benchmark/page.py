@@ -15,7 +15,7 @@ from lambda_rl.agents.benchmark import targets
 from lambda_rl.agents.benchmark.accelerator.page import stack_blocks
 from lambda_rl.agents.benchmark.deployed.cost import COLUMNS, RUN, cells
 from lambda_rl.agents.benchmark.mixture import timed as mixture
-from lambda_rl.agents.benchmark.promises import promises, promises_by_network
+from lambda_rl.agents.benchmark.targets import promises, promises_by_network
 from lambda_rl.agents.comparison.results import LEARNED, Summary
 from lambda_rl.agents.presenting.markdown import fill_page, markdown_table
 from lambda_rl.envs.tasks.task import Task

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lambda_rl.agents.benchmark.opponents.dacbench_opponent import DACBench
 from lambda_rl.agents.benchmark.opponents.plain import PlainLoop
 from lambda_rl.agents.benchmark.ours import OURS
+from lambda_rl.agents.presenting.markdown import markdown_table
 from lambda_rl.envs.networks import NETWORKS
 from lambda_rl.envs.networks.mlp import MLP
 
@@ -136,3 +137,21 @@ def judge_deployed(rows: Mapping[str, Mapping[str, float]]) -> list[dict[str, ob
         for name, bound in DEPLOYED.items()
         if label.startswith(name)
     ]
+
+
+HEADINGS = ("what", "target", "found", "met")
+"""Of the table of what is promised and what was found, as every page of the benchmark has it."""
+
+
+def promises(checks: Iterable[Mapping[str, Any]]) -> str:
+    """One row a promise."""
+    return markdown_table(HEADINGS, [_row(check) for check in checks])
+
+
+def promises_by_network(checks: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
+    """Likewise, with the network that it is about."""
+    return markdown_table(("network", *HEADINGS), [[name, *_row(check)] for name, check in checks])
+
+
+def _row(check: Mapping[str, Any]) -> list[str]:
+    return [check["what"], check["target"], f"{check['found']:.3g}", "yes" if check["met"] else "**no**"]

@@ -123,7 +123,7 @@ ROOMS: dict[str, str] = {
     "agents.foreign.rivals": (
         "lambda_rl checks files observation schedules.rules envs.data envs.tasks envs.training agents.options"
         " agents.clusters agents.record agents.presenting agents.ablation agents.baselines agents.baselines.crew"
-        " agents.baselines.rivals agents.comparison agents.foreign agents.foreign.feedback"
+        " agents.baselines.rivals agents.comparison agents.comparison.evidence agents.foreign agents.foreign.feedback"
     ),
     "agents.gallery": (
         "lambda_rl checks files suggest agents.options agents.clusters agents.record agents.presenting agents.foreign"

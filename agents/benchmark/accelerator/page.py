@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lambda_rl.agents.benchmark.accelerator.measure import WAYS
-from lambda_rl.agents.benchmark.promises import promises_by_network
+from lambda_rl.agents.benchmark.targets import promises_by_network
 from lambda_rl.agents.presenting.markdown import markdown_table
 
 HEADINGS = ("network-steps/s", "times the first row", "of the kernels", "GiB")

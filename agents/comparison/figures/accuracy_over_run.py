@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from lambda_rl.agents.comparison.figures.looks import lam_of, looks
+from lambda_rl.agents.comparison.figures.looks import by_training, lam_of, looks, together
 from lambda_rl.agents.comparison.figures.svg import legend_entry, tip
 from lambda_rl.agents.comparison.results import HAND_DESIGNED, LEARNED, NO_PENALTY
 from lambda_rl.agents.comparison.statistics import Array
@@ -19,8 +19,13 @@ MOST_LINES = 5  # of hand-designed schedules, the best ones
 
 
 def accuracy_over_run(comparison: Comparison, width: float) -> Figure:
-    """Validation accuracy minus the best single constant's, mean over tasks and seeds, against the share of the run."""
-    summary, trajectories = comparison.summary, comparison.trajectories
+    """Validation accuracy minus the best single constant's, mean over tasks and seeds, against the share of the run.
+
+    Policies that differ in the seed of their training are one.
+    """
+    summary = comparison.summary
+    agents = by_training(summary.of_kind(LEARNED))
+    trajectories = together(comparison.trajectories, agents)
     best, look, labels = summary.best_single_constant, looks(summary), dict[str, str]()
     figure = new_figure(width, 3.8 if width > 5 else 4.6)
     axes = figure.subplots()
@@ -32,7 +37,7 @@ def accuracy_over_run(comparison: Comparison, width: float) -> Figure:
         return _mean_curve(trajectories[trajectories["schedule"] == name], grid, 100.0 / summary.num_classes)
 
     base = curve_of(best)
-    shown = [*summary.of_kind(LEARNED), *summary.of_kind(HAND_DESIGNED)[:MOST_LINES]]
+    shown = [*agents, *summary.of_kind(HAND_DESIGNED)[:MOST_LINES]]
     for name in dict.fromkeys([*shown, best, NO_PENALTY]):
         curve, learned = curve_of(name), look[name].learned
         label = f"best single constant ({lam_of(best):g})" if name == best else name

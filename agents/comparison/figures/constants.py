@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
-from lambda_rl.agents.comparison.figures.looks import lam_of, looks
+from lambda_rl.agents.comparison.figures.looks import by_training, lam_of, looks
 from lambda_rl.agents.comparison.figures.svg import legend_entry, tip
 from lambda_rl.agents.comparison.results import LEARNED, Summary
 from lambda_rl.agents.comparison.tables import Comparison
@@ -71,14 +71,14 @@ def _colours(summary: Summary) -> dict[int, str]:
 
 def _policies(axes: Axes, summary: Summary) -> None:
     look = looks(summary)
-    for name in summary.of_kind(LEARNED):
-        accuracy = summary.schedules[name].test_accuracy_mean
+    for name, members in by_training(summary.of_kind(LEARNED)).items():
+        accuracy = float(np.mean([summary.schedules[member].test_accuracy_mean for member in members]))
         line = axes.axhline(accuracy, color=look[name].colour, linewidth=1.8, linestyle="--", zorder=3)
         tip(line, f"{name}: {accuracy:.2f} %, mean over tasks", name)
 
 
 def _legend(figure: Figure, summary: Summary, colours: dict[int, str], width: float) -> None:
-    look, learned = looks(summary), summary.of_kind(LEARNED)
+    look, learned = looks(summary), list(by_training(summary.of_kind(LEARNED)))
     sizes: Sequence[int] = sorted(colours)
     if len(sizes) > 6:
         sizes = [sizes[i] for i in np.linspace(0, len(sizes) - 1, 6).round().astype(int)]

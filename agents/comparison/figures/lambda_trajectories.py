@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
 
-from lambda_rl.agents.comparison.figures.looks import BLACK, Look, lam_of, looks
+from lambda_rl.agents.comparison.figures.looks import BLACK, Look, by_training, lam_of, looks, together
 from lambda_rl.agents.comparison.figures.svg import legend_entry, tip
 from lambda_rl.agents.comparison.results import HAND_DESIGNED, LEARNED
 from lambda_rl.agents.comparison.statistics import Array
@@ -26,8 +26,13 @@ LOWEST_LAM = 1e-7  # where λ = 0 is drawn on a logarithmic axis
 
 
 def lambda_trajectories(comparison: Comparison, width: float) -> Figure:
-    """λ over the run, one panel a task: learned runs (each seed, and their mean), tuned schedules, best constants."""
-    summary, trajectories = comparison.summary, comparison.trajectories
+    """λ over the run, one panel a task: learned runs (each seed, and their mean), tuned schedules, best constants.
+
+    Policies that differ in the seed of their training are one.
+    """
+    summary = comparison.summary
+    agents = by_training(summary.of_kind(LEARNED))
+    trajectories = together(comparison.trajectories, agents)
     tasks = _panels(summary.tasks)
     # Of the numbers of columns that leave the fewest panels empty, the largest.
     some = (4, 3) if width > 5 else (2,)
@@ -35,7 +40,7 @@ def lambda_trajectories(comparison: Comparison, width: float) -> Figure:
     rows = math.ceil(len(tasks) / columns)
     figure = new_figure(width, 0.8 * width / max(columns, 2) * rows + 1.1)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    shown = summary.of_kind(LEARNED) + summary.of_kind(HAND_DESIGNED)[:MOST_LINES]
+    shown = [*agents, *summary.of_kind(HAND_DESIGNED)[:MOST_LINES]]
     look = looks(summary)
     for axes, task in zip(grid.flat, tasks, strict=False):
         dress(axes)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from lambda_rl.agents.baselines import GRID_SEARCH, families_to_choose
-from lambda_rl.agents.comparison.evidence import Standing
+from lambda_rl.agents.comparison.evidence import Standing, seed_groups
 from lambda_rl.agents.comparison.results import BEST_SINGLE, HAND_DESIGNED, LEARNED, ORACLE, Summary
 from lambda_rl.agents.presenting.style import GREY, LEARNED_PALETTE, MARKERS, PALETTE
 
@@ -41,9 +43,30 @@ def looks(summary: Summary) -> dict[str, Look]:
     for place, name in enumerate([*families, *others]):
         turn = place // len(PALETTE)  # with each, markers move on by one, so that 25 are told apart
         found[name] = Look(PALETTE[place % len(PALETTE)], MARKERS[(place + turn) % len(MARKERS)])
-    for place, name in enumerate(sorted(summary.of_kind(LEARNED))):
-        found[name] = Look(LEARNED_PALETTE[place % len(LEARNED_PALETTE)], learned=True)
+    agents = by_training(summary.of_kind(LEARNED))
+    for place, training in enumerate(sorted(agents)):
+        look = Look(LEARNED_PALETTE[place % len(LEARNED_PALETTE)], learned=True)
+        found |= dict.fromkeys((training, *agents[training]), look)
     return found
+
+
+def by_training(policies: Iterable[str]) -> dict[str, list[str]]:
+    """Policies by what their names have in common: those that differ in the seed of their training are one."""
+    policies = list(policies)
+    groups = seed_groups(policies)
+    stem_of = {name: stem for stem, members in groups.items() for name in members}
+    found: dict[str, list[str]] = {}
+    for name in policies:
+        found.setdefault(stem_of.get(name, name), []).append(name)
+    return found
+
+
+def together(rows: pd.DataFrame, agents: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """Rows of policies under the name of their training, each run a seed of its own."""
+    training = {name: stem for stem, members in agents.items() for name in members}
+    schedule, seed = rows["schedule"], rows["seed"].astype(str)
+    learned = schedule.isin(list(training))
+    return rows.assign(schedule=schedule.replace(training), seed=seed.where(~learned, schedule + " " + seed))
 
 
 def look_of(item: Standing, look: Mapping[str, Look]) -> Look:

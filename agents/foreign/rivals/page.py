@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from lambda_rl.agents.foreign.page import shown
+from lambda_rl.agents.foreign.rivals.agents import HARD
 from lambda_rl.agents.foreign.rivals.summary import (
     ABLATION,
     FEEDBACK,
-    HARD,
     LAW_KIND,
     OPEN,
     POLICY,

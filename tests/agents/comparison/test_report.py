@@ -18,7 +18,7 @@ from rich.console import Console
 from lambda_rl.agents.baselines import BASELINES
 from lambda_rl.agents.comparison.command import CompareConfig, run_comparison
 from lambda_rl.agents.comparison.figures import FIGURES, inlined, svg
-from lambda_rl.agents.comparison.figures.looks import looks
+from lambda_rl.agents.comparison.figures.looks import by_training, looks, together
 from lambda_rl.agents.comparison.figures.svg import tip
 from lambda_rl.agents.comparison.report import page, write_report
 from lambda_rl.agents.comparison.results import PolicySummary, Summary
@@ -240,3 +240,13 @@ def test_more_schedules_than_colours_go_round() -> None:
     found = looks(summary({name: schedule_summary("hand-designed") for name in names}))
     assert [found[name].colour for name in names] == [PALETTE[place % 5] for place in range(6)]
     assert found["replay:a.csv"].marker != found["replay:b.csv"].marker
+
+
+def test_policies_of_one_training_are_one_in_figures() -> None:
+    """Each run of theirs is a seed of its own."""
+    agents = by_training(["learned:b-seed1", "learned:a", "learned:b-seed0"])
+    assert agents == {"learned:b": ["learned:b-seed1", "learned:b-seed0"], "learned:a": ["learned:a"]}
+    names = ["learned:b-seed1", "learned:b-seed0", "learned:a", "tau"]
+    rows = together(pd.DataFrame({"schedule": names, "seed": [0, 0, 3, 4]}), agents)
+    assert rows["schedule"].tolist() == ["learned:b", "learned:b", "learned:a", "tau"]
+    assert rows["seed"].tolist() == ["learned:b-seed1 0", "learned:b-seed0 0", "learned:a 3", "4"]

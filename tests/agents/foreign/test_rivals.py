@@ -253,15 +253,13 @@ def test_differences_are_paired_and_the_oracle_is_of_all_seeds() -> None:
     summary = summarise_rivals(rows, beside, tasks, 1, "mine", chosen(), ORIGIN)
     found = {one.name: one for one in summary.standings}
     assert found["oracle-constant"].regret == 0.0
-    assert found["mine"].regret == pytest.approx(
-        88.0 - 80.0
-    )  # κ = 1 is best over three seeds; 88 with the first
+    # κ = 1 is best over three seeds; 88 with the first
+    assert found["mine"].regret == pytest.approx(88.0 - 80.0)
     assert found["tau"].ahead == pytest.approx((10.0 - 2.0 - 2.0) / 3)
     assert found["tau"].ahead_else == pytest.approx(-2.0)
     assert found["tau"].probability == pytest.approx(1 / 3)
-    assert found["best-single-kappa"].ahead == pytest.approx(
-        80.0 - 90.0
-    )  # κ = 3 is best with the first seed alone
+    # κ = 3 is best with the first seed alone
+    assert found["best-single-kappa"].ahead == pytest.approx(80.0 - 90.0)
     assert found["to-zero"].ahead_interval == (1.0, 1.0)
     assert [one.kind for one in (found["tau"], found["to-zero"], found["final-lambda:mine"])] == [
         "law", "open loop", "ablation",
@@ -289,38 +287,29 @@ def test_agents_are_what_replicates() -> None:
     tasks = selected(["wine", "moons", "grokking-mlp"])
     beside = [row for task in tasks for row in rows_of(task, 1.0)]
     rows = [made(task, seed, "tau", 70.0, "x") for task in tasks for seed in range(2)]
+    accuracies = {task: 80.0 + 10 * (task.family == "grokking") for task in tasks}
     agents = [
-        made(
-            task,
-            seed,
-            f"a-seed{agent}",
-            80.0 + 2 * agent + seed + 10 * (task.family == "grokking"),
-            f"f{agent}",
-        )
-        for task in tasks
-        for seed in range(2)
-        for agent in range(3)
-    ]
-    summary = summarise_rivals(
-        rows, beside, tasks, 2, "mine", chosen(), ORIGIN, [*agents, *rows_of(tasks[0], 1.0)]
-    )
+        made(task, seed, f"a-seed{agent}", accuracy + 2 * agent + seed, f"f{agent}")
+        for task, accuracy in accuracies.items() for seed in range(2) for agent in range(3)
+    ]  # fmt: skip
+    summary = summarise_rivals(rows, beside, tasks, 2, "mine", chosen(), ORIGIN, [*agents, *beside])
     found = summary.agents
     assert found is not None
-    assert (found.names, found.tasks) == (("a-seed0", "a-seed1", "a-seed2"), 3)
-    (tau,) = [one for one in found.against if one.name == "tau"]
+    tau = next(one for one in found.against if one.name == "tau")
     assert tau.each == pytest.approx([10.5 + 10 / 3 + 2 * agent for agent in range(3)])
-    assert tau.ahead_else == pytest.approx(12.5)
     half = 4.302653 * 2 / np.sqrt(3)  # Student's t of two degrees of freedom
-    assert tau.interval_else == pytest.approx((12.5 - half, 12.5 + half))
+    assert (tau.ahead_else, *tau.interval_else) == pytest.approx((12.5, 12.5 - half, 12.5 + half))
     blocks = page_blocks(summary)
     assert "Over 3 agents that differ in the seed of their training: `tau` is 15.83" in blocks["headline"]
     assert "Regrets on 3 tasks: `a-seed0` " in blocks["agents"]
-
     two = [dataclasses.replace(row, contestant=row.contestant.replace("a-", "b-")) for row in agents]
-    with pytest.raises(ValueError, match="policies of a and of b; one group"):
-        summarise_rivals(rows, beside, tasks, 2, "mine", chosen(), ORIGIN, [*agents, *two])
-    with pytest.raises(ValueError, match="no task has rows of all of a-seed0"):
-        summarise_rivals(rows, beside, tasks, 2, "mine", chosen(), ORIGIN, [*agents[:1], agents[-1]])
+    for others, words in (
+        (two, "policies of a and of b; one group"),
+        ([], "no task has rows of all of a-seed0"),
+    ):
+        some = agents if others else [agents[0], agents[-1]]
+        with pytest.raises(ValueError, match=words):
+            summarise_rivals(rows, beside, tasks, 2, "mine", chosen(), ORIGIN, [*some, *others])
 
 
 def test_what_is_left_of_a_policy() -> None:
