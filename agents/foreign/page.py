@@ -18,6 +18,7 @@ from lambda_rl.agents.foreign.feedback.text import feedback_block
 from lambda_rl.agents.foreign.suite import LOOKED_AT
 from lambda_rl.agents.foreign.summary import (
     BY_VALIDATION,
+    HARD,
     KAPPA_2,
     NONE,
     ORACLE,
@@ -94,7 +95,7 @@ def _in_words(summary: ForeignSummary) -> str:
     if one is None:
         return ""
     none, grid = summary.contestants[NONE].tasks, summary.contestants[BY_VALIDATION].tasks
-    plain = [task.name for task in summary.tasks if task.family != "grokking"]
+    plain = [task.name for task in summary.tasks if task.family != HARD]
 
     def gain(names: Iterable[str], over: Mapping[str, float]) -> float:
         return float(np.mean([one.tasks[task] - over[task] for task in names]))
@@ -187,7 +188,7 @@ def _looked_at(summary: ForeignSummary) -> str:
         "looked at": [task for task in summary.tasks if task.name in LOOKED_AT],
         "not looked at": [task for task in summary.tasks if task.name not in LOOKED_AT],
     }
-    parts["looked at, all but grokking"] = [task for task in parts["looked at"] if task.family != "grokking"]
+    parts["looked at, all but grokking"] = [task for task in parts["looked at"] if task.family != HARD]
     best = summary.contestants[ORACLE].tasks
     rows = [
         (shown(name), *(_mean_regret(one, [task.name for task in part], best) for part in parts.values()))

@@ -30,6 +30,9 @@ NONE, KAPPA_2 = constant_name(0.0), constant_name(RULE_OF_THUMB)
 BY_VALIDATION, ORACLE = "grid-by-validation", "oracle-constant"
 TAIL = 0.2
 
+HARD = "grokking"
+"""The family whose three tasks weigh as much as all others in a mean."""
+
 
 @dataclass(frozen=True)
 class TaskSummary:

@@ -9,10 +9,8 @@ import numpy as np
 
 from lambda_rl.agents.comparison.evidence.policies import replicated, seed_groups
 from lambda_rl.agents.comparison.statistics import Array
-from lambda_rl.agents.foreign.summary import ORACLE, Table
-
-HARD = "grokking"
-"""The family whose three tasks weigh as much as all others in a mean."""
+from lambda_rl.agents.foreign.summary import HARD, ORACLE, Table
+from lambda_rl.agents.foreign.task import ForeignTask
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,12 @@ class Agents:
     against: tuple[AgainstAgents, ...]
 
 
+def without_hard(tasks: Sequence[ForeignTask]) -> list[bool]:
+    """Which tasks are none of grokking; all, if there are no others."""
+    easy = [task.family != HARD for task in tasks]
+    return easy if any(easy) else [True] * len(easy)
+
+
 def against_agents(table: Table, rivals: Iterable[tuple[str, str]]) -> Agents | None:
     """What the rows of a table say; None if it has no policies of several seeds.
 
@@ -78,7 +82,7 @@ def against_agents(table: Table, rivals: Iterable[tuple[str, str]]) -> Agents | 
     def scores(name: str) -> Array:
         return np.stack([table.of(task, name) for task in tasks])
 
-    ours, easy = np.stack([scores(name) for name in names]), [task.family != HARD for task in tasks]
+    ours, easy = np.stack([scores(name) for name in names]), without_hard(tasks)
     regrets = (scores(ORACLE) - ours).mean((1, 2))
     return Agents(
         tuple(names),
@@ -90,7 +94,7 @@ def against_agents(table: Table, rivals: Iterable[tuple[str, str]]) -> Agents | 
 
 def _against(name: str, kind: str, ahead: Array, easy: Sequence[bool]) -> AgainstAgents:
     """Of differences ``[policies, tasks, seeds]``."""
-    other = ahead[:, easy] if any(easy) else ahead
+    other = ahead[:, easy]
     return AgainstAgents(
         name,
         kind,

@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from lambda_rl.agents.foreign.page import shown
-from lambda_rl.agents.foreign.rivals.agents import HARD
 from lambda_rl.agents.foreign.rivals.summary import (
     ABLATION,
     FEEDBACK,
@@ -22,6 +21,7 @@ from lambda_rl.agents.foreign.rivals.summary import (
     RivalsSummary,
     Standing,
 )
+from lambda_rl.agents.foreign.summary import HARD
 from lambda_rl.agents.presenting.markdown import markdown_table
 from lambda_rl.agents.presenting.style import GREY, INK, LEARNED_PALETTE, dress, new_figure
 from lambda_rl.checks import printable
@@ -66,7 +66,7 @@ def headline(summary: RivalsSummary) -> str:
                 f"Best {kind}: {_named(one.name)}, {_points(one.ahead, one.ahead_interval)} points below the policy; "
                 f"without grokking {_points(one.ahead_else, one.ahead_else_interval)}."
             )
-    if summary.agents is not None:
+    if summary.agents is not None and best is not None:
         lines.append(_over_agents(summary))
     counts = [sum(_sign(one.ahead_interval) == sign for one in summary.of(*RIVALS)) for sign in (1, 0, -1)]
     lines.append(

@@ -15,7 +15,7 @@ from lambda_rl.agents.foreign.contestants import DEFAULT, GAP, constant_name
 from lambda_rl.agents.foreign.feedback.differences import is_policy
 from lambda_rl.agents.foreign.feedback.replay import REPLAYED
 from lambda_rl.agents.foreign.feedback.static import LAW, SUGGESTED
-from lambda_rl.agents.foreign.rivals.agents import HARD, Agents, against_agents
+from lambda_rl.agents.foreign.rivals.agents import Agents, against_agents, without_hard
 from lambda_rl.agents.foreign.rivals.choices import Choice, Choices
 from lambda_rl.agents.foreign.rivals.tuning import CPR, LAWS
 from lambda_rl.agents.foreign.rows import Row
@@ -143,8 +143,9 @@ def summarise_rivals(
         [*beside, *rows], beside, tasks, seeds, (policy, *(name for name in names if name in tuned))
     )
     shared = table.tasks
-    everybody = [*beside, *rows, *single_kappa(table)]
-    table = _table(everybody, beside, shared, seeds, (policy,))
+    them = [row for row in agents if is_policy(row.contestant, row.fingerprint)]
+    # Theirs come first: of a policy that is in both, the rows beside count.
+    table = _table([*them, *beside, *rows, *single_kappa(table)], beside, shared, seeds, (policy,))
     references = (REPLAYED + policy, LAW, SUGGESTED, NONE, DEFAULT, SINGLE, GAP, BY_VALIDATION, ORACLE)
     found = [
         _standing(table, name, policy, tuned.get(name))
@@ -152,9 +153,7 @@ def summarise_rivals(
         if all(len(table.of(task, name)) for task in shared)
     ]
     standings = tuple(sorted(found, key=lambda one: one.regret))
-    them = [row for row in agents if is_policy(row.contestant, row.fingerprint)]
     others = [(one.name, one.kind) for one in standings if one.kind not in (POLICY, ABLATION)]
-    with_them = _table([*everybody, *them], beside, shared, seeds, (policy,))
     return RivalsSummary(
         format_version=RivalsSummary.version,
         policy=policy,
@@ -164,7 +163,7 @@ def summarise_rivals(
         seeds=seeds,
         tuned_on=(choices.tasks, choices.law_tasks),
         standings=standings,
-        agents=against_agents(with_them, others) if them else None,
+        agents=against_agents(table, others) if them else None,
         command=origin["command"],
         commit=origin["commit"],
         hardware=origin["hardware"],
@@ -228,8 +227,7 @@ def _standing(table: Table, name: str, policy: str, choice: Choice | None) -> St
     assert one is not None  # it has run on all of the table's tasks
     ours, theirs = (np.stack([table.of(task, who) for task in table.tasks]) for who in (policy, name))
     ahead = ours - theirs
-    other = ahead[[task.family != HARD for task in table.tasks]]
-    other = other if len(other) else ahead
+    other = ahead[without_hard(table.tasks)]
     return Standing(
         name=name,
         kind=kind_of(name, policy, choice is not None),
