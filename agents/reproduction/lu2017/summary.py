@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,7 +37,7 @@ def summarise(
         ``warned`` (what learned schedules warned of, with the number of runs), ``origin``.
     """
     learned = runs[runs["schedule"] == LEARNED]
-    warned = Counter(text for texts in learned["warned"] for text in set(texts))
+    warned = Counter(text for texts in learned["warned"] for text in set(map(_without_numbers, texts)))
     diverged = runs[runs["diverged"]].groupby(["cell", "schedule"]).size()
     return {
         "figures": list(figures),
@@ -49,6 +50,11 @@ def summarise(
         "warned": dict(warned.most_common()),
         "origin": dict(origin),
     }
+
+
+def _without_numbers(text: str) -> str:
+    """A warning that differs from run to run by a number is one warning."""
+    return re.sub(r"(?<![\w.])\d+(\.\d+)?(e[+-]?\d+)?\b", "…", text)
 
 
 def _claim(item: Finding) -> dict[str, Any]:

@@ -81,9 +81,9 @@ def test_smoke_runs_all_figures(smoke: Path) -> None:
 
 def test_the_page_is_made_of_the_files(smoke: Path) -> None:
     text = (smoke / "page.md").read_text()
-    summary = json.loads((smoke / page.RESULTS / "summary.json").read_text())
+    summary = json.loads((smoke / page.RESULTS.format("page") / "summary.json").read_text())
     assert page.NOT_RUN not in text
-    assert pages.fill(text, page.blocks(summary)) == text
+    assert pages.fill(text, page.blocks(summary, "page")) == text
     for item in summary["claims"]:
         assert f"Verdict: **{item['verdict']}**" in text
     for link in [line for line in text.splitlines() if line.startswith("![")]:
@@ -92,11 +92,12 @@ def test_the_page_is_made_of_the_files(smoke: Path) -> None:
     assert pages._BLOCK.sub("", text) == pages._BLOCK.sub("", PAGE.read_text())
 
 
-def test_results_in_the_docs_are_those_of_the_page() -> None:
+@pytest.mark.parametrize("name", ["lu2017", "lu2017-full"])
+def test_results_in_the_docs_are_those_of_the_page(name: str) -> None:
     """docs/lu2017.md says what docs/results/lu2017/summary.json says."""
-    path = PAGE.parent / page.RESULTS / "summary.json"
-    text = PAGE.read_text(encoding="utf-8")
-    assert pages.fill(text, page.blocks(json.loads(path.read_text(encoding="utf-8")))) == text
+    path = DOCS / page.RESULTS.format(name) / "summary.json"
+    text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    assert pages.fill(text, page.blocks(json.loads(path.read_text(encoding="utf-8")), name)) == text
 
 
 def test_a_finished_reproduction_trains_nothing_again(smoke: Path, monkeypatch: pytest.MonkeyPatch) -> None:

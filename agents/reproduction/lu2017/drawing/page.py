@@ -1,4 +1,4 @@
-"""Fills the marked blocks of ``docs/lu2017.md`` out of ``summary.json``."""
+"""Fills the marked blocks of ``docs/lu2017.md``, or of a page like it, out of ``summary.json``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from lambda_rl.agents.presenting.markdown import fill_page, markdown_table
 from lambda_rl.agents.reproduction.lu2017.drawing.figures import DRAWN
 from lambda_rl.files import atomic_path
 
-RESULTS = "results/lu2017"
-"""Where figures, ``summary.json`` and ``results.csv`` are copied to, beside the page."""
+RESULTS = "results/{}"
+"""Where figures, ``summary.json`` and ``results.csv`` are copied to, beside the page of a name."""
 
 NOT_RUN = "*Not run yet: `python scripts/reproduce_lu2017.py --page docs/lu2017.md …` fills this in.*"
 
@@ -104,10 +104,14 @@ def _added(summary: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def blocks(summary: Mapping[str, Any]) -> dict[str, str]:
+def blocks(summary: Mapping[str, Any], page: str) -> dict[str, str]:
     """All blocks that the summary can fill, by name.
 
     ``verdicts``, ``origin``; ``claim-a`` …; ``table-1-pull-down`` …; ``image-figure-1`` ….
+
+    Args:
+        summary: content of ``summary.json``.
+        page: name of the page, without its ending.
     """
     made = {"verdicts": _verdicts(summary), "origin": _origin(summary)}
     made |= {f"claim-{item['key']}": claim_text(item) for item in summary["claims"]}
@@ -116,7 +120,7 @@ def blocks(summary: Mapping[str, Any]) -> dict[str, str]:
             made[f"table-{number}-{name}"] = markdown_table(table["columns"], table["rows"])
     for number in summary["figures"]:
         for name in DRAWN[number]:
-            made[f"image-{name}"] = f"![{CAPTIONS[name]}]({RESULTS}/{name}.png)\n"
+            made[f"image-{name}"] = f"![{CAPTIONS[name]}]({RESULTS.format(page)}/{name}.png)\n"
     return made
 
 
@@ -126,7 +130,7 @@ def publish_added(page: Path, summary: Mapping[str, Any]) -> None:
     Raises:
         ValueError: the page lacks one of the blocks.
     """
-    made = blocks({**summary, "figures": []})
+    made = blocks({**summary, "figures": []}, page.stem)
     fill_page(page, {name: made[name] for name in ("origin", "table-8-widths")}, None)
 
 
@@ -141,8 +145,8 @@ def publish(page: Path, summary: Mapping[str, Any], folder: Path) -> None:
     Raises:
         ValueError: the page has no blocks, or lacks one that could be filled.
     """
-    fill_page(page, blocks(summary), NOT_RUN)
-    target = page.parent / RESULTS
+    fill_page(page, blocks(summary, page.stem), NOT_RUN)
+    target = page.parent / RESULTS.format(page.stem)
     names = [f"{name}.png" for number in summary["figures"] for name in DRAWN[number]]
     for name in ("summary.json", "results.csv", *names):
         with atomic_path(target / name) as temporary:
