@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch.optim import Adam, AdamW, Optimizer
 
 from lambda_rl import Constant, GapRule, LearnedSchedule, Policy, Schedule, load_policy
 from lambda_rl.agents.foreign.feedback.static import LAW, SUGGESTED, Suggested
-from lambda_rl.agents.foreign.loop import RunFigures
-from lambda_rl.agents.foreign.task import ForeignTask
+from lambda_rl.agents.foreign.loop import Outcome, RunFigures
+from lambda_rl.agents.foreign.task import Data, ForeignTask
 from lambda_rl.knobs import LAM
 from lambda_rl.suggest.kappa_law import KappaLaw, load_kappa_law
 
@@ -56,6 +56,30 @@ class Contestant(Protocol):
 
     def schedule(self, optimizer: Optimizer, run: RunFigures) -> Schedule:
         """What a run is made with."""
+
+
+@runtime_checkable
+class Search(Protocol):
+    """A contestant that trains several times for one result.
+
+    Attributes:
+        name: see :class:`Contestant`, as the next two.
+        fingerprint: see there.
+        feedback: see there.
+        runs: that a result costs.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - the class says it
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102
+    @property
+    def feedback(self) -> bool: ...  # noqa: D102
+    @property
+    def runs(self) -> int: ...  # noqa: D102
+
+    def result(self, task: ForeignTask, data: Data, seed: int) -> Outcome:
+        """All its runs, and what is chosen of them by validation."""
 
 
 @dataclass(frozen=True)
@@ -180,8 +204,11 @@ def static(law: KappaLaw | None = None) -> dict[str, Contestant]:
 
 
 def line_up(
-    task: ForeignTask, others: Mapping[str, Policy | str | Path | Contestant], *, constants: bool = True
-) -> list[Contestant]:
+    task: ForeignTask,
+    others: Mapping[str, Policy | str | Path | Contestant | Search],
+    *,
+    constants: bool = True,
+) -> list[Contestant | Search]:
     """Who runs on a task; SGD's and Adam's default is one of the constants and not run twice.
 
     Args:
@@ -192,7 +219,7 @@ def line_up(
     Raises:
         lambda_rl.PolicyFileError: a policy cannot be used.
     """
-    found: list[Contestant] = []
+    found: list[Contestant | Search] = []
     if constants:
         found += [ConstantKappa(kappa) for kappa in kappas(task)]
         found += [FrameworkDefault()] if task.optimizer is AdamW else []
@@ -200,7 +227,7 @@ def line_up(
     return found + [_contestant(name, given) for name, given in others.items()]
 
 
-def _contestant(name: str, given: Policy | str | Path | Contestant) -> Contestant:
+def _contestant(name: str, given: Policy | str | Path | Contestant | Search) -> Contestant | Search:
     if isinstance(given, (str, Path)):
         given = load_policy(given)
     return Learned(name, given) if isinstance(given, Policy) else given

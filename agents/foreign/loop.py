@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -101,45 +103,88 @@ def train(
     """
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RuntimeWarning)
+        run = PlainRun(task, data, seed, make_schedule)
+        schedule = run.schedule
+        while not run.ended:
+            run.advance()
+            if feedback:
+                val_loss, val_accuracy = run.validation()
+                schedule.step(
+                    train_loss=run.train_loss,
+                    val_loss=val_loss,
+                    train_accuracy=run.train_accuracy,
+                    val_accuracy=val_accuracy,
+                    **_asked(schedule, run.model, run.optimizer, data.val),
+                )
+        lams = tuple(float(row["lam"] or 0.0) for row in schedule.history)
+        warned = any(issubclass(item.category, RuntimeWarning) for item in caught)
+        return run.outcome(lams[:-1] or lams, warned)
+
+
+class PlainRun:
+    """A run that goes on from call to call.
+
+    It draws from torch's global generator, as a user's does: initial weights when it is made, dropout as it goes on.
+
+    Args:
+        task: what is trained.
+        data: its examples.
+        seed: see :func:`train`.
+        make_schedule: see there.
+
+    Attributes:
+        model: the network.
+        optimizer: of its weights.
+        schedule: of λ.
+        train_loss: over the minibatches of the last advance, nats.
+        train_accuracy: likewise, a fraction.
+    """
+
+    def __init__(self, task: ForeignTask, data: Data, seed: int, make_schedule: MakeSchedule) -> None:
         torch.manual_seed(seed)
-        model = _network(task, data)
-        groups = split_parameters(model, START_DECAY)
-        optimizer = _optimizer(task, groups)
+        self._data = data
+        self.model = _network(task, data)
+        self.optimizer = _optimizer(task, split_parameters(self.model, START_DECAY))
         told = figures(task, data, seed)
         total = told.total_steps
-        rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: task.rate((step + 0.5) / total))
-        schedule = make_schedule(optimizer, told)
-        calls = {round(call * total / task.calls) for call in range(1, task.calls + 1)}
-        losses, hits = [], []
-        for step, index in enumerate(_minibatches(task, told.num_train, seed), 1):
+        self._rates = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: task.rate((step + 0.5) / total)
+        )
+        self.schedule = make_schedule(self.optimizer, told)
+        calls = sorted({round(call * total / task.calls) for call in range(1, task.calls + 1)} - {0})
+        self._parts = [now - before for before, now in itertools.pairwise((0, *calls))]
+        self._minibatches = _minibatches(task, told.num_train, seed)
+        self.train_loss = self.train_accuracy = math.nan
+
+    @property
+    def ended(self) -> bool:
+        """Whether no step is left."""
+        return not self._parts
+
+    def advance(self) -> None:
+        """Trains to the next call."""
+        data, losses, hits = self._data, [], []
+        for index in itertools.islice(self._minibatches, self._parts.pop(0)):
             labels = data.train[1][index].flatten()
-            logits = model(data.train[0][index]).reshape(len(labels), data.num_classes)
+            logits = self.model(data.train[0][index]).reshape(len(labels), data.num_classes)
             loss = F.cross_entropy(logits, labels)
-            optimizer.zero_grad()
+            self.optimizer.zero_grad()
             loss.backward()
-            optimizer.step()
-            rates.step()
+            self.optimizer.step()
+            self._rates.step()
             losses.append(loss.detach())
             hits.append((logits.detach().argmax(1) == labels).float().mean())
-            if step in calls:
-                train_loss, train_accuracy = (
-                    float(torch.stack(losses).mean()),
-                    float(torch.stack(hits).mean()),
-                )
-                losses, hits = [], []
-                if feedback:
-                    val_loss, val_accuracy = evaluate(model, data.val)
-                    schedule.step(
-                        train_loss=train_loss,
-                        val_loss=val_loss,
-                        train_accuracy=train_accuracy,
-                        val_accuracy=val_accuracy,
-                        **_asked(schedule, model, optimizer, data.val),
-                    )
-        parts = evaluate(model, data.val), evaluate(model, data.test)
-    lams = tuple(float(row["lam"] or 0.0) for row in schedule.history)
-    warned = any(issubclass(item.category, RuntimeWarning) for item in caught)
-    return Outcome(train_accuracy, *parts[0][::-1], *parts[1][::-1], lams[:-1] or lams, warned)
+        self.train_loss = float(torch.stack(losses).mean())
+        self.train_accuracy = float(torch.stack(hits).mean())
+
+    def validation(self) -> tuple[float, float]:
+        """Loss in nats and accuracy of the validation examples."""
+        return evaluate(self.model, self._data.val)
+
+    def outcome(self, lams: tuple[float, ...], warned: bool = False) -> Outcome:
+        """What it came to; the test examples are looked at now."""
+        parts = self.validation(), evaluate(self.model, self._data.test)
+        return Outcome(self.train_accuracy, *parts[0][::-1], *parts[1][::-1], lams, warned)
 
 
 def _asked(schedule: Schedule, model: nn.Module, optimizer: Optimizer, val: Pair) -> dict[str, Any]:

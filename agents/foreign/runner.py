@@ -13,13 +13,13 @@ import torch
 
 from lambda_rl import Policy
 from lambda_rl.agents.clusters import HERE, Spread
-from lambda_rl.agents.foreign.contestants import Contestant, line_up
+from lambda_rl.agents.foreign.contestants import Contestant, Search, line_up
 from lambda_rl.agents.foreign.loop import figures, train
 from lambda_rl.agents.foreign.rows import Key, Row, add_rows, run_key
 from lambda_rl.agents.foreign.suite import by_name
 from lambda_rl.agents.foreign.task import Data, ForeignTask
 
-Others = Mapping[str, Policy | str | Path | Contestant]
+Others = Mapping[str, Policy | str | Path | Contestant | Search]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Work:
 
     task: str
     seed: int
-    contestants: tuple[Contestant, ...]
+    contestants: tuple[Contestant | Search, ...]
     images: str = ""
 
 
@@ -101,10 +101,13 @@ def play(work: Work) -> list[Row]:
     return [play_one(task, data, work.seed, contestant) for contestant in work.contestants]
 
 
-def play_one(task: ForeignTask, data: Data, seed: int, contestant: Contestant) -> Row:
-    """One run of one contestant."""
+def play_one(task: ForeignTask, data: Data, seed: int, contestant: Contestant | Search) -> Row:
+    """One result of one contestant: a run, or what it chose of several."""
     started, lr_sum = time.perf_counter(), figures(task, data).lr_sum
-    outcome = train(task, data, seed, contestant.schedule, feedback=contestant.feedback)
+    if isinstance(contestant, Search):
+        outcome = contestant.result(task, data, seed)
+    else:
+        outcome = train(task, data, seed, contestant.schedule, feedback=contestant.feedback)
     return Row(
         task=task.name,
         digest=task.digest,

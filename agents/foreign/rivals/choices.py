@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from lambda_rl.agents.record.typed_file import TypedFile
@@ -52,3 +53,14 @@ class Choices(TypedFile):
     commit: str
     hardware: str
     rivals: tuple[Choice, ...]
+
+    def joined(self, more: Choices) -> Choices:
+        """These and others that were tuned later on the same tasks."""
+        return dataclasses.replace(
+            self,
+            seconds=round(self.seconds + more.seconds, 1),
+            command=f"{self.command}; {more.command}",
+            commit=f"{self.commit}; {more.commit}",
+            hardware="; ".join(dict.fromkeys((self.hardware, more.hardware))),
+            rivals=(*self.rivals, *more.rivals),
+        )

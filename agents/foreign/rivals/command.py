@@ -11,12 +11,13 @@ from rich.console import Console
 
 from lambda_rl import load_policy
 from lambda_rl.agents.clusters import Spread
-from lambda_rl.agents.foreign.contestants import Contestant, short_name
+from lambda_rl.agents.foreign.contestants import Contestant, Search, short_name
 from lambda_rl.agents.foreign.rivals.choices import Choices
 from lambda_rl.agents.foreign.rivals.contestants import ablations, rivals
 from lambda_rl.agents.foreign.rivals.page import differences_figure, overview, page_blocks
+from lambda_rl.agents.foreign.rivals.per_task import searches
 from lambda_rl.agents.foreign.rivals.summary import summarise_rivals
-from lambda_rl.agents.foreign.rivals.tuning import Tuning, choose, drawn
+from lambda_rl.agents.foreign.rivals.tuning import Tuning, choose, drawn, tunable
 from lambda_rl.agents.foreign.rows import Row, current, read_rows, write_rows
 from lambda_rl.agents.foreign.runner import keep, one_thread, run
 from lambda_rl.agents.foreign.suite import TASKS, selected
@@ -46,7 +47,8 @@ class RivalsConfig(DataOptions):
             (scripts/generality.py); empty: none.
         tasks: names of tasks or families; none: all.
         seeds: of each task; all tasks are run with the first, then with the next.
-        rivals: names; none: all.
+        rivals: names; none: all that were tuned, and searches a task at a time. One that is named and was not tuned yet
+            is tuned now, beside those of rivals.json.
         ablate: also run what is left of the policy without a part of it.
         tune_tasks: drawn from the training distribution, to tune schedules on.
         law_tasks: likewise, to tune laws on.
@@ -89,6 +91,12 @@ def run_rivals(config: RivalsConfig) -> None:
         )
     if config.agents and not Path(config.agents).is_file():
         raise ValueError(f"{config.agents}: no rows of agents; scripts/generality.py makes them")
+    allowed = (*tunable(), *searches())
+    for name in config.rivals:
+        if name not in allowed:
+            raise ValueError(
+                f"--rivals: no {name}; allowed: {', '.join(allowed)}{did_you_mean(name, allowed)}"
+            )
     tasks, console = selected(config.tasks), Console()
     with one_thread():
         choices = _choices(config, console)
@@ -117,30 +125,39 @@ def _choices(config: RivalsConfig, console: Console) -> Choices:
                 f"{path} was tuned on {found.tasks} tasks, laws on {found.law_tasks}; give --tune-tasks {found.tasks} "
                 f"--law-tasks {found.law_tasks}, or another --out"
             )
-        return found
-    if not config.measure:
+        have = {one.name for one in found.rivals}
+        lacking = [name for name in tunable() if name in config.rivals and name not in have]
+        if not (config.measure and lacking):
+            return found
+        found = found.joined(_tuned(config, console, lacking))
+    elif config.measure:
+        found = _tuned(config, console)
+    else:
         raise ValueError(f"{path}: nothing was tuned yet; run without --no-measure")
-    images = config.load_parts("train", drawn(1).datasets)
-    tuning = Tuning(config.tune_tasks, config.law_tasks, config.kept, config.workers)
-    with Bar("tuning rivals", console, lines="tenths") as bar:
-        found = choose(tuning, images, provenance("cpu"), bar)
     found.save(path)
     return found
 
 
-def _line_up(config: RivalsConfig, choices: Choices, beside: Sequence[Row]) -> dict[str, Contestant]:
+def _tuned(config: RivalsConfig, console: Console, names: Sequence[str] = ()) -> Choices:
+    """What tuning some rivals chooses; none named: all."""
+    images = config.load_parts("train", drawn(1).datasets)
+    tuning = Tuning(config.tune_tasks, config.law_tasks, config.kept, config.workers)
+    with Bar("tuning rivals", console, lines="tenths") as bar:
+        return choose(tuning, images, provenance("cpu"), bar, names)
+
+
+def _line_up(config: RivalsConfig, choices: Choices, beside: Sequence[Row]) -> dict[str, Contestant | Search]:
     """Who runs, by name."""
-    made = rivals(choices.rivals)
-    for name in config.rivals:
-        if name not in made:
-            raise ValueError(f"--rivals: no {name}; allowed: {', '.join(made)}{did_you_mean(name, made)}")
+    made: dict[str, Contestant | Search] = {**rivals(choices.rivals), **searches()}
     found = {name: one for name, one in made.items() if not config.rivals or name in config.rivals}
     if config.ablate:
         found |= ablations(short_name(config.policy), load_policy(config.policy), beside, TASKS)
     return found
 
 
-def _measured(config: RivalsConfig, tasks: Sequence[ForeignTask], others: Mapping[str, Contestant]) -> None:
+def _measured(
+    config: RivalsConfig, tasks: Sequence[ForeignTask], others: Mapping[str, Contestant | Search]
+) -> None:
     """Runs what is missing; rows of other settings go."""
     path = config.out / ROWS
     rows = read_rows(path)

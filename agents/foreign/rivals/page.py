@@ -17,6 +17,7 @@ from lambda_rl.agents.foreign.rivals.summary import (
     OPEN,
     POLICY,
     REFERENCE,
+    SEARCH,
     SINGLE,
     RivalsSummary,
     Standing,
@@ -27,7 +28,7 @@ from lambda_rl.agents.presenting.style import GREY, INK, LEARNED_PALETTE, dress,
 from lambda_rl.checks import printable
 
 RIVALS = (LAW_KIND, OPEN, FEEDBACK)
-"""Kinds that are tuned, or fitted."""
+"""Kinds that take one run, tuned or fitted."""
 
 
 def page_blocks(summary: RivalsSummary) -> dict[str, str]:
@@ -36,7 +37,7 @@ def page_blocks(summary: RivalsSummary) -> dict[str, str]:
     seeds = f"{summary.seeds} seed{'s' * (summary.seeds > 1)}"
     return {
         "headline": headline(summary),
-        "rivals": _table(summary, (POLICY, *RIVALS, REFERENCE)),
+        "rivals": _table(summary, (POLICY, *RIVALS, SEARCH, REFERENCE)),
         "agents": _agents(summary),
         "ablations": _table(summary, (POLICY, ABLATION)),
         "settings": _settings(summary),
@@ -73,6 +74,13 @@ def headline(summary: RivalsSummary) -> str:
         f"Of {sum(counts)} rivals the policy is above {counts[0]}, not told apart from {counts[1]} and below "
         f"{counts[2]} by these intervals."
     )
+    if found := summary.of(SEARCH):
+        listed = "; ".join(
+            f"the policy is {_points(one.ahead, one.ahead_interval)} points above {_named(one.name)} (without {HARD} "
+            f"{_points(one.ahead_else, one.ahead_else_interval)})"
+            for one in found
+        )
+        lines.append(f"Searches that take {found[0].runs} runs a result: {listed}.")
     return "".join(f"- {line}\n" for line in lines)
 
 
@@ -183,9 +191,10 @@ def overview(summary: RivalsSummary) -> Table:
 
 
 def differences_figure(summary: RivalsSummary) -> Figure:
-    """The policy minus each tuned rival and ablation, all tasks but grokking; the least difference on top."""
-    found = sorted(summary.of(*RIVALS, ABLATION), key=lambda one: -one.ahead_else)
-    colours = dict(zip((*RIVALS, ABLATION), (*LEARNED_PALETTE[:3], GREY), strict=True))
+    """The policy minus each rival, search and ablation, all tasks but grokking; the least difference on top."""
+    kinds = (*RIVALS, SEARCH, ABLATION)
+    found = sorted(summary.of(*kinds), key=lambda one: -one.ahead_else)
+    colours = dict(zip(kinds, (*LEARNED_PALETTE, GREY), strict=True))
     figure = new_figure(7.2, 0.9 + 0.24 * len(found))
     axes = figure.subplots()
     told = set()

@@ -17,6 +17,7 @@ from lambda_rl.agents.foreign.feedback.replay import REPLAYED
 from lambda_rl.agents.foreign.feedback.static import LAW, SUGGESTED
 from lambda_rl.agents.foreign.rivals.agents import Agents, against_agents, without_hard
 from lambda_rl.agents.foreign.rivals.choices import Choice, Choices
+from lambda_rl.agents.foreign.rivals.per_task import searches
 from lambda_rl.agents.foreign.rivals.tuning import CPR, LAWS
 from lambda_rl.agents.foreign.rows import Row
 from lambda_rl.agents.foreign.summary import BY_VALIDATION, NONE, ORACLE, Table, summarise_contestant
@@ -24,8 +25,8 @@ from lambda_rl.agents.foreign.task import ForeignTask
 from lambda_rl.agents.record.typed_file import TypedFile
 from lambda_rl.observation.facts import ADAM_PULL
 
-POLICY, LAW_KIND, OPEN, FEEDBACK, ABLATION, REFERENCE = (
-    "policy", "law", "open loop", "feedback by hand", "ablation", "reference",
+POLICY, LAW_KIND, OPEN, FEEDBACK, SEARCH, ABLATION, REFERENCE = (
+    "policy", "law", "open loop", "feedback by hand", "search", "ablation", "reference",
 )  # fmt: skip
 BY_HAND = ("gap", "plateau", "awd", "swd", "hypergradient", CPR)
 SINGLE = "best-single-kappa"
@@ -39,7 +40,7 @@ class Standing:
 
     Attributes:
         name: of the contestant.
-        kind: policy, law, open loop, feedback by hand, ablation or reference.
+        kind: policy, law, open loop, feedback by hand, search (several runs a result), ablation or reference.
         spec: its tuned setting; empty where there is none.
         before: inner runs that finding the setting cost.
         runs: that a user pays for one result.
@@ -217,6 +218,8 @@ def kind_of(name: str, policy: str, tuned: bool) -> str:
         return ABLATION
     if name in (*LAWS, LAW, SUGGESTED):
         return LAW_KIND
+    if name in searches():
+        return SEARCH
     if not tuned:
         return REFERENCE
     return FEEDBACK if name in BY_HAND else OPEN
@@ -233,7 +236,7 @@ def _standing(table: Table, name: str, policy: str, choice: Choice | None) -> St
         kind=kind_of(name, policy, choice is not None),
         spec="" if choice is None else choice.spec,
         before=0 if choice is None else choice.runs,
-        runs=one.runs,
+        runs=searches()[name].runs if name in searches() else one.runs,
         regret=one.regret,
         regret_interval=one.regret_interval,
         tail=one.regret_tail,

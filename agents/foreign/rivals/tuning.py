@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from lambda_rl.agents.baselines.crew import Ground, ProcessCrew
 from lambda_rl.agents.baselines.fingerprints import trainer_fingerprint
 from lambda_rl.agents.baselines.kappa_law import regret_at
 from lambda_rl.agents.baselines.rivals.laws import Law
-from lambda_rl.agents.baselines.rivals.searches import KnotSearch, SearchedKnots
+from lambda_rl.agents.baselines.rivals.searches import KnotSearch, SearchedKnots, SearchedLong
 from lambda_rl.agents.comparison.store import RunStore
 from lambda_rl.agents.foreign.contestants import GAP_RANGE
 from lambda_rl.agents.foreign.rivals.choices import Choice, Choices
@@ -39,7 +39,7 @@ FAMILIES = (
 )  # fmt: skip
 """Families that are tuned over their grids, in κ."""
 
-CPR, POPULATION = "cpr", "pbt"
+CPR, POPULATION, COPY = "cpr", "pbt", "pbt-replay"
 LAWS = ("kappa", "tau", "power-law", "fitted-law")
 OWN_UNITS = ("awd", "swd")
 """Rules whose number is no λ for every optimizer: they are tuned in κ and as they are, and the better one is taken."""
@@ -61,10 +61,22 @@ class KnotsInKappa(InKappa):
     """The Bayesian search over four knots, in κ."""
 
     name = "knots-in-kappa"
+    of: ClassVar[type[SearchedKnots]] = SearchedKnots
 
     def search(self) -> KappaSearch:
         """A fresh one."""
-        return KappaSearch(KnotSearch("knots:{}", SearchedKnots.trials))
+        return KappaSearch(KnotSearch("knots:{}", self.of.trials))
+
+
+class LongKnotsInKappa(KnotsInKappa):
+    """The same with ten times the budget."""
+
+    name = "knots-long-in-kappa"
+    of = SearchedLong
+
+
+SEARCHED = (KnotsInKappa(), LongKnotsInKappa())
+"""Families that are searched for."""
 
 
 class KappaSearch:
@@ -105,15 +117,28 @@ class Tuning:
     workers: int = 1
 
 
-def choose(tuning: Tuning, images: Images, origin: Mapping[str, str], progress: Progress = None) -> Choices:
-    """Tunes all rivals.
+def tunable() -> tuple[str, ...]:
+    """Names of all rivals that are tuned."""
+    return (*LAWS, *FAMILIES, CPR, *map(_own_name, SEARCHED), COPY)
+
+
+def choose(
+    tuning: Tuning,
+    images: Images,
+    origin: Mapping[str, str],
+    progress: Progress = None,
+    names: Collection[str] = (),
+) -> Choices:
+    """Tunes rivals.
 
     Args:
         tuning: how.
         images: training images of the suite's tasks.
         origin: command, commit and hardware.
         progress: called with (runs done, runs in all).
+        names: of rivals; none: all.
     """
+    wanted = names or tunable()
     suite = drawn(tuning.tasks)
     config = TrainerConfig("cpu", "auto", 1)
     store = RunStore(tuning.kept, {"suite": suite.name})
@@ -123,13 +148,17 @@ def choose(tuning: Tuning, images: Images, origin: Mapping[str, str], progress: 
     with contextlib.ExitStack() as held:
         crew = held.enter_context(ProcessCrew(ground, tuning.workers)) if tuning.workers > 1 else None
         judge = functools.partial(Judge, images, suite.fold, config=config, kept=store, crew=crew)
-        families, seconds = tuned_families(suite, judge(traces=False), progress)
-        copied, more = copied_population(suite, judge())
-        laws, most = tuned_laws(drawn(tuning.law_tasks), judge(traces=False))
+        found, seconds = tuned_families(suite, judge(traces=False), progress, wanted)
+        if COPY in wanted:
+            copied, more = copied_population(suite, judge())
+            found, seconds = [*found, copied], seconds + more
+        if laws := [name for name in LAWS if name in wanted]:
+            fitted, more = tuned_laws(drawn(tuning.law_tasks), judge(traces=False), laws)
+            found, seconds = [*fitted, *found], seconds + more
     return Choices(
         format_version=Choices.version, suite=SUITE, tasks=tuning.tasks, law_tasks=tuning.law_tasks,
-        seconds=round(seconds + more + most, 1), command=origin["command"], commit=origin["commit"],
-        hardware=origin["hardware"], rivals=(*laws, *families, copied),
+        seconds=round(seconds, 1), command=origin["command"], commit=origin["commit"],
+        hardware=origin["hardware"], rivals=tuple(found),
     )  # fmt: skip
 
 
@@ -144,13 +173,16 @@ def drawn(count: int, suite: str = SUITE) -> Suite:
     return Suite(f"{suite}-drawn-{count}", "agent", TaskList(tuple(source.sample(rng) for _ in range(count))))
 
 
-def tuned_families(tasks: Suite, judge: Judge, progress: Progress = None) -> tuple[list[Choice], float]:
+def tuned_families(
+    tasks: Suite, judge: Judge, progress: Progress = None, names: Collection[str] = ()
+) -> tuple[list[Choice], float]:
     """The best setting of each family, by mean accuracy on the outer validation part of the tasks.
 
     Args:
         tasks: see :func:`drawn`.
         judge: of their images.
         progress: called with (runs done, runs in all).
+        names: of families; none: all.
 
     Returns:
         Them, and the seconds that it took.
@@ -159,14 +191,24 @@ def tuned_families(tasks: Suite, judge: Judge, progress: Progress = None) -> tup
     for name in OWN_UNITS:
         settings[name] += BASELINES[name].grid()
     settings[CPR] = BASELINES[CPR].settings(most=CPR_SETTINGS)
-    with (
-        BASELINES.temporarily(IN_KAPPA, InKappa()),
-        BASELINES.temporarily(KnotsInKappa.name, KnotsInKappa()),
-    ):
+    settings = {name: found for name, found in settings.items() if not names or name in names}
+    searched = [one for one in SEARCHED if not names or _own_name(one) in names]
+    with contextlib.ExitStack() as held:
+        for one in (InKappa(), *searched):
+            held.enter_context(BASELINES.temporarily(one.name, one))
         found = tune(
-            tasks, judge, seeds=1, settings=settings, searches=(KnotsInKappa.name,), progress=progress
+            tasks,
+            judge,
+            seeds=1,
+            settings=settings,
+            searches=[one.name for one in searched],
+            progress=progress,
         )
     return [_choice(name.removesuffix(f"-{IN_KAPPA}"), found, name) for name in found.families], found.seconds
+
+
+def _own_name(searched: InKappa) -> str:
+    return searched.name.removesuffix(f"-{IN_KAPPA}")
 
 
 def _choice(name: str, tuned: Tuned, family: str) -> Choice:
@@ -174,12 +216,13 @@ def _choice(name: str, tuned: Tuned, family: str) -> Choice:
     return Choice(name, tuned.best(family), tuned.inner_runs[family], tried)
 
 
-def tuned_laws(tasks: Suite, judge: Judge) -> tuple[list[Choice], float]:
+def tuned_laws(tasks: Suite, judge: Judge, names: Iterable[str] = LAWS) -> tuple[list[Choice], float]:
     """The best setting of each law by mean regret, its accuracy read off the curve of constants of each task.
 
     Args:
         tasks: see :func:`drawn`.
         judge: of their images.
+        names: of laws.
 
     Returns:
         Them, and the seconds that the curves took.
@@ -192,7 +235,7 @@ def tuned_laws(tasks: Suite, judge: Judge) -> tuple[list[Choice], float]:
     regret = accuracy.max(1, keepdims=True) - accuracy
     facts = [run_facts(cell.task, network_of(cell.task, judge.train.num_classes)) for cell in cells]
     found = []
-    for name in LAWS:
+    for name in names:
         law = BASELINES[name]
         assert isinstance(law, Law)
         scores = {}
@@ -224,4 +267,4 @@ def copied_population(tasks: Suite, judge: Judge) -> tuple[Choice, float]:
         logs.append(np.clip(levels[at], *np.log10(GAP_RANGE)))
         runs, seconds = runs + played.inner_runs, seconds + played.seconds
     knots = ",".join(f"{kappa:.4g}" for kappa in 10.0 ** np.mean(logs, axis=0))
-    return Choice(f"{POPULATION}-replay", InKappa.form.format(f"knots:{knots}"), runs, {}), seconds
+    return Choice(COPY, InKappa.form.format(f"knots:{knots}"), runs, {}), seconds

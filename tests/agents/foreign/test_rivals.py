@@ -23,7 +23,7 @@ from lambda_rl.agents.foreign.rivals.command import RivalsConfig, run_rivals
 from lambda_rl.agents.foreign.rivals.contestants import Held, TunedRival, ablations
 from lambda_rl.agents.foreign.rivals.page import page_blocks
 from lambda_rl.agents.foreign.rivals.summary import RivalsSummary, summarise_rivals
-from lambda_rl.agents.foreign.rivals.tuning import FAMILIES, Tuning, choose, drawn
+from lambda_rl.agents.foreign.rivals.tuning import FAMILIES, Tuning, choose
 from lambda_rl.agents.foreign.rivals.units import InKappa, facts_of, in_kappa, scaled
 from lambda_rl.agents.foreign.rows import Row, read_rows, write_rows
 from lambda_rl.agents.foreign.runner import play_one
@@ -140,21 +140,25 @@ def test_tuning_takes_the_best_and_goes_on(tmp_path: Path, monkeypatch: pytest.M
         dataclasses.replace(task, steps=40, decisions=4) for task in load_suite("quick-validation").tasks[:2]
     )
     tiny = Suite("tiny", "agent", TaskList(tasks))
-    for name, value in {
-        "FAMILIES": ("to-zero",),
-        "OWN_UNITS": (),
-        "LAWS": ("tau",),
-        "CPR_SETTINGS": 1,
-    }.items():
+    few = {"FAMILIES": ("to-zero",), "OWN_UNITS": (), "LAWS": ("tau",), "CPR_SETTINGS": 1}
+    for name, value in few.items():
         monkeypatch.setattr(tuning, name, value)
     monkeypatch.setattr(tuning, "drawn", lambda count: tiny)
-    monkeypatch.setattr(tuning.SearchedKnots, "trials", 4)
+    for searched in (tuning.SearchedKnots, tuning.SearchedLong):
+        monkeypatch.setattr(searched, "trials", 4)
     counts: list[tuple[int, int]] = []
     how = Tuning(2, 2, tmp_path / "kept" / "runs.jsonl")
     images = {"": load_train("synthetic")}
     found = choose(how, images, ORIGIN, lambda done, total: counts.append((done, total)))
-    assert [one.name for one in found.rivals] == ["tau", "to-zero", "cpr", "knots", "pbt-replay"]
-    assert [one.runs for one in found.rivals] == [24, 36, 2, 8, 24]
+    assert [one.name for one in found.rivals] == [
+        "tau",
+        "to-zero",
+        "cpr",
+        "knots",
+        "knots-long",
+        "pbt-replay",
+    ]
+    assert [one.runs for one in found.rivals] == [24, 36, 2, 8, 8, 24]
     for one in found.rivals[:-1]:
         assert one.tried[one.spec] == max(one.tried.values())
         assert TunedRival(one.name, one.spec).fingerprint.startswith("rival-")
@@ -168,12 +172,6 @@ def test_tuning_takes_the_best_and_goes_on(tmp_path: Path, monkeypatch: pytest.M
     again = (tmp_path / "kept" / "runs.jsonl").read_text().splitlines()
     assert {json.loads(line).get("key") for line in again} == {json.loads(line).get("key") for line in lines}
     assert len(again) == len(lines)
-
-
-def test_tasks_to_tune_on_are_of_the_training_side_and_always_the_same() -> None:
-    some = drawn(3)
-    assert some.fold == "agent"
-    assert some.tasks == drawn(4).tasks[:3]
 
 
 def test_a_command_that_was_cut_off_goes_on_and_fills_its_page(
@@ -197,7 +195,7 @@ def test_a_command_that_was_cut_off_goes_on_and_fills_its_page(
     )
     run_rivals(config)
     whole = read_rows(tmp_path / "rows.csv")
-    assert len(whole) == 2 * (3 + 5)
+    assert len(whole) == 2 * (3 + 5 + 2)
     text = (tmp_path / "rows.csv").read_text().splitlines()
     (tmp_path / "rows.csv").write_text("\n".join([*text[:5], text[5][:30]]))
     capsys.readouterr()
@@ -215,7 +213,7 @@ def test_a_command_that_was_cut_off_goes_on_and_fills_its_page(
     assert (tmp_path / "differences.png").stat().st_size > 1000
 
     for wrong, words in {
-        "no nothing; allowed: tau": {"rivals": ("nothing",)},
+        "no nothing; allowed: kappa": {"rivals": ("nothing",)},
         "--tune-tasks 2": {"tune_tasks": 5},
         "no rows of constants": {"beside": tmp_path / "none.csv"},
         "no rows of agents": {"agents": str(tmp_path / "none.csv")},
