@@ -40,6 +40,16 @@ PRESETS: dict[str, TrainConfig] = {
     "cifar-mlp": replace(
         _CIFAR, preset="cifar-mlp", suite="cifar-mlp", total_decisions=134_400, compile=True
     ),
+    # Many small updates, and half the noise: what two and a half minutes are enough for (docs/performance.md).
+    "cifar-mlp-fast": replace(
+        _CIFAR,
+        preset="cifar-mlp-fast",
+        suite="cifar-mlp",
+        total_decisions=38_400,
+        eval_every=20,
+        compile=True,
+        ppo=PPOConfig(n_envs=32, n_steps=15, batch_size=240, log_std_init=-1.2),
+    ),
     "cifar-cnn": replace(_CIFAR, preset="cifar-cnn", suite="cifar-cnn", total_decisions=76_800, compile=True),
     "cifar-mixed": replace(
         _CIFAR,
