@@ -51,12 +51,9 @@ def headline(summary: RivalsSummary) -> str:
     lines = []
     best = _best(summary, RIVALS)
     if best is not None:
-        verdict = {1: "is above it", 0: "is not told apart from it", -1: "is below it"}[
-            _sign(best.ahead_interval)
-        ]
         lines.append(
             f"**The best rival that takes one run is {_named(best.name)} ({best.kind}): `{summary.policy}` "
-            f"{verdict}**, by {_points(best.ahead, best.ahead_interval)} points; without grokking "
+            f"{_verdict(best)}**, by {_points(best.ahead, best.ahead_interval)} points; without grokking "
             f"{_points(best.ahead_else, best.ahead_else_interval)}; probability that the policy is better: "
             f"{best.probability:.2f}."
         )
@@ -74,13 +71,12 @@ def headline(summary: RivalsSummary) -> str:
         f"Of {sum(counts)} rivals the policy is above {counts[0]}, not told apart from {counts[1]} and below "
         f"{counts[2]} by these intervals."
     )
-    if found := summary.of(SEARCH):
-        listed = "; ".join(
-            f"the policy is {_points(one.ahead, one.ahead_interval)} points above {_named(one.name)} (without {HARD} "
-            f"{_points(one.ahead_else, one.ahead_else_interval)})"
-            for one in found
-        )
-        lines.append(f"Searches that take {found[0].runs} runs a result: {listed}.")
+    lines += [
+        f"{_named(one.name)}, {one.runs} runs a result: `{summary.policy}` {_verdict(one)}, the policy minus "
+        f"it {_points(one.ahead, one.ahead_interval)} points, without {HARD} "
+        f"{_points(one.ahead_else, one.ahead_else_interval)}."
+        for one in summary.of(SEARCH)
+    ]
     return "".join(f"- {line}\n" for line in lines)
 
 
@@ -98,6 +94,12 @@ def _over_agents(summary: RivalsSummary) -> str:
 
 def _best(summary: RivalsSummary, kinds: Sequence[str]) -> Standing | None:
     return next(iter(summary.of(*kinds)), None)
+
+
+def _verdict(one: Standing) -> str:
+    """How the policy stands to somebody."""
+    words = {1: "is above it", 0: "is not told apart from it", -1: "is below it"}
+    return words[_sign(one.ahead_interval)]
 
 
 def _sign(interval: tuple[float, float]) -> int:

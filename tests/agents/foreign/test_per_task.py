@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from places import DOCS
 from torch.optim import Optimizer
 
 from lambda_rl import ReplaySchedule
@@ -17,6 +18,7 @@ from lambda_rl.agents.foreign.loop import RunFigures, figures, train
 from lambda_rl.agents.foreign.rivals import command, tuning
 from lambda_rl.agents.foreign.rivals.choices import Choice, Choices
 from lambda_rl.agents.foreign.rivals.command import RivalsConfig, run_rivals
+from lambda_rl.agents.foreign.rivals.page import RIVALS, page_blocks
 from lambda_rl.agents.foreign.rivals.per_task import PlainPopulation, RandomKappas, searches
 from lambda_rl.agents.foreign.rivals.summary import RivalsSummary
 from lambda_rl.agents.foreign.rivals.tuning import choose, drawn, tunable
@@ -148,7 +150,9 @@ def test_a_rival_that_was_not_tuned_yet_is_tuned_beside_the_others(
     assert found.rivals[1].runs == 4
     assert found.commit.startswith("first; ")
     assert {row.contestant for row in read_rows(tmp_path / "rows.csv")} == set(config.rivals)
-    standings = {one.name: one for one in RivalsSummary.load(tmp_path / "summary.json").standings}
+    summary = RivalsSummary.load(tmp_path / "summary.json")
+    standings = {one.name: one for one in summary.standings}
+    assert "`random-search`, 12 runs a result: `any-loop` is " in page_blocks(summary)["headline"]
     assert (standings["random-search"].kind, standings["random-search"].runs) == ("search", 12)
     assert standings["knots-long"].kind == "open loop"
 
@@ -172,3 +176,18 @@ def test_names_that_are_tuned_are_tuned_alone(tmp_path: Path, monkeypatch: pytes
     images = config.load_parts("train", drawn(1).datasets)
     found = choose(how, images, {"command": "", "commit": "", "hardware": ""}, names=("gap",))
     assert (asked, found.rivals, found.seconds) == ([("gap",)], (), 2.0)
+
+
+def test_the_readme_says_what_the_summary_says() -> None:
+    summary = RivalsSummary.load(DOCS / "results" / "foreign-rivals" / "summary.json")
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    one_run = summary.of(*RIVALS)
+    assert all(one.ahead_interval[0] > 0 for one in one_run)
+    assert f"above each of [{len(one_run)} tuned rivals]" in readme
+    (random,) = (one for one in summary.of("search") if one.name == "random-search")
+    low, high = random.ahead_interval
+    assert low < 0 < high
+    assert summary.agents is not None
+    (five,) = (one for one in summary.agents.against if one.name == "random-search")
+    told = f"with twelve: {random.ahead:.2f} [{low:.2f}, {high:.2f}] points (over tasks; five agents trained alike: "
+    assert f"not told apart from random search\n{told}{five.ahead:.2f})" in readme
