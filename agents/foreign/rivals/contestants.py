@@ -11,9 +11,9 @@ import numpy.typing as npt
 from torch.optim import Optimizer
 
 from lambda_rl import Constant, Policy, ReplaySchedule, Schedule
-from lambda_rl.agents.ablation.contestants import FACTS_ONLY, FINAL, SHUFFLED, WITHOUT, hidden
-from lambda_rl.agents.ablation.families import VALIDATION
-from lambda_rl.agents.ablation.weights import blinded
+from lambda_rl.agents.ablation.contestants import FACTS_ONLY, FINAL, SHUFFLED, UNTRAINED, WITHOUT, hidden
+from lambda_rl.agents.ablation.families import families_in
+from lambda_rl.agents.ablation.weights import blinded, untrained
 from lambda_rl.agents.baselines import BASELINES
 from lambda_rl.agents.foreign.contestants import GAP_RANGE, Contestant, Learned
 from lambda_rl.agents.foreign.feedback.replay import INTERVALS, trajectories
@@ -25,9 +25,6 @@ from lambda_rl.agents.foreign.rivals.units import IN_KAPPA, InKappa, facts_of
 from lambda_rl.agents.foreign.rows import Row
 from lambda_rl.agents.foreign.task import ForeignTask
 from lambda_rl.schedules.rules.norm_bounds import BoundedNorms
-
-BLIND = (FACTS_ONLY, f"{WITHOUT}facts", f"{WITHOUT}{VALIDATION}")
-"""Ablations that take features away."""
 
 DECISIONS = 30
 """How often a shuffled policy decides: as often as validation is looked at in most of the tasks."""
@@ -178,8 +175,10 @@ def ablations(
             f"ablations of {short} need its runs on foreign loops; scripts/generality.py makes them"
         )
     levels = np.stack([run for runs in found.values() for run in runs])[:, :: INTERVALS // DECISIONS]
+    blind = (FACTS_ONLY, *(f"{WITHOUT}{family}" for family in families_in(policy.card.features)))
     made: list[Contestant] = [
-        Learned(f"{name}:{short}", blinded(policy, hidden(name, policy))) for name in BLIND
+        Learned(f"{name}:{short}", blinded(policy, hidden(name, policy))) for name in blind
     ]
+    made.append(Learned(f"{UNTRAINED}:{short}", untrained(policy)))
     made += [Held(short, finals), Shuffled(short, np.diff(levels, axis=1, prepend=0.0))]
     return {one.name: one for one in made}

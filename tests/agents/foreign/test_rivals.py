@@ -13,6 +13,7 @@ import torch
 from places import DOCS
 
 from lambda_rl import Constant, load_policy
+from lambda_rl.agents.ablation.families import FAMILIES as FEATURE_FAMILIES
 from lambda_rl.agents.baselines import BASELINES
 from lambda_rl.agents.foreign import TASKS, run, selected
 from lambda_rl.agents.foreign.contestants import ConstantKappa, kappas
@@ -195,7 +196,7 @@ def test_a_command_that_was_cut_off_goes_on_and_fills_its_page(
     )
     run_rivals(config)
     whole = read_rows(tmp_path / "rows.csv")
-    assert len(whole) == 2 * (3 + 5 + 2)
+    assert len(whole) == 2 * (3 + 13 + 2)
     text = (tmp_path / "rows.csv").read_text().splitlines()
     (tmp_path / "rows.csv").write_text("\n".join([*text[:5], text[5][:30]]))
     capsys.readouterr()
@@ -204,10 +205,9 @@ def test_a_command_that_was_cut_off_goes_on_and_fills_its_page(
     assert strip == [dataclasses.replace(row, seconds=0.0) for row in whole]
     assert capsys.readouterr().out.count("wine seed") == 2  # what was lost, of both seeds
     summary = RivalsSummary.load(tmp_path / "summary.json")
-    assert {one.name for one in summary.of("ablation")} == {
-        "facts-only:any-loop", "without-facts:any-loop", "without-validation:any-loop", "final-lambda:any-loop",
-        "shuffled:any-loop",
-    }  # fmt: skip
+    kinds = {"facts-only", "untrained", "final-lambda", "shuffled", "without-validation"}
+    kinds |= {f"without-{family}" for family in FEATURE_FAMILIES}
+    assert {one.name for one in summary.of("ablation")} == {f"{kind}:any-loop" for kind in kinds}
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert page == fill(page, page_blocks(summary))
     assert (tmp_path / "differences.png").stat().st_size > 1000
@@ -323,7 +323,7 @@ def test_what_is_left_of_a_policy() -> None:
     assert train(task, data, 1, held.schedule, feedback=False) == same
     drawn_twice = [play_one(task, data, 0, left["shuffled:any-loop"]).kappas for _ in range(2)]
     assert drawn_twice[0] == drawn_twice[1]
-    assert len({one.fingerprint for one in left.values()} | {policy.fingerprint}) == 6
+    assert len({one.fingerprint for one in left.values()} | {policy.fingerprint}) == 14
     with pytest.raises(ValueError, match="need its runs on foreign loops"):
         ablations("another", policy, rows, (task,))
     assert figures(task, data, 7).seed == 7
