@@ -38,12 +38,12 @@ UNGUARDED = "-unguarded"
 """What the name of a policy without guard ends with."""
 
 
-class Contestant(Protocol):
-    """A way to set λ.
+class Named(Protocol):
+    """What rows know of somebody.
 
     Attributes:
         name: in files and tables.
-        fingerprint: of a policy or of fitted numbers; else empty.
+        fingerprint: of a policy, of fitted numbers or of settings; else empty.
         feedback: whether it is told of validation in the run.
     """
 
@@ -54,27 +54,22 @@ class Contestant(Protocol):
     @property
     def feedback(self) -> bool: ...  # noqa: D102
 
+
+class Contestant(Named, Protocol):
+    """A way to set λ."""
+
     def schedule(self, optimizer: Optimizer, run: RunFigures) -> Schedule:
         """What a run is made with."""
 
 
 @runtime_checkable
-class Search(Protocol):
+class Search(Named, Protocol):
     """A contestant that trains several times for one result.
 
     Attributes:
-        name: see :class:`Contestant`, as the next two.
-        fingerprint: see there.
-        feedback: see there.
         runs: that a result costs.
     """
 
-    @property
-    def name(self) -> str: ...  # noqa: D102 - the class says it
-    @property
-    def fingerprint(self) -> str: ...  # noqa: D102
-    @property
-    def feedback(self) -> bool: ...  # noqa: D102
     @property
     def runs(self) -> int: ...  # noqa: D102
 

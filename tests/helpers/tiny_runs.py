@@ -1,4 +1,4 @@
-"""The smallest training run that still has everything, for the tests of training and resuming."""
+"""The smallest runs that still have everything: a training, for tests of training and resuming, and foreign loops."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
+from lambda_rl.agents.foreign import selected
+from lambda_rl.agents.foreign.task import ForeignTask
 from lambda_rl.agents.ppo.config import PPOConfig, TrainConfig
 from lambda_rl.agents.ppo.presets import preset
 
@@ -70,3 +72,8 @@ def flip(path: Path, at: int) -> None:
 
 def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def short(name: str, **changes: object) -> ForeignTask:
+    """A task of the foreign loops for two epochs with four calls, or with other changes."""
+    return dataclasses.replace(selected([name])[0], **{"epochs": 2, "calls": 4, **changes})  # type: ignore[arg-type]

@@ -58,7 +58,7 @@ class RandomKappas:
 
     def drawn(self, task: ForeignTask, seed: int) -> list[float]:
         """The κ that are tried."""
-        rng = np.random.default_rng((self.runs, int(digest(task.name), 16), seed))
+        rng = _generator(self.runs, task, seed)
         return [10.0**log for log in rng.uniform(*log_kappa_range(task), self.runs).tolist()]
 
     def result(self, task: ForeignTask, data: Data, seed: int) -> Outcome:
@@ -95,7 +95,7 @@ class PlainPopulation:
 
     def result(self, task: ForeignTask, data: Data, seed: int) -> Outcome:
         """See :class:`~lambda_rl.agents.foreign.contestants.Search`."""
-        rng = np.random.default_rng((self.runs, int(digest(task.name), 16), seed))
+        rng = _generator(self.runs, task, seed)
         lr_sum = figures(task, data).lr_sum
         low, high = log_kappa_range(task)
         logs = np.linspace(low, high, self.runs)
@@ -119,6 +119,11 @@ class PlainPopulation:
 def searches() -> dict[str, Search]:
     """All, by name."""
     return {one.name: one for one in (RandomKappas(), PlainPopulation())}
+
+
+def _generator(runs: int, task: ForeignTask, seed: int) -> np.random.Generator:
+    """Of a search's own draws, others for each seed of a task."""
+    return np.random.default_rng((runs, int(digest(task.name), 16), seed))
 
 
 def _merit(val_accuracy: float, val_loss: float) -> tuple[float, float]:

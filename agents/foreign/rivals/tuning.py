@@ -174,7 +174,7 @@ def drawn(count: int, suite: str = SUITE) -> Suite:
 
 
 def tuned_families(
-    tasks: Suite, judge: Judge, progress: Progress = None, names: Collection[str] = ()
+    tasks: Suite, judge: Judge, progress: Progress, names: Collection[str]
 ) -> tuple[list[Choice], float]:
     """The best setting of each family, by mean accuracy on the outer validation part of the tasks.
 
@@ -182,7 +182,7 @@ def tuned_families(
         tasks: see :func:`drawn`.
         judge: of their images.
         progress: called with (runs done, runs in all).
-        names: of families; none: all.
+        names: of families; what is none is passed over.
 
     Returns:
         Them, and the seconds that it took.
@@ -191,8 +191,8 @@ def tuned_families(
     for name in OWN_UNITS:
         settings[name] += BASELINES[name].grid()
     settings[CPR] = BASELINES[CPR].settings(most=CPR_SETTINGS)
-    settings = {name: found for name, found in settings.items() if not names or name in names}
-    searched = [one for one in SEARCHED if not names or _own_name(one) in names]
+    settings = {name: found for name, found in settings.items() if name in names}
+    searched = [one for one in SEARCHED if _own_name(one) in names]
     with contextlib.ExitStack() as held:
         for one in (InKappa(), *searched):
             held.enter_context(BASELINES.temporarily(one.name, one))
@@ -216,7 +216,7 @@ def _choice(name: str, tuned: Tuned, family: str) -> Choice:
     return Choice(name, tuned.best(family), tuned.inner_runs[family], tried)
 
 
-def tuned_laws(tasks: Suite, judge: Judge, names: Iterable[str] = LAWS) -> tuple[list[Choice], float]:
+def tuned_laws(tasks: Suite, judge: Judge, names: Iterable[str]) -> tuple[list[Choice], float]:
     """The best setting of each law by mean regret, its accuracy read off the curve of constants of each task.
 
     Args:

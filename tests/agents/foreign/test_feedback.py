@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from tiny_runs import short
 
 from lambda_rl.agents.foreign import selected
 from lambda_rl.agents.foreign.command import GeneralityConfig, run_generality
@@ -27,18 +26,6 @@ ORIGIN = {"command": "made", "commit": "none", "hardware": "none"}
 TABLE = KappaLaw(
     (0.5, 0.3, 0.7), {"": -1.0, "log_epochs": 1.0, "adaptive": 0.5, "normalised": 0.25}, ((0.0,) * 4,) * 4
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def short(name: str, **changes: object) -> ForeignTask:
-    return dataclasses.replace(selected([name])[0], **{"epochs": 2, "calls": 4, **changes})  # type: ignore[arg-type]
 
 
 def made(

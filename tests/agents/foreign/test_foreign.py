@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import torch
 from places import DOCS, README
 from rich.console import Console
 from tiny_policies import make_policy
+from tiny_runs import short
 
 from lambda_rl import Constant
 from lambda_rl.agents.clusters import Spread
@@ -33,20 +33,8 @@ from lambda_rl.agents.presenting.markdown import block_names, fill
 ORIGIN = {"command": "made", "commit": "none", "hardware": "none"}
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def named(name: str) -> ForeignTask:
     return selected([name])[0]
-
-
-def short(name: str, **changes: object) -> ForeignTask:
-    return dataclasses.replace(named(name), epochs=2, calls=4, **changes)  # type: ignore[arg-type]
 
 
 def test_a_run_depends_on_its_seed_and_its_decay_alone() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from places import DOCS
+from tiny_runs import short
 from torch.optim import Optimizer
 
 from lambda_rl import ReplaySchedule
@@ -24,21 +24,8 @@ from lambda_rl.agents.foreign.rivals.summary import RivalsSummary
 from lambda_rl.agents.foreign.rivals.tuning import choose, drawn, tunable
 from lambda_rl.agents.foreign.rows import read_rows, write_rows
 from lambda_rl.agents.foreign.runner import play_one
-from lambda_rl.agents.foreign.task import ForeignTask
 from lambda_rl.envs.tasks.space import TaskList
 from lambda_rl.envs.tasks.suites import Suite, load_suite
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def short(name: str, **changes: object) -> ForeignTask:
-    return dataclasses.replace(selected([name])[0], **{"epochs": 3, "calls": 6, **changes})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("name", "factor"), [("wine", 1.0), ("digits-noisy-adam", 0.01)])
@@ -55,7 +42,7 @@ def test_constants_are_drawn_over_the_range_a_seed_its_own(name: str, factor: fl
 
 
 def test_random_search_takes_the_best_by_validation_and_tells_its_kappa() -> None:
-    task = short("wine", epochs=8)
+    task = short("wine", epochs=8, calls=6)
     data, search = task.data(0), RandomKappas(5)
     one = play_one(task, data, 3, search)
     tried = {
@@ -72,7 +59,7 @@ def test_random_search_takes_the_best_by_validation_and_tells_its_kappa() -> Non
 def test_a_populations_winner_is_the_run_that_its_trace_tells(name: str) -> None:
     """Members share weights, minibatches and dropout, and take over all that an optimizer remembers: the λ that a
     winner's weights went through lead to these weights in a plain loop, too."""
-    task = short(name)
+    task = short(name, epochs=3, calls=6)
     data = task.data(0)
     found = PlainPopulation(5).result(task, data, 1)
     assert len(found.lams) == task.calls
@@ -132,7 +119,7 @@ def test_a_rival_that_was_not_tuned_yet_is_tuned_beside_the_others(
     for room in (tuning, command):
         monkeypatch.setattr(room, "drawn", lambda count: tiny)
     monkeypatch.setattr(tuning.SearchedLong, "trials", 4)
-    foreign = (short("wine"),)
+    foreign = (short("wine", epochs=3, calls=6),)
     monkeypatch.setattr("lambda_rl.agents.foreign.suite.TASKS", foreign)
     write_rows(tmp_path / "beside.csv", run(foreign, [0], {"any-loop": "any-loop"}))
     before = Choice("tau", "tau:4", 10, {"tau:4": -1.0})

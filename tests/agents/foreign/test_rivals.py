@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from places import DOCS
+from tiny_runs import short
 
 from lambda_rl import Constant, load_policy
 from lambda_rl.agents.ablation.families import FAMILIES as FEATURE_FAMILIES
@@ -44,18 +44,6 @@ PAGE = "".join(
     f"<!-- block: {name} -->\n<!-- end: {name} -->\n"
     for name in ("headline", "rivals", "agents", "ablations", "settings", "origin")
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def short(name: str, **changes: object) -> ForeignTask:
-    return dataclasses.replace(selected([name])[0], **{"epochs": 2, "calls": 4, **changes})  # type: ignore[arg-type]
 
 
 def chosen(*rivals: Choice) -> Choices:
