@@ -72,7 +72,8 @@ class Reader:
         told = signals.log_lam if self.in_force is None or self.readings >= OPENING else self.in_force
         log_kappa = told + self.log_decay_sum
         made = max(signals.progress - self._progress, 0.0)
-        known = min(self._norm, signals.weight_norm) > 0
+        # squares of weights that grow without bound overflow, and weights can be all zeros
+        known = all(0.0 < norm < math.inf for norm in (self._norm, signals.weight_norm))
         shrunk = math.log(self._norm / signals.weight_norm) if known else 0.0
         self._norm, self._progress = signals.weight_norm, signals.progress
         self.readings += 1

@@ -136,6 +136,22 @@ def test_the_share_of_the_learning_that_is_left() -> None:
             assert seen.left == pytest.approx(share, rel=1e-5)
 
 
+@pytest.mark.parametrize("norm", [math.inf, math.nan, 0.0])
+def test_weights_that_overflow_have_shrunk_by_nothing_that_is_known(norm: float) -> None:
+    """A run whose learning rate is far too large may have a loss still when its weights' squares are infinite."""
+    facts = RunFacts(num_train=9, num_params=9, val_size=9, num_classes=10, epochs=1.0, lr_sum=1.0)
+    reader = Reader(facts, 2.0)
+    norms = (norm, norm, 1.0, 0.5)
+    shrunk = [
+        reader.read(Signals(
+            progress=i / 4, log_lam=0.0, train_loss=9.0, val_loss=9.0, train_accuracy=0.1, val_accuracy=0.1,
+            weight_norm=each, penalty=0.0, lr_ratio=1.0,
+        )).shrunk
+        for i, each in enumerate(norms, 1)
+    ]  # fmt: skip
+    assert shrunk == [0.0, 0.0, 0.0, pytest.approx(math.log(2.0))]
+
+
 def test_norms_do_not_hide_that_training_is_undone() -> None:
     """A network with norms that had learned by heart, and forgets; and one that forgets wrong labels for its good."""
 
