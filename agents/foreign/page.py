@@ -22,6 +22,7 @@ from lambda_rl.agents.foreign.summary import (
     KAPPA_2,
     NONE,
     ORACLE,
+    OTHER_SEEDS,
     ContestantSummary,
     ForeignSummary,
     TaskSummary,
@@ -37,6 +38,7 @@ NAMES = {
     KAPPA_2: "κ = 2",
     GAP: "gap rule",
     BY_VALIDATION: "grid by validation",
+    OTHER_SEEDS: "constant of other seeds",
     ORACLE: "oracle constant",
 }
 
@@ -124,6 +126,8 @@ def overview(summary: ForeignSummary) -> Table:
     for head in ("runs", "accuracy", "regret", "95 %", *(("worst fifth",) if many else ())):
         table.add_column(head, justify="right", no_wrap=True)
     for name, one in summary.contestants.items():
+        if name == OTHER_SEEDS:  # says how far to believe a regret, which is for the page
+            continue
         low, high = one.regret_interval
         table.add_row(
             Text(printable(shown(name).replace("`", ""))),

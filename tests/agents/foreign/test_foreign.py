@@ -26,7 +26,14 @@ from lambda_rl.agents.foreign.glance import at_a_glance
 from lambda_rl.agents.foreign.loop import RunFigures, train
 from lambda_rl.agents.foreign.page import LABEL_NOISE, overview, page_blocks, readme_blocks
 from lambda_rl.agents.foreign.rows import Row, add_rows, read_rows, write_rows
-from lambda_rl.agents.foreign.summary import BY_VALIDATION, NONE, ORACLE, ForeignSummary, summarise
+from lambda_rl.agents.foreign.summary import (
+    BY_VALIDATION,
+    NONE,
+    ORACLE,
+    OTHER_SEEDS,
+    ForeignSummary,
+    summarise,
+)
 from lambda_rl.agents.foreign.task import ForeignTask
 from lambda_rl.agents.presenting.markdown import block_names, fill
 
@@ -151,6 +158,23 @@ def test_rows_come_to_what_one_works_out_by_hand(tmp_path: Path) -> None:
     assert re.search(r"\n +mine +1 +73\.25 +1\.75 ", told)
     assert "grid by validation" in told
     assert "…" not in re.sub(" … ", "", told)  # nothing is cut off at 80 columns
+
+
+def test_what_the_oracle_owes_to_luck_by_hand() -> None:
+    """κ = 3 has 90, 90, 60 and κ = 5 has 80, 80, 95: the oracle is κ = 5; without the last seed it would be κ = 3."""
+    task, scores = named("wine"), {3.0: (90.0, 90.0, 60.0), 5.0: (80.0, 80.0, 95.0)}
+    rows = [
+        made(task, seed, f"kappa-{kappa:g}", scores.get(kappa, (0.0,) * 3)[seed], 50.0)
+        for seed in range(3)
+        for kappa in kappas(task)
+    ]
+    summary = summarise(rows, [task], 3, ORIGIN)
+    assert summary.contestants[ORACLE].accuracy == pytest.approx(85.0)
+    others = summary.contestants[OTHER_SEEDS]
+    assert others.accuracy == pytest.approx((80.0 + 80.0 + 60.0) / 3)
+    assert others.regret == pytest.approx(85.0 - 220.0 / 3)
+    assert others.runs == 2 * len(kappas(task))
+    assert OTHER_SEEDS not in summarise(rows, [task], 1, ORIGIN).contestants  # there are no others
 
 
 def test_the_figure_has_a_panel_for_each_who_moves_kappa_and_the_pages_their_tables(tmp_path: Path) -> None:
