@@ -21,6 +21,7 @@ from lambda_rl.agents.command_line.training import TrainOptions
 from lambda_rl.agents.comparison.command import CompareConfig
 from lambda_rl.agents.foreign.command import GeneralityConfig
 from lambda_rl.agents.foreign.rivals.command import RivalsConfig
+from lambda_rl.agents.fresh_tasks.command import FreshConfig
 from lambda_rl.agents.gallery.command import GalleryConfig
 from lambda_rl.agents.reproduction.lu2017.command import ReproduceConfig
 from lambda_rl.agents.single_run import NetworkConfig
@@ -46,6 +47,7 @@ _OPTIONS: dict[str, Callable[..., Any]] = {
     "suites": SuiteOptions,
     "generality": GeneralityConfig,
     "foreign-rivals": RivalsConfig,
+    "fresh-tasks": FreshConfig,
     "gallery": GalleryConfig,
     "atlas": AtlasConfig,
     "reproduce": ReproduceConfig,

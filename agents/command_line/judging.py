@@ -60,6 +60,15 @@ def foreign_rivals(arguments: Sequence[str] | None = None) -> None:
         run_rivals(config)
 
 
+def fresh_tasks(arguments: Sequence[str] | None = None) -> None:
+    """Plays policies and variants of them side by side on fresh tasks."""
+    from lambda_rl.agents.fresh_tasks.command import FreshConfig, run_fresh_tasks
+
+    config = parse(FreshConfig, arguments)
+    with _kept(config.out):
+        run_fresh_tasks(config)
+
+
 def gallery(arguments: Sequence[str] | None = None) -> None:
     """Writes the pages of other people's loops."""
     from lambda_rl.agents.gallery.command import GalleryConfig, make_gallery

@@ -54,6 +54,9 @@ COMMANDS: dict[str, Command] = {
     "foreign-rivals": Command(
         "tune rivals of a policy, and judge them on these loops", "judging:foreign_rivals"
     ),
+    "fresh-tasks": Command(
+        "policies and variants side by side, on fresh training tasks", "judging:fresh_tasks"
+    ),
     "gallery": Command("other people's loops with a policy in them, a page each", "judging:gallery"),
     "atlas": Command("measure the best constants of λ over many settings, and fit laws", "judging:atlas"),
     "reproduce": Command("reproduce the experiments of Lu (2017)", "judging:reproduce"),

@@ -15,7 +15,7 @@ from lambda_rl.agents.clusters import Cluster, RayPool, alike
 from lambda_rl.agents.options import DataOptions
 from lambda_rl.agents.warm_start.actor import Arrays, act_with
 from lambda_rl.agents.warm_start.curves import LOG_KAPPAS
-from lambda_rl.agents.warm_start.episodes import Episodes, Exploration, play
+from lambda_rl.agents.warm_start.episodes import Actor, Episodes, Exploration, play
 from lambda_rl.control import ControlLaw
 from lambda_rl.envs.data import Images
 from lambda_rl.envs.tasks.suites import Suite
@@ -84,8 +84,9 @@ class Player:
         # scored at the end only
         self.trainer = Trainer(parts, stage.suite.fold, stage.trainer, outer_size=0)
 
-    def play(self, job: Job, arrays: Arrays) -> Episodes:
+    def play(self, job: Job, arrays: Arrays | Actor) -> Episodes:
         """All runs of a job."""
+        actor = arrays if callable(arrays) else functools.partial(act_with, arrays)
         rng = np.random.default_rng(job.seed)
         task = self.stage.suite.sample(rng) if job.task is None else job.task
         exploration = self.stage.exploration
@@ -96,12 +97,11 @@ class Player:
             added = exploration.draw(task.decisions, rng)[:, :copies]
         hold_from = int(rng.integers(1, task.decisions)) if rng.random() < job.branch else 0
         return play(
-            task, self.trainer, self.stage.control, self.stage.features, functools.partial(act_with, arrays), added,
-            job.constants, hold_from,
+            task, self.trainer, self.stage.control, self.stage.features, actor, added, job.constants, hold_from
         )  # fmt: skip
 
 
-def _playing(stage: Stage, parts: Images) -> Callable[[Job, Arrays], Episodes]:
+def _playing(stage: Stage, parts: Images) -> Callable[[Job, Arrays | Actor], Episodes]:
     """What a process of a cluster makes once."""
     return Player(stage, parts).play
 
@@ -115,7 +115,7 @@ def _start(stage: Stage) -> None:
     _player = Player(stage)
 
 
-def _play(job: Job, arrays: Arrays) -> Episodes:
+def _play(job: Job, arrays: Arrays | Actor) -> Episodes:
     assert _player is not None
     return _player.play(job, arrays)
 
@@ -142,8 +142,13 @@ class Players:
                 processes, multiprocessing.get_context("spawn"), _start, (stage,)
             )
 
-    def begin(self, jobs: Sequence[Job], arrays: Arrays) -> Callable[[], Iterator[Episodes]]:
-        """Has the jobs played; what is returned waits for them, and gives them in their order."""
+    def begin(self, jobs: Sequence[Job], arrays: Arrays | Actor) -> Callable[[], Iterator[Episodes]]:
+        """Has the jobs played; what is returned waits for them, and gives them in their order.
+
+        Args:
+            jobs: in any number.
+            arrays: of the actor; or any actor that can be sent to other processes.
+        """
         if self._here is not None:
             here = self._here
             return lambda: (here.play(job, arrays) for job in jobs)

@@ -69,24 +69,32 @@ class Selection:
 
     def verdict(self, accuracy: npt.ArrayLike) -> Verdict:
         """Of final accuracies, one a task, as fractions."""
-        mine = 100.0 * np.asarray(accuracy, np.float64)
-        # Smoothed, for the best of twelve noisy numbers is too good.
-        best = (self.curves @ kernel().T).max(1)
-        regrets = best - mine
-        gains = mine - self.curves[:, 0]
-        return Verdict(
-            float(regrets.mean()),
-            _worst(regrets),
-            float(gains.mean()),
-            float(-gains.min()),
-            tuple(regrets.tolist()),
-        )
+        return verdict_of(self.curves, 100.0 * np.asarray(accuracy, np.float64))
 
     @property
     def reference(self) -> dict[str, float]:
         """Mean regret of the best single constant and of no penalty, in points."""
         found = [self.verdict(column / 100.0).regret for column in self.curves.T]
         return {"regret_best_constant": round(min(found), 3), "regret_no_penalty": round(found[0], 3)}
+
+
+def verdict_of(curves: npt.NDArray[np.float64], accuracy: npt.NDArray[np.float64]) -> Verdict:
+    """How an actor does beside constants.
+
+    Args:
+        curves: final accuracies under :data:`~lambda_rl.agents.warm_start.curves.LOG_KAPPAS`, percent ``[T, G]``.
+        accuracy: the actor's, percent ``[T]``.
+    """
+    # Smoothed, for the best of twelve noisy numbers is too good.
+    regrets = (curves @ kernel().T).max(1) - accuracy
+    gains = accuracy - curves[:, 0]
+    return Verdict(
+        float(regrets.mean()),
+        _worst(regrets),
+        float(gains.mean()),
+        float(-gains.min()),
+        tuple(regrets.tolist()),
+    )
 
 
 def _worst(regrets: npt.NDArray[np.float64]) -> float:

@@ -125,6 +125,10 @@ ROOMS: dict[str, str] = {
         " agents.clusters agents.record agents.presenting agents.ablation agents.baselines agents.baselines.crew"
         " agents.baselines.rivals agents.comparison agents.comparison.evidence agents.foreign agents.foreign.feedback"
     ),
+    "agents.fresh_tasks": (
+        "lambda_rl checks knobs envs.tasks envs.training agents.options agents.record agents.presenting agents.ablation"
+        " agents.comparison agents.warm_start"
+    ),
     "agents.gallery": (
         "lambda_rl checks files suggest agents.options agents.clusters agents.record agents.presenting agents.foreign"
         " agents.foreign.feedback agents.gallery.mnist_script"
@@ -145,7 +149,8 @@ ROOMS: dict[str, str] = {
     "agents.command_line": (
         "lambda_rl checks cli policy envs.tasks agents.presenting agents.record agents.ppo agents.warm_start"
         " agents.ablation agents.atlas agents.comparison agents.foreign agents.foreign.rivals agents.gallery"
-        " agents.baselines agents.benchmark agents.reproduction.lu2017 agents.model_cards agents.single_run"
+        " agents.fresh_tasks agents.baselines agents.benchmark agents.reproduction.lu2017 agents.model_cards"
+        " agents.single_run"
     ),
     "agents.reproduction": "",
     "agents.reproduction.lu2017": (

@@ -16,7 +16,8 @@ from lambda_rl.agents.command_line.main import COMMANDS, main
 OPTIONS = {
     "train": "--preset", "train-any-loop": "--finish", "compare": "--families", "run": "--schedule", "export": "--last",
     "info": "FILE", "card": "FILE", "list": "--help", "suites": "STR", "suggest": "--lr-schedule",
-    "generality": "--processes", "foreign-rivals": "--law-tasks", "gallery": "--script-seeds", "atlas": "--drawn",
+    "generality": "--processes", "foreign-rivals": "--law-tasks", "fresh-tasks": "--blind",
+    "gallery": "--script-seeds", "atlas": "--drawn",
     "reproduce": "--budget", "bench": "--repeats",
     "fit-kappa": "--curves", "ablate-features": "--run", "write-card": "--results", "completion": "bash",
 }  # fmt: skip
