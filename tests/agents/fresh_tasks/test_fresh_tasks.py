@@ -23,16 +23,10 @@ ORIGIN = {"command": "by hand", "commit": "0", "hardware": "none"}
 def options(tmp_path: Path) -> Callable[..., FreshConfig]:
     """Of a comparison that is done in seconds."""
     suite = tmp_path / "tiny.yaml"
-    suite.write_text(
-        yaml.safe_dump(
-            {
-                "distribution": {
-                    "network": "mlp", "width": [8, 16], "train_size": 200, "val_size": 100, "steps": 40,
-                    "decisions": 4, "resolution": 4, "label_noise": [0.0, 0.4], "learning_rate": 0.1,
-                }
-            }
-        )
-    )  # fmt: skip
+    base = {"network": "mlp", "width": 8, "train_size": 200, "val_size": 100, "steps": 40, "decisions": 4,
+            "resolution": 4}  # fmt: skip
+    vary = {"label_noise": {"choice": [0.0, 0.4]}, "learning_rate": {"log-uniform": [0.05, 0.2]}}
+    suite.write_text(yaml.safe_dump({"name": "tiny", "bases": [base], "vary": vary}))
 
     def made(**more: object) -> FreshConfig:
         given = {"policy": ("any-loop",), "suite": str(suite), "tasks": 2, "out": tmp_path / "out", **more}
