@@ -105,9 +105,16 @@ def _in_words(summary: ForeignSummary) -> str:
     over_none = (
         f"adds {gain(one.tasks, none):.1f} points on average, {gain(plain, none):.1f} without grokking"
     )
+    others = summary.contestants.get(OTHER_SEEDS)
+    luck = (
+        ""
+        if others is None
+        else f" Of its regret, {others.regret:.2f} is what the constant that is best on all other seeds has, too: the "
+        "best one is chosen in view of its runs."
+    )
     return (
         f"\nTo no penalty, `{name}` {over_none}; at worst it costs {max(0.0, -one.worst_against_none):.1f}. "
-        f"To a grid by validation, which takes eleven runs, it lacks {-gain(one.tasks, grid):.1f}.\n"
+        f"To a grid by validation, which takes eleven runs, it lacks {-gain(one.tasks, grid):.1f}.{luck}\n"
     )
 
 
