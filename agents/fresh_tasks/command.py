@@ -114,6 +114,8 @@ def _measure(
         if absent:
             pieces.setdefault(absent, []).append(number)
     total, done = sum(map(len, pieces.values())), 0
+    if not total:
+        return
     with Bar(f"fresh tasks of {suite.name}", console, unit="tasks", lines="tenths") as bar:
         for absent, numbers in pieces.items():
             some = {name: policies[name] for name in absent}
