@@ -159,7 +159,7 @@ def overview(summary: FreshSummary) -> Table:
     table.add_column("policy", overflow="fold")
     for head in ("regret", "minus the first", "95 %", "harm > 1"):
         table.add_column(head, justify="right", no_wrap=True)
-    for name, one in summary.policies.items():
+    for name, one in summary.standings.items():
         low, high = one.minus_first_interval
         table.add_row(
             Text(printable(name)), f"{one.regret:.2f}", f"{one.minus_first:+.2f}", f"{low:+.2f} … {high:+.2f}",

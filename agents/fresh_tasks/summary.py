@@ -55,7 +55,7 @@ class FreshSummary(TypedFile):
         tasks: how many.
         no_penalty: its mean regret.
         best_constant: mean regret of the best single constant, chosen on these tasks.
-        policies: by name, in the order in which they were given.
+        standings: of policies by name, in the order in which they were given.
         command: that made it.
         commit: of the code.
         hardware: it ran on.
@@ -69,7 +69,7 @@ class FreshSummary(TypedFile):
     tasks: int
     no_penalty: float
     best_constant: float
-    policies: dict[str, Standing]
+    standings: dict[str, Standing]
     command: str
     commit: str
     hardware: str
@@ -118,7 +118,7 @@ def summarise(
         tasks=len(table),
         no_penalty=single[0],
         best_constant=min(single),
-        policies={
+        standings={
             name: _standing(fingerprints[name], curves, accuracies[:, i], accuracies[:, 0])
             for i, name in enumerate(names)
         },
@@ -149,7 +149,7 @@ def _standing(fingerprint: str, curves: Array, accuracy: Array, first: Array) ->
 
 def markdown(summary: FreshSummary) -> str:
     """The table of the page."""
-    first = next(iter(summary.policies))
+    first = next(iter(summary.standings))
     columns = (
         "", "regret [95 %]", "worst fifth", f"minus `{first}` [95 %]", "worse than none by 1, 3", "at most by",
     )  # fmt: skip
@@ -159,7 +159,7 @@ def markdown(summary: FreshSummary) -> str:
             "–" if name == first else [one.minus_first, *one.minus_first_interval],
             ", ".join(f"{100 * share:.0f} %" for share in one.worse_than_none), f"{one.worst_loss:.1f}",
         )
-        for name, one in summary.policies.items()
+        for name, one in summary.standings.items()
     ]  # fmt: skip
     return (
         f"{summary.tasks} tasks of `{summary.suite}` (seed {summary.seed}), one run each. Regret of the best single "

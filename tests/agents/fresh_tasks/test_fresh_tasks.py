@@ -47,7 +47,7 @@ def test_nothing_is_played_twice(options: Callable[..., FreshConfig], tmp_path: 
                              (2, "any-loop"), (2, "any-loop steps of 1")]  # fmt: skip
     assert sum(row.contestant == CONSTANTS[0] for row in more) == 3
     summary = FreshSummary.load(tmp_path / "out" / "summary.json")
-    assert (summary.tasks, list(summary.policies)) == (3, ["any-loop", "any-loop steps of 1"])
+    assert (summary.tasks, list(summary.standings)) == (3, ["any-loop", "any-loop steps of 1"])
     run_fresh_tasks(options(tasks=3, max_change=(1.0,), measure=False))
     assert read_rows(tmp_path / "out" / "rows.csv") == more
 
@@ -76,14 +76,14 @@ def test_rows_come_to_what_one_works_out_by_hand() -> None:
     summary = summarise([*rows, *others, *unfinished], {"a": "fa", "b": "fb"}, "here", 1, ORIGIN)
     best = (curves @ kernel().T).max(1)
     assert summary.tasks == 3
-    assert summary.policies["a"].regret == pytest.approx((best - first).mean())
-    assert summary.policies["b"].minus_first == pytest.approx(0.0)
-    low, high = summary.policies["b"].minus_first_interval
+    assert summary.standings["a"].regret == pytest.approx((best - first).mean())
+    assert summary.standings["b"].minus_first == pytest.approx(0.0)
+    low, high = summary.standings["b"].minus_first_interval
     assert low < 0.0 < high
     assert summary.no_penalty == pytest.approx((best - curves[:, 0]).mean())
     harm = curves[:, 0] - second
-    assert summary.policies["b"].worse_than_none[0] == pytest.approx((harm > 1).mean())
-    assert summary.policies["b"].worst_loss == pytest.approx(harm.max())
+    assert summary.standings["b"].worse_than_none[0] == pytest.approx((harm > 1).mean())
+    assert summary.standings["b"].worst_loss == pytest.approx(harm.max())
     assert "| `b` |" in markdown(summary)
     with pytest.raises(ValueError, match=r"no task of here \(seed 3\)"):
         summarise(rows, {"a": "fa"}, "here", 3, ORIGIN)
