@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lambda_rl import Policy
+from lambda_rl import Policy, PolicyCard
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
@@ -25,7 +25,7 @@ def blinded(policy: Policy, features: Collection[str]) -> Policy:
     (weight, bias), *rest = policy.layers
     blind = weight.copy()
     blind[:, [place for place, name in enumerate(policy.card.features) if name in features]] = 0.0
-    return _with_layers(policy, [(blind, bias), *rest])
+    return with_layers(policy, [(blind, bias), *rest])
 
 
 def untrained(policy: Policy) -> Policy:
@@ -39,17 +39,18 @@ def untrained(policy: Policy) -> Policy:
         gain = 0.01 if place == len(policy.layers) - 1 else 2.0**0.5
         drawn = nn.init.orthogonal_(torch.empty(weight.shape), gain, generator)
         layers.append((drawn.numpy(), np.zeros_like(bias)))
-    return _with_layers(policy, layers)
+    return with_layers(policy, layers)
 
 
-def _with_layers(policy: Policy, layers: Layers) -> Policy:
+def with_layers(policy: Policy, layers: Layers, card: PolicyCard | None = None) -> Policy:
+    """The same policy with other layers, and with another card if one is given."""
     made = Policy(
         obs_mean=policy.obs_mean,
         obs_var=policy.obs_var,
         clip_obs=policy.clip_obs,
         epsilon=policy.epsilon,
         layers=layers,
-        card=policy.card,
+        card=policy.card if card is None else card,
     )
     made.name = policy.name
     return made

@@ -9,7 +9,7 @@ import numpy as np
 
 from lambda_rl import Policy
 from lambda_rl.agents.ablation.families import families_in, members
-from lambda_rl.agents.ablation.weights import blinded
+from lambda_rl.agents.ablation.weights import blinded, with_layers
 from lambda_rl.agents.warm_start.actor import Arrays
 from lambda_rl.agents.warm_start.committee import side_by_side
 from lambda_rl.knobs import KAPPA
@@ -81,7 +81,7 @@ def with_steps(policy: Policy, max_change: float) -> Policy:
     *hidden, (weight, bias) = policy.layers
     share = knob.max_change / dataclasses.replace(knob, max_change=max_change).max_change
     card = dataclasses.replace(policy.card, knobs=(dataclasses.replace(knob, max_change=max_change),))
-    return _made(policy, [*hidden, (weight * share, bias * share)], card=card)
+    return with_layers(policy, [*hidden, (weight * share, bias * share)], card=card)
 
 
 def mean_of(policies: Sequence[Policy]) -> Policy:
@@ -99,7 +99,7 @@ def mean_of(policies: Sequence[Policy]) -> Policy:
             raise ValueError("only policies with the same features, steps and number of layers have a mean")
     joined = side_by_side([_in_units_of(first, policy) for policy in policies])
     layers = [(joined[f"layers.{i}.weight"], joined[f"layers.{i}.bias"]) for i in range(len(first.layers))]
-    return _made(first, layers)
+    return with_layers(first, layers)
 
 
 def _in_units_of(first: Policy, policy: Policy) -> Arrays:
@@ -114,14 +114,3 @@ def _in_units_of(first: Policy, policy: Policy) -> Arrays:
             wide = wide * (ours / theirs)
         found[f"layers.{i}.weight"], found[f"layers.{i}.bias"] = wide, shift
     return found
-
-
-def _made(like: Policy, layers: Sequence[tuple[np.ndarray, np.ndarray]], card: object = None) -> Policy:
-    return Policy(
-        obs_mean=like.obs_mean,
-        obs_var=like.obs_var,
-        clip_obs=like.clip_obs,
-        epsilon=like.epsilon,
-        layers=layers,
-        card=like.card if card is None else card,
-    )
