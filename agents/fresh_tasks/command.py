@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lambda_rl import Policy, load_policy
+from lambda_rl.agents.foreign.contestants import short_name
 from lambda_rl.agents.fresh_tasks.playing import SideBySide, common, played, still
 from lambda_rl.agents.fresh_tasks.rows import CONSTANTS, Row, add_rows, read_rows
 from lambda_rl.agents.fresh_tasks.summary import FreshSummary, markdown, summarise
@@ -78,7 +79,7 @@ def run_fresh_tasks(config: FreshConfig) -> None:
     bounded_int("--seed", config.seed, 0, 2**32 - 1)
     if config.page and not Path(config.page).is_file():
         raise ValueError(f"{config.page}: no such page to fill")
-    given = {Path(name).stem: load_policy(name) for name in config.policy}
+    given = {short_name(name): load_policy(name) for name in config.policy}
     checked(given)
     if len(given) < len(config.policy):
         raise ValueError("two policies have the same name in tables")

@@ -127,7 +127,7 @@ ROOMS: dict[str, str] = {
     ),
     "agents.fresh_tasks": (
         "lambda_rl checks knobs envs.tasks envs.training agents.options agents.record agents.presenting agents.ablation"
-        " agents.comparison agents.warm_start"
+        " agents.comparison agents.foreign agents.warm_start"
     ),
     "agents.gallery": (
         "lambda_rl checks files suggest agents.options agents.clusters agents.record agents.presenting agents.foreign"

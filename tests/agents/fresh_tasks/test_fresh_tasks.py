@@ -52,6 +52,18 @@ def test_nothing_is_played_twice(options: Callable[..., FreshConfig], tmp_path: 
     assert read_rows(tmp_path / "out" / "rows.csv") == more
 
 
+def test_policies_of_run_folders_are_called_as_these(
+    options: Callable[..., FreshConfig], tmp_path: Path
+) -> None:
+    files = [tmp_path / name / "policy.safetensors" for name in ("mine", "other")]
+    for file in files:
+        file.parent.mkdir()
+        save_policy(file, load_policy("any-loop"))
+    run_fresh_tasks(options(policy=tuple(map(str, files)), tasks=1))
+    summary = FreshSummary.load(tmp_path / "out" / "summary.json")
+    assert list(summary.standings) == ["mine", "other"]
+
+
 def test_processes_do_not_change_a_number(options: Callable[..., FreshConfig], tmp_path: Path) -> None:
     run_fresh_tasks(options())
     run_fresh_tasks(options(out=tmp_path / "two", processes=2))
