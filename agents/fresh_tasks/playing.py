@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -30,11 +31,21 @@ class SideBySide:
     def __call__(self, observations: Observations) -> Array:
         """The actions, in units of the common step."""
         actions, first = np.zeros(len(observations)), len(observations) - len(self.policies)
-        for row, policy in enumerate(self.policies, first):
-            columns = [self.features.index(name) for name in policy.card.features]
-            step = policy.card.knobs[0].max_change / self.max_change
+        for row, (policy, columns, step) in enumerate(self._readers, first):
             actions[row] = step * float(policy.act(observations[row, columns])[0])
         return actions
+
+    @functools.cached_property
+    def _readers(self) -> list[tuple[Policy, list[int], float]]:
+        """Each policy, the columns that it reads, and its step in units of the common one."""
+        return [
+            (
+                policy,
+                [self.features.index(name) for name in policy.card.features],
+                policy.card.knobs[0].max_change / self.max_change,
+            )
+            for policy in self.policies
+        ]
 
 
 def common(policies: Sequence[Policy]) -> tuple[tuple[str, ...], ControlLaw]:
